@@ -1,0 +1,129 @@
+/*-------------------------------------------------------------------------
+ * graph.h
+ *	  Computation graphs: nodes, shape checks, memory plan, execution, reverse mode.
+ *
+ * An architecture builds a graph anew for each packed batch, in the step arena
+ * (some hundred nodes: microseconds).  Every value is a row-major f32 matrix [rows, cols]; a row
+ * is a token, or a sequence after pooling.  Sequences are concatenated, never padded.
+ *
+ * te_graph_run() plans memory (in inference a buffer is used again as soon as its last reader has run;
+ * in training all that a backward pass reads is kept), then executes node by node; between nodes it
+ * checks for interrupts.  te_graph_backward() runs the same nodes in reverse.
+ *
+ * An op is a row of ops.def and a forward and a backward function with the
+ * same arguments; backward ADDS into the gradients of its inputs and of its
+ * weights (an input may feed several ops).  To add an op: write the pair in the op_*.c
+ * it belongs to, add the row, add a case to the gradient check table (its size is
+ * asserted against the number of rows).
+ *-------------------------------------------------------------------------
+ */
+#ifndef TE_GRAPH_H
+#define TE_GRAPH_H
+
+#include "kernels/kernels.h"
+
+typedef struct TeGraph TeGraph;
+typedef struct TeNode TeNode;
+
+/* A packed batch.  Arrays belong to the caller and live as long as the graph. */
+typedef struct TeBatch
+{
+	int			n_seq;
+	int			n_tok;
+	int			max_len;		/* longest sequence */
+	const int32_t *seq_start;	/* n_seq + 1 */
+	const int32_t *ids;			/* n_tok */
+	const int32_t *type_ids;	/* n_tok, or NULL: all 0 */
+	const int32_t *positions;	/* n_tok, from 0 in each sequence (an architecture adds its own offset) */
+} TeBatch;
+
+typedef enum TeGraphMode
+{
+	TE_INFER,
+	TE_TRAIN					/* keep what backward needs */
+} TeGraphMode;
+
+extern TeGraph *te_graph_create(TeArena *step, TeGraphMode mode, const TeBatch *batch);
+
+/* ---- building: each checks shapes and throws TE_ERR_INTERNAL naming the op ---- */
+
+/* Values given from outside; grad (same shape, added into) may be NULL. */
+extern TeNode *te_input(TeGraph *graph, const float *data, size_t rows, size_t cols, float *grad);
+/* Rows ids[i] + offset of a weight of any type: embeddings. */
+extern TeNode *te_gather(TeGraph *graph, const TeWeight *table, const int32_t *ids, size_t n, int32_t offset);
+extern TeNode *te_add(TeGraph *graph, TeNode *a, TeNode *b);
+extern TeNode *te_multiply(TeGraph *graph, TeNode *a, TeNode *b);
+extern TeNode *te_scale(TeGraph *graph, TeNode *x, float factor);
+extern TeNode *te_activate(TeGraph *graph, TeNode *x, TeActivation activation);
+/* Layer norm of x + residual (residual may be NULL); gamma, beta: f32 vectors; beta may be NULL. */
+extern TeNode *te_layer_norm(TeGraph *graph, TeNode *x, TeNode *residual,
+							 const TeWeight *gamma, const TeWeight *beta, float eps);
+extern TeNode *te_rms_norm(TeGraph *graph, TeNode *x, const TeWeight *gamma, float eps);
+
+/*
+ * A weight operand of the linear op.  The kind says how x · Wᵀ is computed;
+ * an overlay adds a low-rank term (LoRA) on top of any kind.
+ */
+typedef struct TeOperand
+{
+	const TeWeight *matrix;		/* [n_out, n_in] */
+	const TeWeight *bias;		/* f32 vector, or NULL */
+	const TeWeight *lora_a;		/* [rank, n_in], or NULL */
+	const TeWeight *lora_b;		/* [n_out, rank] */
+	float		lora_scale;
+} TeOperand;
+
+/* activation(x · Wᵀ + b), operands side by side in the columns of the result. */
+extern TeNode *te_linear(TeGraph *graph, TeNode *x, const TeOperand *operands, int n_operands, TeActivation activation);
+
+/* Columns of a node, where an op takes part of one (query, key, value of a joint projection). */
+typedef struct TeColumns
+{
+	TeNode	   *node;
+	size_t		first;
+	size_t		n;
+} TeColumns;
+
+typedef struct TeAttentionSpec
+{
+	int			n_head;
+	int			n_kv_head;
+	int			d_head;
+	float		scale;			/* 0: 1 / sqrt(d_head) */
+	bool		causal;
+	int			window;
+	TeNode	   *bias;			/* NULL, or [n_head, 2 * span - 1], span >= the batch's longest sequence */
+} TeAttentionSpec;
+
+extern TeNode *te_attention(TeGraph *graph, TeColumns q, TeColumns k, TeColumns v, const TeAttentionSpec *spec);
+/* [n_buckets, n_head] table to the bias of te_attention by T5's / MPNet's bucketing of key - query. */
+extern TeNode *te_relative_bias(TeGraph *graph, const TeWeight *table, int n_buckets, int max_distance, bool bidirectional);
+
+typedef enum TePooling
+{
+	TE_POOL_MEAN,
+	TE_POOL_CLS,
+	TE_POOL_MAX,
+	TE_POOL_LAST,
+	TE_POOL_MEAN_SQRT,			/* mean * sqrt(length) */
+	TE_N_POOLINGS
+} TePooling;
+
+extern TeNode *te_pool(TeGraph *graph, TeNode *x, TePooling pooling);	/* [n_tok, d] -> [n_seq, d] */
+extern TeNode *te_select_rows(TeGraph *graph, TeNode *x, const int32_t *rows, size_t n);
+extern TeNode *te_concat(TeGraph *graph, TeNode *const *nodes, int n);	/* columns */
+extern TeNode *te_l2_normalize(TeGraph *graph, TeNode *x, float eps);
+
+/* ---- running ---- */
+
+extern void te_graph_keep(TeGraph *graph, TeNode *node);	/* its value stays valid after the run */
+extern size_t te_graph_plan(TeGraph *graph);	/* bytes of workspace that a run takes */
+extern void te_graph_run(TeGraph *graph);	/* all nodes; results in te_node_value() of kept nodes */
+/* d_output has the node's shape; gradients add into weights' and inputs' grad. */
+extern void te_graph_backward(TeGraph *graph, TeNode *output, const float *d_output);
+
+extern const float *te_node_value(const TeNode *node);
+extern size_t te_node_rows(const TeNode *node);
+extern size_t te_node_cols(const TeNode *node);
+
+#endif							/* TE_GRAPH_H */

@@ -1,0 +1,181 @@
+/*-------------------------------------------------------------------------
+ * kernels.h
+ *	  The arithmetic: pure functions, one table, several instruction sets.
+ *
+ * Pure: no allocation, no throw, no lock, no interrupt check, no state but the
+ * dispatch table.  They are what runs on threads.  Arguments are trusted:
+ * shapes were checked by graph/.
+ *
+ * ref.c is the truth: plain loops, no contraction, double accumulation where
+ * it helps; every other row of kernels.def is tested against it, over odd
+ * sizes, unaligned pointers, infinities and NaN, within the tolerance of its row.
+ * te_isa_select() copies ref's row first and lays the chosen set over it, so that a
+ * hole is impossible.
+ *
+ * Weights.  A linear weight [n_out, n_in] lies in an image as panels: 64
+ * output rows side by side, [n_out/64][n_in][64] for f32 and the same idea
+ * for other types (pack.c says how each type lies).  The last panel is padded
+ * with zeros.  The width is 64 on every instruction set, so that an image does
+ * not depend on it.
+ *
+ * Results of a row do not depend on the other rows, on the number of workers
+ * or on the tile that a row falls into: each output element is one chain of
+ * multiply-adds over k in order.
+ *-------------------------------------------------------------------------
+ */
+#ifndef TE_KERNELS_H
+#define TE_KERNELS_H
+
+#include "base/tensor.h"
+
+#define TE_PANEL 64
+
+/* ---- instruction sets (isa.c) ---- */
+
+/* Names as the user sees them: "auto", "ref", "avx2", "avx512", "neon". */
+extern bool te_isa_select(const char *name);	/* false: unknown, or this CPU lacks it; nothing changed */
+extern const char *te_isa_name(void);	/* the one in use */
+extern size_t te_isa_list(const char **names, size_t max);	/* those this CPU can run, slowest first */
+
+/* ---- activations (one row each in activations.def: name of Hugging Face, function, derivative) ---- */
+
+typedef enum TeActivation
+{
+#define TE_ACTIVATION(symbol, ...) symbol,
+#include "kernels/activations.def"
+#undef TE_ACTIVATION
+	TE_N_ACTIVATIONS
+} TeActivation;
+
+extern TeActivation te_activation_by_name(TeStr name);	/* "gelu", "gelu_new", "relu", "silu", "tanh", ...; TE_N_ACTIVATIONS: none */
+extern const char *te_activation_name(TeActivation activation);
+
+/* ---- the table ---- */
+
+/*
+ * Attention over packed sequences.  Row t of q, k, v is token t; head h lies at columns
+ * [h * d_head, (h + 1) * d_head) (key-value head h / (n_head / n_kv_head)).  One
+ * task is (sequence, head, block of queries); te_attention_tasks() counts them.
+ */
+typedef struct TeAttention
+{
+	const float *q;
+	const float *k;
+	const float *v;
+	float	   *out;			/* [n_tok, n_head * d_head] */
+	size_t		ld_q,
+				ld_k,
+				ld_v,
+				ld_out;			/* in floats */
+	int			n_head;
+	int			n_kv_head;
+	int			d_head;
+	int			n_seq;
+	const int32_t *seq_start;	/* n_seq + 1 */
+	float		scale;
+	bool		causal;
+	int			window;			/* 0: none; else tokens further than window apart do not see each other */
+	const float *bias;			/* NULL, or [n_head, 2 * bias_span - 1] by (key - query + bias_span - 1) */
+	int			bias_span;		/* >= longest sequence where bias is given */
+	float	   *scratch;		/* workers * te_attention_scratch() floats */
+	size_t		scratch_stride;
+} TeAttention;
+
+extern size_t te_attention_tasks(const TeAttention *attention);
+extern size_t te_attention_scratch(const TeAttention *attention);	/* floats a worker */
+extern void te_attention_task(void *attention, size_t task, int worker);	/* a TeTask */
+
+typedef struct TeKernels
+{
+#define TE_KERNEL_TYPE(name, ret, args) ret (*name) args;
+#include "kernels/kernel_types.def"
+#undef TE_KERNEL_TYPE
+} TeKernels;
+
+extern TeKernels te_kernel;		/* te_kernel.layer_norm(...); set by te_isa_select(), "auto" before the first use */
+
+/* ---- weights and the linear operation ---- */
+
+typedef enum TeLayout
+{
+	TE_ROWS,					/* row-major in its storage type */
+	TE_PANELS					/* as pack.c lays it */
+} TeLayout;
+
+typedef struct TeWeight
+{
+	TeDtype		dtype;
+	TeLayout	layout;
+	int64_t		n_out;			/* rows; 1 for a vector */
+	int64_t		n_in;			/* columns */
+	const void *data;
+	float	   *grad;			/* [n_out, n_in], or NULL: not trained */
+} TeWeight;
+
+/* How an image stores a linear weight of this type and shape: layout and bytes. */
+extern TeLayout te_pack_layout(TeDtype dtype, int64_t n_in);
+extern size_t te_pack_bytes(TeDtype dtype, int64_t n_out, int64_t n_in);
+/* Rows [row, row + n_rows) into their place; row is a multiple of TE_PANEL and so is n_rows, but at the end.  Pure. */
+extern void te_pack_rows(TeDtype dtype, int64_t n_out, int64_t n_in, int64_t row, int64_t n_rows,
+						 const void *rows, void *packed);
+/* Back again: one row as floats (gather of a tied embedding, export checks).  Pure. */
+extern void te_weight_row(const TeWeight *weight, int64_t row, float *into);
+
+#define TE_MAX_PARTS 4
+
+/*
+ * y[n_tok, sum of n_out] = activation(x · Wᵀ + bias) + residual, for one weight or several
+ * that stand beside one another in y (query, key and value in one pass over x).
+ * Weights of any type and layout; what is quantized is expanded a panel at a
+ * time into scratch, never whole.  A task is a tile cut by shape only.
+ */
+typedef struct TeLinear
+{
+	int			n_parts;
+	const TeWeight *weight[TE_MAX_PARTS];
+	const float *bias[TE_MAX_PARTS];	/* NULL: none */
+	size_t		n_tok;
+	const float *x;
+	size_t		ld_x;
+	float	   *y;
+	size_t		ld_y;
+	TeActivation activation;
+	const float *residual;		/* NULL, or [n_tok, ld_y] like y */
+	float	   *scratch;		/* workers * te_linear_scratch() floats, 64-byte aligned */
+	size_t		scratch_stride;
+	/* te_linear_prepare() fills: */
+	size_t		tile_rows;
+	size_t		n_row_tiles;
+	size_t		n_panels;
+} TeLinear;
+
+extern size_t te_linear_scratch(const TeLinear *linear);	/* floats a worker */
+extern size_t te_linear_prepare(TeLinear *linear);	/* gives the number of tasks */
+extern void te_linear_task(void *linear, size_t task, int worker);	/* a TeTask */
+
+/*
+ * C[m, n] (+)= op(A) · op(B), dense f32, for backward passes: OpenBLAS where the host has it, a blocked loop of our own otherwise.
+ * Cut into tasks by shape only.
+ */
+typedef struct TeMatmul
+{
+	size_t		m,
+				n,
+				k;
+	const float *a;
+	size_t		ld_a;
+	bool		trans_a;
+	const float *b;
+	size_t		ld_b;
+	bool		trans_b;
+	float	   *c;
+	size_t		ld_c;
+	bool		add;			/* to what is there */
+	const TeBlas *blas;			/* te_host_blas() */
+	size_t		tile_m;			/* te_matmul_prepare() fills */
+} TeMatmul;
+
+extern size_t te_matmul_prepare(TeMatmul *matmul);
+extern void te_matmul_task(void *matmul, size_t task, int worker);
+
+#endif							/* TE_KERNELS_H */

@@ -1,0 +1,179 @@
+/*-------------------------------------------------------------------------
+ * engine.h
+ *	  The engine's public face: the only header that src/pg includes.
+ *
+ * A model has three forms, and this header is the way between them:
+ *
+ *	  files        GGUF, Hugging Face folder       te_import_*()  te_export_*()
+ *	  definition   TeModelDef: JSON + tensors      what the catalog stores and gives back
+ *	  image        relocatable, immutable bytes    te_image_plan(), te_image_build()
+ *
+ * A process maps an image, attaches (TeModel: a few kilobytes of pointers in a private arena, nothing is
+ * parsed), opens a session for a query and runs jobs in it.
+ *
+ * Lifetimes: image > TeModel > TeSession > one te_job_run().  A TeModel must
+ * be dropped before its image is unmapped.
+ *-------------------------------------------------------------------------
+ */
+#ifndef TE_ENGINE_H
+#define TE_ENGINE_H
+
+#include "base/base.h"
+#include "base/json.h"
+#include "base/tensor.h"
+#include "text/text.h"
+
+/* ---- instruction sets, forwarded from kernels/ ---- */
+extern bool te_isa_select(const char *name);
+extern const char *te_isa_name(void);
+extern size_t te_isa_list(const char **names, size_t max);
+
+/* ---- vectors, for SQL's distances: pure, SIMD; n floats ---- */
+extern double te_vector_dot(const float *a, const float *b, size_t n);
+extern double te_vector_distance2(const float *a, const float *b, size_t n);
+
+/* =====================================================================
+ * Definitions
+ * ===================================================================== */
+
+/*
+ * What the catalog stores.  Tensor names, shapes and config keys are those of
+ * Hugging Face's transformers for the architecture, without the model's prefix
+ * ("bert."), whatever file the model came from.  JSON is kept as text so that it is stored
+ * and digested as it is.
+ */
+typedef struct TeModelDef
+{
+	TeStr		architecture;	/* row of the architecture table: "bert", "distilbert", ...; "tokenizer" for one without tensors */
+	TeStr		task;			/* "embedding", "classification", ..., "tokenizer" */
+	TeStr		config;			/* config.json, compact; "{}" for a tokenizer */
+	TeStr		pipeline;		/* JSON: what surrounds the encoder: pooling, normalize, max_tokens, prompts, dense layers */
+	TeStr		tokenizer;		/* tokenizer.json, compact; empty where the model has none */
+	TeStr		quantization;	/* type of most weights: "f32", "q8_0", ... */
+	int			n_labels;
+	TeStr	   *labels;
+	TeTensorSet tensors;		/* dtype as stored; source reads that form */
+	uint64_t	parameters;		/* elements of all tensors */
+	uint64_t	bytes;			/* of all tensors */
+	int			dimensions;		/* of an embedding; 0 where there is none */
+	int			context_length; /* tokens, special ones included */
+} TeModelDef;
+
+typedef struct TeImportOptions
+{
+	TeStr		quantization;	/* {NULL, 0}: as in the file */
+	TeStr		task;			/* {NULL, 0}: by the file */
+	int			n_labels;		/* 0: by the file */
+	const TeStr *labels;
+	const TeJson *tokenizer;	/* another tokenizer than the file's, or NULL */
+} TeImportOptions;
+
+/*
+ * Read and check a file or folder.  Header and JSON are read now; tensors keep
+ * sources that read (and convert) on demand, so `file` and `folder` must outlive the definition.
+ * Errors name the file, the tensor or key and the offset.  A folder with only a
+ * tokenizer, or a vocabulary-only GGUF, gives architecture "tokenizer".
+ */
+extern TeModelDef *te_import_gguf(TeArena *arena, const TeSource *file, const TeImportOptions *options);
+extern TeModelDef *te_import_folder(TeArena *arena, const TeFolder *folder, const TeImportOptions *options);
+
+/*
+ * The stored bytes of a tensor in its target type, [offset, offset + len) of
+ * tensor->bytes: te_source_read(tensor->source, tensor->offset + offset, ...).  Converting sources want whole
+ * rows: use te_tensor_chunk_rows() rows at a time for chunks of about `bytes`.
+ */
+extern int64_t te_tensor_chunk_rows(const TeTensorInfo *tensor, size_t bytes);
+
+/* Check a definition that comes from the catalog (config, required tensors and their shapes) and fill what is derived from it. */
+extern void te_def_check(TeArena *arena, TeModelDef *def);
+
+/* Write a definition out.  Folder: config.json, model.safetensors, tokenizer.json, sentence-transformers' files. */
+extern void te_export_gguf(TeArena *scratch, const TeModelDef *def, const char *name, TeSink *sink);
+extern void te_export_folder(TeArena *scratch, const TeModelDef *def, TeFolderSink *folder);
+
+/* =====================================================================
+ * Images
+ * ===================================================================== */
+
+/* Changes with the layout of images; part of a cache file's name. */
+extern uint32_t te_image_version(void);
+
+typedef struct TeImagePlan TeImagePlan;
+
+/* Lay out an image; *bytes is its size.  Compiles the tokenizer. */
+extern TeImagePlan *te_image_plan(TeArena *arena, const TeModelDef *def, const uint8_t digest[32], uint64_t *bytes);
+/* Fill zeroed memory of that size, 64-byte aligned.  Reads the tensors, repacks on workers, checks for interrupts. */
+extern void te_image_build(TeArena *arena, TeImagePlan *plan, void *memory);
+/* Is this a whole image of that digest?  Checks header, size, bounds; constant time. */
+extern bool te_image_valid(const void *memory, uint64_t bytes, const uint8_t digest[32]);
+
+/* =====================================================================
+ * Models, sessions, jobs
+ * ===================================================================== */
+
+typedef struct TeModel TeModel;
+
+extern TeModel *te_model_attach(TeArena *arena, const void *image, uint64_t bytes);
+extern const TeTokenizer *te_model_tokenizer(const TeModel *model); /* throws TE_ERR_MISSING where there is none */
+extern TeStr te_model_architecture(const TeModel *model);
+extern TeStr te_model_task(const TeModel *model);
+extern int	te_model_dimensions(const TeModel *model);	/* 0: gives no embedding */
+extern int	te_model_context_length(const TeModel *model);
+extern double te_model_flops_per_token(const TeModel *model);	/* for the planner's costs */
+
+typedef enum TeTruncate
+{
+	TE_TRUNCATE_ERROR,			/* throw TE_ERR_TOO_LONG naming both lengths */
+	TE_TRUNCATE_CUT				/* cut and count */
+} TeTruncate;
+
+/* What a session did, for statistics. */
+typedef struct TeUsage
+{
+	uint64_t	rows;
+	uint64_t	tokens;
+	uint64_t	batches;
+	uint64_t	truncated;		/* rows that were cut */
+	double		seconds;		/* in forward passes */
+} TeUsage;
+
+typedef struct TeSession TeSession;
+
+/* limit: bytes of workspace; packed batches are cut to fit it.  0: no bound. */
+extern TeSession *te_session_create(TeArena *parent, const TeModel *model, size_t limit);
+extern void te_session_destroy(TeSession *session);
+extern void te_session_set_truncate(TeSession *session, TeTruncate truncate);
+extern const TeUsage *te_session_usage(const TeSession *session);
+
+/*
+ * A job: rows are fed, run in packed batches ordered by length, and taken in
+ * any order.  What a job computes is a row of the task table (model/task_*.c).
+ */
+typedef struct TeJob TeJob;
+
+typedef struct TeJobOptions
+{
+	TeStr		kind;			/* embed: "query", "passage" or {NULL, 0} */
+} TeJobOptions;
+
+extern TeJob *te_job_create(TeSession *session, const char *task, const TeJobOptions *options);	/* "embed" */
+/* Text is not copied: it must live until te_job_run() returns.  Gives the row's number, from 0.  pair.data NULL: none. */
+extern size_t te_job_feed(TeJob *job, TeStr text, TeStr pair);
+/* Compute all rows fed since the last reset. */
+extern void te_job_run(TeJob *job);
+extern const float *te_job_vector(const TeJob *job, size_t row, int *n);	/* valid until reset */
+extern void te_job_reset(TeJob *job);
+
+/* =====================================================================
+ * Verification
+ * ===================================================================== */
+
+/*
+ * Reference vectors: fixed texts (in several scripts) through the model.  The
+ * catalog stores what the scalar kernels gave at import; verify_model()
+ * compares what the kernels in use give now.
+ */
+extern int	te_reference_count(void);
+extern TeStr te_reference_text(int i);
+
+#endif							/* TE_ENGINE_H */

@@ -11,8 +11,8 @@
  * Blocks double from 16 kB to 4 MB.  A request that would waste much of a
  * block gets one of its own, and bump allocation goes on in the block before.
  * The root counts what it and its children hold; te_arena_reset() keeps home
- * and the newest ordinary block, so that a step which is repeated soon
- * allocates nothing from the host.
+ * and the largest other block, so that a step which is repeated soon allocates
+ * next to nothing from the host.
  *
  * A block is linked in only after the host has given it, so a throw from the
  * host (out of memory) leaves the arena as it was.
@@ -53,7 +53,7 @@
 typedef struct ArenaBlock ArenaBlock;
 struct ArenaBlock
 {
-	ArenaBlock *next;			/* older */
+	ArenaBlock *next;
 	size_t		bytes;			/* with this header */
 	char	   *free;			/* next free byte ... */
 	char	   *end;			/* ... up to here */
@@ -67,8 +67,8 @@ struct TeArena
 	TeArena    *children;
 	TeArena    *next_sibling;
 	TeArena    *previous_sibling;
-	ArenaBlock *home;			/* holds this struct; the last of the list */
-	ArenaBlock *blocks;			/* newest first; allocation is from the first */
+	ArenaBlock *home;			/* holds this struct; freed last */
+	ArenaBlock *blocks;			/* all, home too; allocation is from the first */
 	char	   *home_free;		/* where home's free room begins after a reset */
 	size_t		held;			/* bytes of the blocks */
 	size_t		next_block;		/* size of the next ordinary block */
@@ -198,11 +198,12 @@ te_arena_destroy(TeArena *arena)
 		arena->parent->children = arena->next_sibling;
 
 	block = arena->blocks;
-	while (block != home)
+	while (block != NULL)
 	{
 		ArenaBlock *next = block->next;
 
-		block_free(arena, block);
+		if (block != home)
+			block_free(arena, block);
 		block = next;
 	}
 	block_free(arena, home);
@@ -220,25 +221,33 @@ void
 te_arena_reset(TeArena *arena)
 {
 	ArenaBlock *block = arena->blocks;
-	ArenaBlock *keep = block != arena->home ? block : NULL;
+	ArenaBlock *home = arena->home;
+	ArenaBlock *keep = NULL;
 
 	while (arena->children != NULL)
 		te_arena_destroy(arena->children);
 
-	while (block != arena->home)
+	while (block != NULL)
 	{
 		ArenaBlock *next = block->next;
+		ArenaBlock *drop = block;
 
-		if (block != keep)
-			block_free(arena, block);
+		if (block != home && (keep == NULL || block->bytes > keep->bytes))
+		{
+			drop = keep;
+			keep = block;
+		}
+		if (drop != NULL && drop != home)
+			block_free(arena, drop);
 		block = next;
 	}
-	block_clear(arena->home, arena->home_free);
-	arena->blocks = arena->home;
+	block_clear(home, arena->home_free);
+	home->next = NULL;
+	arena->blocks = home;
 	if (keep != NULL)
 	{
 		block_clear(keep, (char *) (keep + 1));
-		keep->next = arena->home;
+		keep->next = home;
 		arena->blocks = keep;
 	}
 }
@@ -262,16 +271,8 @@ alloc_own_block(TeArena *arena, size_t bytes, size_t block_bytes)
 	ArenaBlock *block = block_create(arena->root, block_bytes);
 
 	block_count(arena, block);
-	if (arena->blocks == arena->home)
-	{
-		block->next = arena->home;
-		arena->blocks = block;
-	}
-	else
-	{
-		block->next = arena->blocks->next;
-		arena->blocks->next = block;
-	}
+	block->next = arena->blocks->next;
+	arena->blocks->next = block;
 	return block_take(block, bytes);
 }
 
@@ -309,7 +310,7 @@ te_alloc(TeArena *arena, size_t bytes)
 {
 	void	   *result = NULL;
 
-	if (bytes <= ARENA_LARGEST_BLOCK)
+	if (bytes <= ARENA_LARGEST_REQUEST)
 		result = block_take(arena->blocks, bytes);
 	return result != NULL ? result : alloc_slow(arena, bytes);
 }

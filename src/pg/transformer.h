@@ -1,0 +1,116 @@
+/*-------------------------------------------------------------------------
+ * transformer.h
+ *	  What the files of src/pg share.
+ *
+ * src/pg is thin: it turns SQL into calls of the engine (engine/engine.h) and
+ * holds no mathematics.  Its parts, lowest first:
+ *
+ *	  module.c		_PG_init, settings (one table)
+ *	  port_pg.c		the host side of engine/port.h: errors, arenas' blocks, threads, interrupts
+ *	  catalog.c		the tables in schema _transformer: versions, tensors, chunks, grants
+ *	  access.c		who may use which model
+ *	  files.c		server files, folders, large objects and tar archives as sources and sinks
+ *	  control.c		the shared control file: hits, pins, statistics, cluster-wide thread cap
+ *	  store.c		images in shared memory: build once, map, evict; the two weights stores
+ *	  resolve.c		name -> version by the active snapshot -> image -> attached model
+ *	  fn_*.c		SQL functions by topic
+ *
+ * Names: tr_ for functions shared between these files, transformer_ for the C symbols of SQL functions.
+ *
+ * Lock order: catalog relations, then the build lock of an image, then nothing.
+ *-------------------------------------------------------------------------
+ */
+#ifndef TRANSFORMER_H
+#define TRANSFORMER_H
+
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/snapshot.h"
+
+#include "engine/engine.h"
+
+#include "pg/compat.h"
+
+#define TR_DIGEST_LENGTH 32		/* sha256 */
+
+/* ---- settings (module.c) ---- */
+
+typedef enum TrTruncate
+{
+	TR_TRUNCATE_ERROR,
+	TR_TRUNCATE_WARN,
+	TR_TRUNCATE_SILENT
+} TrTruncate;
+
+typedef enum TrStoreKind
+{
+	TR_STORE_FILE,
+	TR_STORE_DSM
+} TrStoreKind;
+
+extern char *tr_embedding_model;	/* transformer.embedding_model */
+extern int	tr_truncate;		/* transformer.truncate, TrTruncate */
+extern int	tr_threads;			/* transformer.threads; 0: by the machine */
+extern int	tr_max_threads;		/* transformer.max_threads: of all sessions together; 0: by the machine */
+extern int	tr_session_memory;	/* transformer.session_memory, kB */
+extern int	tr_max_session_memory;	/* transformer.max_session_memory, kB: the bound of the former */
+extern int	tr_shared_memory;	/* transformer.shared_memory, MB: all images together; 0: no bound */
+extern int	tr_weights_store;	/* transformer.weights_store, TrStoreKind */
+extern char *tr_isa;			/* transformer.isa */
+
+/* ---- port_pg.c ---- */
+
+/* A root arena whose memory lives in context and dies with it; limit in bytes (0: none). */
+extern TeArena *tr_arena(MemoryContext context, const char *name, Size limit);
+/* SQL text as the engine wants it: UTF-8 (converted where the database is in another encoding); not copied where it need not be. */
+extern TeStr tr_utf8(text *value);
+extern text *tr_text(TeStr utf8);	/* and back */
+
+/* ---- catalog.c ---- */
+
+/* One version of a model, as a snapshot sees it. */
+typedef struct TrVersion
+{
+	char	   *name;
+	int32		version;
+	int32		deployed;		/* the version that the bare name means */
+	Oid			owner;			/* InvalidOid: dropped; superusers only */
+	uint8		digest[TR_DIGEST_LENGTH];
+} TrVersion;
+
+/* 'name' or 'name@3'; throws ERRCODE_INVALID_NAME.  *version 0: the deployed one. */
+extern void tr_parse_model_name(const char *model, char **name, int32 *version);
+/* Index look-ups by the active snapshot; false where there is none. Memory of the current context. */
+extern bool tr_catalog_find(const char *name, int32 version, TrVersion *into);
+/* The definition, with sources that read the chunks (or the file, storage 'file'); valid in this transaction. */
+extern TeModelDef *tr_catalog_definition(TeArena *arena, const TrVersion *version);
+
+/* ---- access.c ---- */
+
+extern bool tr_has_usage(const TrVersion *version, Oid role);
+/* Error 42501 where the current user lacks USAGE; says no more than "permission denied for model". */
+extern void tr_check_usage(const TrVersion *version);
+extern void tr_check_owner(const TrVersion *version);
+
+/* ---- resolve.c ---- */
+
+/*
+ * A model that this backend has attached.  Valid until the end of the
+ * statement that opened it, or longer while it stays the one that is used.
+ */
+typedef struct TrModel TrModel;
+
+/*
+ * Resolve by the active snapshot (remembered while the snapshot is the same),
+ * check USAGE, build or map the image, attach.  model NULL: the name in *setting, an
+ * error with a hint that names `setting_name` where that is empty too.
+ */
+extern TrModel *tr_model_open(text *model, const char *setting, const char *setting_name);
+extern TeModel *tr_model_engine(TrModel *model);
+/* The backend's session on that model: workspace is kept between calls, dropped on error. */
+extern TeSession *tr_model_session(TrModel *model);
+/* After a job: statistics, and the WARNING about cut texts (one a statement). */
+extern void tr_model_account(TrModel *model);
+
+#endif							/* TRANSFORMER_H */

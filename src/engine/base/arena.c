@@ -11,8 +11,9 @@
  * Blocks double from 16 kB to 4 MB.  A request that would waste much of a
  * block gets one of its own, and bump allocation goes on in the block before.
  * The root counts what it and its children hold; te_arena_reset() keeps home
- * and the largest other block, so that a step which is repeated soon allocates
- * next to nothing from the host.
+ * and one other block; where there were more, it gives them back and the next
+ * block is as large as they were together, so that a step which is repeated
+ * soon allocates nothing from the host.
  *
  * A block is linked in only after the host has given it, so a throw from the
  * host (out of memory) leaves the arena as it was.
@@ -72,6 +73,7 @@ struct TeArena
 	char	   *home_free;		/* where home's free room begins after a reset */
 	size_t		held;			/* bytes of the blocks */
 	size_t		next_block;		/* size of the next ordinary block */
+	size_t		reserve;		/* after a reset: what was in use beside home */
 
 	/* of a root only */
 	void	   *owner;
@@ -80,13 +82,20 @@ struct TeArena
 	const char *limit_hint;
 };
 
+/* Whether the limit leaves room for a block of this size. */
+static bool
+fits_limit(const TeArena *root, size_t bytes)
+{
+	return root->limit == 0 || (bytes <= root->limit && root->total <= root->limit - bytes);
+}
+
 /* Take `bytes` from the host against the root's limit.  Throws; changes nothing then. */
 static ArenaBlock *
 block_create(TeArena *root, size_t bytes)
 {
 	ArenaBlock *block;
 
-	if (root->limit != 0 && (bytes > root->limit || root->total > root->limit - bytes))
+	if (!fits_limit(root, bytes))
 		te_throw_hint(TE_ERR_LIMIT, NULL, root->limit_hint,
 					  "%s needs more memory than its limit of %zu kB", root->name, root->limit / 1024);
 	block = te_host_alloc(root->owner, bytes);
@@ -139,6 +148,7 @@ arena_make_home(ArenaBlock *home, const char *name)
 {
 	TeArena    *arena = block_take(home, sizeof(TeArena));
 
+	te_assert(arena != NULL);
 	memset(arena, 0, sizeof(*arena));
 	arena->name = name;
 	arena->home = home;
@@ -177,6 +187,22 @@ te_arena_create(TeArena *parent, const char *name)
 	return arena;
 }
 
+/* Give back all blocks but home and `keep`. */
+static void
+free_others(TeArena *arena, const ArenaBlock *keep)
+{
+	ArenaBlock *block = arena->blocks;
+
+	while (block != NULL)
+	{
+		ArenaBlock *next = block->next;
+
+		if (block != arena->home && block != keep)
+			block_free(arena, block);
+		block = next;
+	}
+}
+
 /*
  * Leave the tree and give all blocks back, home last.  Children first; the
  * depth of the recursion is the depth of the tree, a handful.
@@ -184,9 +210,6 @@ te_arena_create(TeArena *parent, const char *name)
 void
 te_arena_destroy(TeArena *arena)
 {
-	ArenaBlock *block;
-	ArenaBlock *home = arena->home;
-
 	while (arena->children != NULL)
 		te_arena_destroy(arena->children);
 
@@ -197,16 +220,8 @@ te_arena_destroy(TeArena *arena)
 	else if (arena->parent != NULL)
 		arena->parent->children = arena->next_sibling;
 
-	block = arena->blocks;
-	while (block != NULL)
-	{
-		ArenaBlock *next = block->next;
-
-		if (block != home)
-			block_free(arena, block);
-		block = next;
-	}
-	block_free(arena, home);
+	free_others(arena, NULL);
+	block_free(arena, arena->home);
 }
 
 /* Make a kept block empty again. */
@@ -220,27 +235,19 @@ block_clear(ArenaBlock *block, char *first_free)
 void
 te_arena_reset(TeArena *arena)
 {
-	ArenaBlock *block = arena->blocks;
 	ArenaBlock *home = arena->home;
 	ArenaBlock *keep = NULL;
 
 	while (arena->children != NULL)
 		te_arena_destroy(arena->children);
 
-	while (block != NULL)
-	{
-		ArenaBlock *next = block->next;
-		ArenaBlock *drop = block;
+	/* Two blocks in all: home and another.  More: merge them next time. */
+	if (arena->blocks->next != NULL && arena->blocks->next->next == NULL)
+		keep = arena->blocks != home ? arena->blocks : home->next;
+	else if (arena->blocks->next != NULL)
+		arena->reserve = arena->held - home->bytes;
+	free_others(arena, keep);
 
-		if (block != home && (keep == NULL || block->bytes > keep->bytes))
-		{
-			drop = keep;
-			keep = block;
-		}
-		if (drop != NULL && drop != home)
-			block_free(arena, drop);
-		block = next;
-	}
 	block_clear(home, arena->home_free);
 	home->next = NULL;
 	arena->blocks = home;
@@ -277,31 +284,38 @@ alloc_own_block(TeArena *arena, size_t bytes, size_t block_bytes)
 }
 
 /*
- * The current block is full: a new one.  Near the limit an ordinary block may
- * not fit where the request alone still does; then it gets just that.
+ * The current block is full: a new one, unless home has room left.  Near the
+ * limit an ordinary block may not fit where the request alone still does; then
+ * it gets just that.
  */
 static void *
 alloc_slow(TeArena *arena, size_t bytes)
 {
 	size_t		needed;
 	size_t		size = arena->next_block;
-	TeArena    *root = arena->root;
 	ArenaBlock *block;
+	void	   *result;
 
 	if (bytes > ARENA_LARGEST_REQUEST)
 		te_throw(TE_ERR_LIMIT, "%s cannot allocate %zu bytes at once", arena->name, bytes);
+	result = block_take(arena->home, bytes);
+	if (result != NULL)
+		return result;
+
 	needed = bytes + sizeof(ArenaBlock) + ARENA_WIDE_ALIGN + ARENA_GAP;
-
-	if (needed > size / 4)
+	if (arena->reserve >= needed && fits_limit(arena->root, arena->reserve))
+		size = arena->reserve;
+	else if (needed > size / 4 || !fits_limit(arena->root, size))
 		return alloc_own_block(arena, bytes, needed);
-	if (root->limit != 0 && (size > root->limit || root->total > root->limit - size))
-		return alloc_own_block(arena, bytes, needed);
 
-	block = block_create(root, size);
+	block = block_create(arena->root, size);
 	block_count(arena, block);
 	block->next = arena->blocks;
 	arena->blocks = block;
-	arena->next_block = TE_MIN(size * 2, ARENA_LARGEST_BLOCK);
+	if (size == arena->reserve)
+		arena->reserve = 0;
+	else
+		arena->next_block = TE_MIN(size * 2, ARENA_LARGEST_BLOCK);
 	return block_take(block, bytes);
 }
 

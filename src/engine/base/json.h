@@ -46,6 +46,9 @@ struct TeJson
 /* what: for messages, such as "tokenizer.json". */
 extern const TeJson *te_json_parse(TeArena *arena, TeStr text, const char *what);
 
+/* A JSON number by itself, correctly rounded whatever the locale. */
+extern double te_json_parse_real(TeStr text);
+
 /* Member of an object; NULL where absent, or where object is NULL or no object.  JSON null counts as absent. */
 extern const TeJson *te_json_get(const TeJson *object, const char *key);
 /* The same by a path such as "model.vocab". */

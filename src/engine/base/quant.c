@@ -97,11 +97,287 @@ te_f64_to_float(const void *from, float *to, size_t n)
 		double		value;
 
 		memcpy(&value, bytes + i * sizeof(value), sizeof(value));
-		/* C leaves a conversion out of range undefined; IEEE arithmetic does not. */
-		if (value > FLT_MAX || value < -FLT_MAX)
-			to[i] = fabs(value) < 0x1.ffffffp127 ? copysignf(FLT_MAX, (float) (value > 0 ? 1 : -1)) :
-				copysignf(INFINITY, value > 0 ? 1.0f : -1.0f);
-		else
-			to[i] = (float) value;
+		to[i] = (float) value;
+	}
+}
+
+/* ---- blocks of 32 ---- */
+
+/* Round down to a level in [0, top]; what is not finite goes to an end. */
+static inline int
+level(float value, int top)
+{
+	if (value >= (float) top)
+		return top;
+	return value > 0 ? (int) value : 0;
+}
+
+/* The element of largest magnitude, the first where several are; with its sign. */
+static float
+largest(const float *x)
+{
+	float		result = 0;
+	float		magnitude = 0;
+
+	for (int i = 0; i < TE_QK; i++)
+	{
+		if (fabsf(x[i]) > magnitude)
+		{
+			magnitude = fabsf(x[i]);
+			result = x[i];
+		}
+	}
+	return result;
+}
+
+static void
+extremes(const float *x, float *min, float *max)
+{
+	*min = *max = x[0];
+	for (int i = 1; i < TE_QK; i++)
+	{
+		if (x[i] < *min)
+			*min = x[i];
+		if (x[i] > *max)
+			*max = x[i];
+	}
+}
+
+void
+te_q8_0_to_float(const void *from, float *to, size_t n)
+{
+	const TeBlockQ8_0 *block = from;
+
+	for (size_t b = 0; b < n / TE_QK; b++, to += TE_QK)
+	{
+		float		d = te_half_to_float(block[b].d);
+
+		for (int i = 0; i < TE_QK; i++)
+			to[i] = (float) block[b].q[i] * d;
+	}
+}
+
+/* Levels are rounded half away from zero. */
+void
+te_q8_0_from_float(const float *from, void *to, size_t n)
+{
+	TeBlockQ8_0 *block = to;
+
+	for (size_t b = 0; b < n / TE_QK; b++, from += TE_QK)
+	{
+		float		d = fabsf(largest(from)) / 127;
+		float		inverse = d != 0 ? 1 / d : 0;
+
+		block[b].d = te_half_from_float(d);
+		for (int i = 0; i < TE_QK; i++)
+		{
+			float		scaled = from[i] * inverse;
+			int			q = level(fabsf(scaled) + 0.5f, 127);
+
+			block[b].q[i] = (int8_t) (scaled < 0 ? -q : q);
+		}
+	}
+}
+
+/*
+ * The four types of 4 and 5 bits differ in two things: an offset that is fixed
+ * (`_0`: the largest magnitude sits at level 0) or stored (`_1`), and the fifth
+ * bit.  levels[] hold one byte per element.
+ */
+static void
+pack_nibbles(const uint8_t *levels, uint8_t *q)
+{
+	for (int i = 0; i < TE_QK / 2; i++)
+		q[i] = (uint8_t) ((levels[i] & 15) | (levels[i + TE_QK / 2] & 15) << 4);
+}
+
+static void
+unpack_nibbles(const uint8_t *q, uint8_t *levels)
+{
+	for (int i = 0; i < TE_QK / 2; i++)
+	{
+		levels[i] = q[i] & 15;
+		levels[i + TE_QK / 2] = q[i] >> 4;
+	}
+}
+
+static void
+pack_fifth_bits(const uint8_t *levels, uint8_t *high)
+{
+	memset(high, 0, TE_QK / 8);
+	for (int i = 0; i < TE_QK; i++)
+		high[i / 8] |= (uint8_t) ((levels[i] >> 4) << (i % 8));
+}
+
+static void
+unpack_fifth_bits(const uint8_t *high, uint8_t *levels)
+{
+	for (int i = 0; i < TE_QK; i++)
+		levels[i] |= (uint8_t) ((high[i / 8] >> (i % 8) & 1) << 4);
+}
+
+/* Levels around a fixed offset `zero` (8 or 16); the scale that belongs to them. */
+static float
+find_symmetric(const float *x, int zero, uint8_t *levels)
+{
+	float		d = largest(x) / (float) -zero;
+	float		inverse = d != 0 ? 1 / d : 0;
+
+	for (int i = 0; i < TE_QK; i++)
+	{
+		float		scaled = x[i] * inverse;
+
+		levels[i] = (uint8_t) level(scaled + ((float) zero + 0.5f), zero * 2 - 1);
+	}
+	return d;
+}
+
+/* Levels 0..top between the least and the greatest element. */
+static float
+find_affine(const float *x, int top, uint8_t *levels, float *min)
+{
+	float		max;
+	float		d;
+	float		inverse;
+
+	extremes(x, min, &max);
+	d = (max - *min) / (float) top;
+	inverse = d != 0 ? 1 / d : 0;
+	for (int i = 0; i < TE_QK; i++)
+	{
+		float		scaled = (x[i] - *min) * inverse;
+
+		levels[i] = (uint8_t) level(scaled + 0.5f, top);
+	}
+	return d;
+}
+
+void
+te_q4_0_to_float(const void *from, float *to, size_t n)
+{
+	const TeBlockQ4_0 *block = from;
+
+	for (size_t b = 0; b < n / TE_QK; b++, to += TE_QK)
+	{
+		float		d = te_half_to_float(block[b].d);
+		uint8_t		levels[TE_QK];
+
+		unpack_nibbles(block[b].q, levels);
+		for (int i = 0; i < TE_QK; i++)
+			to[i] = d * (float) (levels[i] - 8);
+	}
+}
+
+void
+te_q4_0_from_float(const float *from, void *to, size_t n)
+{
+	TeBlockQ4_0 *block = to;
+
+	for (size_t b = 0; b < n / TE_QK; b++, from += TE_QK)
+	{
+		uint8_t		levels[TE_QK];
+
+		block[b].d = te_half_from_float(find_symmetric(from, 8, levels));
+		pack_nibbles(levels, block[b].q);
+	}
+}
+
+void
+te_q4_1_to_float(const void *from, float *to, size_t n)
+{
+	const TeBlockQ4_1 *block = from;
+
+	for (size_t b = 0; b < n / TE_QK; b++, to += TE_QK)
+	{
+		float		d = te_half_to_float(block[b].d);
+		float		m = te_half_to_float(block[b].m);
+		uint8_t		levels[TE_QK];
+
+		unpack_nibbles(block[b].q, levels);
+		for (int i = 0; i < TE_QK; i++)
+			to[i] = d * (float) levels[i] + m;
+	}
+}
+
+void
+te_q4_1_from_float(const float *from, void *to, size_t n)
+{
+	TeBlockQ4_1 *block = to;
+
+	for (size_t b = 0; b < n / TE_QK; b++, from += TE_QK)
+	{
+		uint8_t		levels[TE_QK];
+		float		min;
+
+		block[b].d = te_half_from_float(find_affine(from, 15, levels, &min));
+		block[b].m = te_half_from_float(min);
+		pack_nibbles(levels, block[b].q);
+	}
+}
+
+void
+te_q5_0_to_float(const void *from, float *to, size_t n)
+{
+	const TeBlockQ5_0 *block = from;
+
+	for (size_t b = 0; b < n / TE_QK; b++, to += TE_QK)
+	{
+		float		d = te_half_to_float(block[b].d);
+		uint8_t		levels[TE_QK];
+
+		unpack_nibbles(block[b].q, levels);
+		unpack_fifth_bits(block[b].high, levels);
+		for (int i = 0; i < TE_QK; i++)
+			to[i] = d * (float) (levels[i] - 16);
+	}
+}
+
+void
+te_q5_0_from_float(const float *from, void *to, size_t n)
+{
+	TeBlockQ5_0 *block = to;
+
+	for (size_t b = 0; b < n / TE_QK; b++, from += TE_QK)
+	{
+		uint8_t		levels[TE_QK];
+
+		block[b].d = te_half_from_float(find_symmetric(from, 16, levels));
+		pack_nibbles(levels, block[b].q);
+		pack_fifth_bits(levels, block[b].high);
+	}
+}
+
+void
+te_q5_1_to_float(const void *from, float *to, size_t n)
+{
+	const TeBlockQ5_1 *block = from;
+
+	for (size_t b = 0; b < n / TE_QK; b++, to += TE_QK)
+	{
+		float		d = te_half_to_float(block[b].d);
+		float		m = te_half_to_float(block[b].m);
+		uint8_t		levels[TE_QK];
+
+		unpack_nibbles(block[b].q, levels);
+		unpack_fifth_bits(block[b].high, levels);
+		for (int i = 0; i < TE_QK; i++)
+			to[i] = d * (float) levels[i] + m;
+	}
+}
+
+void
+te_q5_1_from_float(const float *from, void *to, size_t n)
+{
+	TeBlockQ5_1 *block = to;
+
+	for (size_t b = 0; b < n / TE_QK; b++, from += TE_QK)
+	{
+		uint8_t		levels[TE_QK];
+		float		min;
+
+		block[b].d = te_half_from_float(find_affine(from, 31, levels, &min));
+		block[b].m = te_half_from_float(min);
+		pack_nibbles(levels, block[b].q);
+		pack_fifth_bits(levels, block[b].high);
 	}
 }

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Run unit test programs; one line each, and a line with the sum at the end.
+passed=0
+failed=0
+for program in "$@"
+do
+	name=$(basename "$program")
+	line=$("$program" | tail -n 1)
+	case $line in
+		*" passed, "*" failed, "*)
+			p=${line%% passed*}
+			f=${line#* passed, }
+			f=${f%% failed*}
+			;;
+		*)
+			p=0
+			f=1
+			line="crashed"
+			;;
+	esac
+	passed=$((passed + p))
+	failed=$((failed + f))
+	printf '%-24s %s\n' "$name" "$line"
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

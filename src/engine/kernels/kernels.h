@@ -9,7 +9,7 @@
  * ref.c is the truth: plain loops, no contraction, double accumulation where
  * it helps; every other row of kernels.def is tested against it, over odd
  * sizes, unaligned pointers, infinities and NaN, within the tolerance of its row.
- * te_isa_select() copies ref's row first and lays the chosen set over it, so that a
+ * te_isa_select() copies ref's set first and lays the chosen one over it, so that a
  * hole is impossible.
  *
  * Weights.  A linear weight [n_out, n_in] lies in an image as panels: 64
@@ -49,8 +49,12 @@ typedef enum TeActivation
 
 extern TeActivation te_activation_by_name(TeStr name);	/* "gelu", "gelu_new", "relu", "silu", "tanh", ...; TE_N_ACTIVATIONS: none */
 extern const char *te_activation_name(TeActivation activation);
+extern float te_activation_value(TeActivation activation, float x);
+extern float te_activation_derivative(TeActivation activation, float x);
 
 /* ---- the table ---- */
+
+#define TE_MAX_D_HEAD 256
 
 /*
  * Attention over packed sequences.  Row t of q, k, v is token t; head h lies at columns
@@ -63,13 +67,13 @@ typedef struct TeAttention
 	const float *k;
 	const float *v;
 	float	   *out;			/* [n_tok, n_head * d_head] */
-	size_t		ld_q,
-				ld_k,
-				ld_v,
-				ld_out;			/* in floats */
+	size_t		ld_q;			/* strides, in floats */
+	size_t		ld_k;
+	size_t		ld_v;
+	size_t		ld_out;
 	int			n_head;
 	int			n_kv_head;
-	int			d_head;
+	int			d_head;			/* <= TE_MAX_D_HEAD */
 	int			n_seq;
 	const int32_t *seq_start;	/* n_seq + 1 */
 	float		scale;
@@ -92,7 +96,21 @@ typedef struct TeKernels
 #undef TE_KERNEL_TYPE
 } TeKernels;
 
-extern TeKernels te_kernel;		/* te_kernel.layer_norm(...); set by te_isa_select(), "auto" before the first use */
+extern TeKernels te_kernel;		/* te_kernel.layer_norm(...); ref until the host calls te_isa_select("auto") */
+
+/* A row of kernels.def, for those who iterate over it (tests, benchmarks). */
+typedef struct TeKernelRow
+{
+	const char *name;			/* member of TeKernels */
+	const char *isa;
+	double		max_error;		/* against ref, relative to the largest magnitude of the result */
+	void		(*function) (void);
+	size_t		offset;			/* in TeKernels */
+} TeKernelRow;
+
+extern const TeKernelRow te_kernel_rows[];
+extern const size_t te_n_kernel_rows;
+extern const TeKernels te_kernel_ref;	/* the truth, whatever is selected */
 
 /* ---- weights and the linear operation ---- */
 

@@ -1,0 +1,164 @@
+/*-------------------------------------------------------------------------
+ * isa.c
+ *	  Which instruction set runs: detection, and the dispatch table.
+ *
+ * A row of `sets` per instruction set, slowest first.  On x86 an extension
+ * counts only where both the processor and the operating system (XCR0, which
+ * says what registers are saved) have it.  On aarch64 NEON is part of the base.
+ *
+ * To add a set: a row here, its file, its rows in kernels.def.
+ *-------------------------------------------------------------------------
+ */
+#include "kernels/impl.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+const TeKernels te_kernel_ref = {
+#define TE_KERNEL_TYPE(name, ret, args) .name = te_ref_##name,
+#include "kernels/kernel_types.def"
+#undef TE_KERNEL_TYPE
+};
+
+TeKernels	te_kernel = {
+#define TE_KERNEL_TYPE(name, ret, args) .name = te_ref_##name,
+#include "kernels/kernel_types.def"
+#undef TE_KERNEL_TYPE
+};
+
+const TeKernelRow te_kernel_rows[] = {
+#define KERNEL(name, isa, error) {#name, #isa, error, (void (*) (void)) te_##isa##_##name, offsetof(TeKernels, name)},
+#include "kernels/kernels.def"
+#undef KERNEL
+	{NULL, "", 0, NULL, 0}		/* C has no empty arrays */
+};
+const size_t te_n_kernel_rows = TE_LENGTH(te_kernel_rows) - 1;
+
+static bool
+cpu_has_ref(void)
+{
+	return true;
+}
+
+#if defined(__x86_64__)
+
+#define XCR0_AVX 0x06			/* xmm, upper halves of ymm */
+#define XCR0_AVX512 0xe6		/* and mask registers, zmm */
+
+/* cpuid leaf 7's ebx and ecx, where the system saves the registers of `xcr0` and leaf 1 has FMA and F16C; else false */
+static bool
+cpu_leaf7(unsigned int xcr0, unsigned int *ebx, unsigned int *ecx)
+{
+	const unsigned int needed = bit_OSXSAVE | bit_AVX | bit_FMA | bit_F16C;
+	unsigned int a;
+	unsigned int b;
+	unsigned int c;
+	unsigned int d;
+	unsigned int saved;
+	unsigned int high;
+
+	if (!__get_cpuid(1, &a, &b, &c, &d) || (c & needed) != needed)
+		return false;
+	__asm__ ("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+	return (saved & xcr0) == xcr0 && __get_cpuid_count(7, 0, &a, ebx, ecx, &d);
+}
+
+static bool
+cpu_has_avx2(void)
+{
+	unsigned int ebx;
+	unsigned int ecx;
+
+	return cpu_leaf7(XCR0_AVX, &ebx, &ecx) && (ebx & bit_AVX2) != 0;
+}
+
+static bool
+cpu_has_avx512(void)
+{
+	const unsigned int needed = bit_AVX2 | bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL;
+	unsigned int ebx;
+	unsigned int ecx;
+
+	return cpu_leaf7(XCR0_AVX512, &ebx, &ecx) && (ebx & needed) == needed;
+}
+
+#elif defined(__aarch64__)
+
+static bool
+cpu_has_neon(void)
+{
+	return true;
+}
+
+#endif
+
+typedef struct InstructionSet
+{
+	const char *name;
+	bool		(*cpu_has) (void);
+} InstructionSet;
+
+static const InstructionSet sets[] = {
+	{"ref", cpu_has_ref},
+#if defined(__x86_64__)
+	{"avx2", cpu_has_avx2},
+	{"avx512", cpu_has_avx512},
+#elif defined(__aarch64__)
+	{"neon", cpu_has_neon},
+#endif
+};
+
+static const InstructionSet *selected = &sets[0];
+
+size_t
+te_isa_list(const char **names, size_t max)
+{
+	size_t		n = 0;
+
+	for (size_t i = 0; i < TE_LENGTH(sets); i++)
+	{
+		if (n < max && sets[i].cpu_has())
+			names[n++] = sets[i].name;
+	}
+	return n;
+}
+
+/* The row for a name, or NULL; "auto" is the last that this CPU has. */
+static const InstructionSet *
+find_set(const char *name)
+{
+	bool		any = strcmp(name, "auto") == 0;
+
+	for (size_t i = TE_LENGTH(sets); i-- > 0;)
+	{
+		if ((any || strcmp(name, sets[i].name) == 0) && sets[i].cpu_has())
+			return &sets[i];
+	}
+	return NULL;
+}
+
+bool
+te_isa_select(const char *name)
+{
+	const InstructionSet *set = find_set(name);
+
+	if (set == NULL)
+		return false;
+	te_kernel = te_kernel_ref;
+	for (size_t i = 0; i < te_n_kernel_rows; i++)
+	{
+		const TeKernelRow *row = &te_kernel_rows[i];
+
+		if (strcmp(row->isa, set->name) == 0)
+			memcpy((char *) &te_kernel + row->offset, &row->function, sizeof(row->function));
+	}
+	selected = set;
+	return true;
+}
+
+const char *
+te_isa_name(void)
+{
+	return selected->name;
+}

@@ -1,0 +1,131 @@
+/*-------------------------------------------------------------------------
+ * linear.c
+ *	  y = activation(x · Wᵀ + bias) + residual, for weights of any type and layout.
+ *
+ * A task is a tile: some rows of x times one panel of 64 columns.  Tiles are
+ * cut by shape only.  Consecutive tasks share the panel, so that a weight is
+ * read from memory once for all tokens, and each row tile of x is small enough
+ * to stay in the L2 cache beside the panel.
+ *
+ * A panel that is f32 already is used in place.  Others are expanded
+ * TE_EXPAND rows of k at a time into the worker's scratch and the product goes
+ * on over them, so that an f32 copy of a weight never exists; their tiles are
+ * taller, to expand less often.  A weight in rows of f32, as training has
+ * it since it changes at every step, is transposed in the same way: at 64 columns this
+ * costs a few per cent of the product from 100 rows on, and keeps one kernel,
+ * one order of summation and no second copy, where OpenBLAS would pack both operands.
+ *
+ * The product is written straight into y, or into scratch where the panel
+ * hangs over the edge of y, and the epilogue runs over it while it is in cache.
+ *-------------------------------------------------------------------------
+ */
+#include "kernels/impl.h"
+
+/* Most rows of a tile, multiples of the six rows of the largest register tile. */
+#define TILE_ROWS_DENSE 96
+#define TILE_ROWS_EXPANDED 240
+
+static bool
+is_expanded(const TeWeight *weight)
+{
+	return weight->layout != TE_PANELS || weight->dtype != TE_F32;
+}
+
+static size_t
+panels_of(const TeWeight *weight)
+{
+	return ((size_t) weight->n_out + TE_PANEL - 1) / TE_PANEL;
+}
+
+size_t
+te_linear_scratch(const TeLinear *linear)
+{
+	return (size_t) TILE_ROWS_EXPANDED * TE_PANEL + TE_EXPAND * TE_PANEL + TE_EXPAND_BUFFER;
+}
+
+size_t
+te_linear_prepare(TeLinear *linear)
+{
+	size_t		most = TILE_ROWS_DENSE;
+
+	linear->n_panels = 0;
+	for (int i = 0; i < linear->n_parts; i++)
+	{
+		linear->n_panels += panels_of(linear->weight[i]);
+		if (is_expanded(linear->weight[i]))
+			most = TILE_ROWS_EXPANDED;
+	}
+	linear->n_row_tiles = (linear->n_tok + most - 1) / most;
+	linear->tile_rows = 0;
+	if (linear->n_row_tiles > 0)
+	{
+		/* tiles of nearly the same height, in whole register tiles */
+		linear->tile_rows = (linear->n_tok + linear->n_row_tiles - 1) / linear->n_row_tiles;
+		linear->tile_rows = (linear->tile_rows + 5) / 6 * 6;
+	}
+	return linear->n_row_tiles * linear->n_panels;
+}
+
+/* acc[m, 64] = x · panel, expanding what is not f32 on the way. */
+static void
+panel_product(const TeWeight *weight, size_t panel, size_t m, const float *x, size_t ld_x,
+			  float *acc, size_t ld_acc, float *scratch)
+{
+	size_t		n_in = (size_t) weight->n_in;
+
+	if (!is_expanded(weight))
+	{
+		te_kernel.gemm_panel_f32(m, n_in, x, ld_x, te_expand_panel(weight, panel, 0, n_in, NULL, NULL),
+								 acc, ld_acc, false);
+		return;
+	}
+	for (size_t k0 = 0; k0 < n_in; k0 += TE_EXPAND)
+	{
+		size_t		k1 = TE_MIN(k0 + TE_EXPAND, n_in);
+		const float *expanded = te_expand_panel(weight, panel, k0, k1, scratch, scratch + TE_EXPAND * TE_PANEL);
+
+		te_kernel.gemm_panel_f32(m, k1 - k0, x + k0, ld_x, expanded, acc, ld_acc, k0 > 0);
+	}
+}
+
+void
+te_linear_task(void *arg, size_t task, int worker)
+{
+	const TeLinear *linear = arg;
+	size_t		row = task % linear->n_row_tiles * linear->tile_rows;
+	size_t		panel = task / linear->n_row_tiles;
+	size_t		part_column = 0;
+	int			part = 0;
+	float	   *scratch = linear->scratch + (size_t) worker * linear->scratch_stride;
+	const TeWeight *weight;
+	const float *bias;
+	size_t		m;
+	size_t		n;
+	size_t		column;
+	float	   *y;
+	float	   *acc;
+	size_t		ld_acc;
+
+	while (panel >= panels_of(linear->weight[part]))
+	{
+		panel -= panels_of(linear->weight[part]);
+		part_column += (size_t) linear->weight[part]->n_out;
+		part++;
+	}
+	if (row >= linear->n_tok)
+		return;
+	weight = linear->weight[part];
+	bias = linear->bias[part];
+	m = TE_MIN(linear->tile_rows, linear->n_tok - row);
+	n = TE_MIN((size_t) TE_PANEL, (size_t) weight->n_out - panel * TE_PANEL);
+	column = part_column + panel * TE_PANEL;
+	y = linear->y + row * linear->ld_y + column;
+
+	acc = n == TE_PANEL ? y : scratch;
+	ld_acc = n == TE_PANEL ? linear->ld_y : TE_PANEL;
+	panel_product(weight, panel, m, linear->x + row * linear->ld_x, linear->ld_x, acc, ld_acc,
+				  scratch + (size_t) TILE_ROWS_EXPANDED * TE_PANEL);
+	te_kernel.epilogue(m, n, acc, ld_acc, bias != NULL ? bias + panel * TE_PANEL : NULL, linear->activation,
+					   linear->residual != NULL ? linear->residual + row * linear->ld_y + column : NULL,
+					   linear->ld_y, y, linear->ld_y);
+}

@@ -93,6 +93,17 @@ extern bool tr_has_usage(const TrVersion *version, Oid role);
 extern void tr_check_usage(const TrVersion *version);
 extern void tr_check_owner(const TrVersion *version);
 
+/* ---- control.c ---- */
+
+/*
+ * How many threads, the caller's own included, a computation may use: 1 to
+ * wanted, bounded over all sessions by transformer.max_threads.  What was got
+ * is given back; what an error leaves is given back at the end of the
+ * (sub)transaction, what a dead process leaves when others need it.  Costs about a microsecond.
+ */
+extern int	tr_threads_acquire(int wanted);
+extern void tr_threads_release(int granted);
+
 /* ---- resolve.c ---- */
 
 /*
@@ -112,5 +123,13 @@ extern TeModel *tr_model_engine(TrModel *model);
 extern TeSession *tr_model_session(TrModel *model);
 /* After a job: statistics, and the WARNING about cut texts (one a statement). */
 extern void tr_model_account(TrModel *model);
+/*
+ * A job of an idle session of the model, kept for the next call like its session.  tr_job_end() accounts
+ * for it and resets it; an error in between drops its session at the end of the (sub)transaction.  Jobs may nest.
+ */
+extern TeJob *tr_job_begin(TrModel *model, const char *task, const TeJobOptions *options);
+extern void tr_job_end(TrModel *model, TeJob *job);
+/* Memory of the engine for one SQL call that runs no other code of SQL; empty, bounded by transformer.session_memory. */
+extern TeArena *tr_scratch(void);
 
 #endif							/* TRANSFORMER_H */

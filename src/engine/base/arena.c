@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * arena.c
- *	  Bump allocation over chained blocks; and byte strings, which live in them.
+ *	  Bump allocation over chained blocks.
  *
  * An arena is the unit of lifetime: there is no free of a single allocation.
  * Blocks come from the host (te_host_alloc) under the owner of the root, so
@@ -333,43 +333,4 @@ void *
 te_alloc0(TeArena *arena, size_t bytes)
 {
 	return memset(te_alloc(arena, bytes), 0, bytes);
-}
-
-/* ---- byte strings ---- */
-
-bool
-te_str_ends(TeStr a, const char *suffix)
-{
-	size_t		n = strlen(suffix);
-
-	return a.len >= n && memcmp(a.data + a.len - n, suffix, n) == 0;
-}
-
-TeStr
-te_str_copy(TeArena *arena, TeStr s)
-{
-	return (TeStr) {te_cstring(arena, s), s.len};
-}
-
-char *
-te_cstring(TeArena *arena, TeStr s)
-{
-	char	   *copy = te_alloc(arena, te_add_size(s.len, 1));
-
-	if (s.len > 0)
-		memcpy(copy, s.data, s.len);
-	copy[s.len] = '\0';
-	return copy;
-}
-
-/* FNV-1a, 64 bits. */
-uint64_t
-te_hash(const void *data, size_t len)
-{
-	const uint8_t *byte = data;
-	uint64_t	hash = UINT64_C(0xcbf29ce484222325);
-
-	for (size_t i = 0; i < len; i++)
-		hash = (hash ^ byte[i]) * UINT64_C(0x100000001b3);
-	return hash;
 }

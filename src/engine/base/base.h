@@ -69,7 +69,7 @@ extern void *te_alloc0(TeArena *arena, size_t bytes);
 #define te_new(arena, type) ((type *) te_alloc0((arena), sizeof(type)))
 #define te_new_array(arena, type, n) ((type *) te_alloc0((arena), te_mul_size((n), sizeof(type))))
 
-/* ---- byte strings ---- */
+/* ---- byte strings (str.c) ---- */
 
 /* Bytes that somebody else owns.  Text is UTF-8; not NUL-terminated. */
 typedef struct TeStr
@@ -115,6 +115,10 @@ extern char *te_cstring(TeArena *arena, TeStr s);	/* NUL-terminated copy */
 
 /* FNV-1a, for hash tables of the image and for names: the same on every machine. */
 extern uint64_t te_hash(const void *data, size_t len);
+
+/* Length of the valid UTF-8 sequence that begins at `at`; 0 where there is none. */
+extern size_t te_utf8_sequence(const char *at, const char *end);
+extern bool te_utf8_valid(TeStr s);
 
 /* ---- growable bytes (buffer.c) ---- */
 

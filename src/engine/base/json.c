@@ -76,41 +76,6 @@ peek(const Parser *parser)
 
 /* ---- strings ---- */
 
-/* Length of the valid UTF-8 sequence at `at`, 0 where there is none: no overlong form, no surrogate. */
-static size_t
-utf8_sequence(const char *at, const char *end)
-{
-	const unsigned char *s = (const unsigned char *) at;
-	size_t		left = (size_t) (end - at);
-	unsigned	low = 0x80;
-	unsigned	high = 0xbf;
-	size_t		len;
-
-	if (s[0] < 0x80)
-		return 1;
-	if (s[0] < 0xc2 || s[0] > 0xf4)
-		return 0;
-	len = s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-	if (left < len)
-		return 0;
-	if (s[0] == 0xe0)
-		low = 0xa0;
-	else if (s[0] == 0xed)
-		high = 0x9f;
-	else if (s[0] == 0xf0)
-		low = 0x90;
-	else if (s[0] == 0xf4)
-		high = 0x8f;
-	if (s[1] < low || s[1] > high)
-		return 0;
-	for (size_t i = 2; i < len; i++)
-	{
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	return len;
-}
-
 /* Four hexadecimal digits. */
 static unsigned
 parse_hex(Parser *parser)
@@ -229,7 +194,7 @@ parse_string(Parser *parser)
 			fail(parser, parser->at, "a control character in a string");
 		else
 		{
-			size_t		len = utf8_sequence(parser->at, parser->end);
+			size_t		len = te_utf8_sequence(parser->at, parser->end);
 
 			if (len == 0)
 				fail(parser, parser->at, "invalid UTF-8");

@@ -10,6 +10,9 @@
 
 #include "port_std.h"
 
+#include "port/blas.h"
+#include "port/pool.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,14 +23,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#if __has_include("port/pool.h")
-#include "port/pool.h"
-#define HAVE_POOL 1
-#endif
-#if __has_include("port/blas.h")
-#include "port/blas.h"
-#define HAVE_BLAS 1
-#endif
 
 /* ---- errors ---- */
 
@@ -299,11 +294,18 @@ te_std_checks(void)
 	return n_checks;
 }
 
+/* Count a check; whether it is the one to fire at. */
+static bool
+interrupted(void)
+{
+	n_checks++;
+	return interrupt_at != 0 && n_checks >= interrupt_at;
+}
+
 void
 te_check_interrupts(void)
 {
-	n_checks++;
-	if (interrupt_at != 0 && n_checks >= interrupt_at)
+	if (interrupted())
 	{
 		interrupt_at = 0;
 		te_throw(TE_STD_INTERRUPTED, "canceled (injected)");
@@ -372,20 +374,10 @@ te_std_fault_loop(void (*body) (void *arg), void *arg)
 
 static int	n_workers = 1;
 
-#ifdef HAVE_POOL
-
 void
 te_std_set_workers(int workers)
 {
-	n_workers = TE_MAX(workers, 1);
-}
-
-#else
-
-void
-te_std_set_workers(int workers)
-{
-	n_workers = 1;
+	n_workers = TE_MAX(1, TE_MIN(workers, TE_POOL_MAX_THREADS));
 }
 
 int
@@ -397,24 +389,19 @@ te_workers(void)
 void
 te_parallel_for(size_t n_tasks, TeTask task, void *arg)
 {
-	for (size_t i = 0; i < n_tasks; i++)
-	{
-		te_check_interrupts();
-		task(arg, i, 0);
-	}
+	if (te_pool_run(n_workers, n_tasks, task, arg, interrupted))
+		return;
+	if (interrupt_at == 0)
+		te_throw(TE_ERR_INTERNAL, "te_parallel_for() was called from inside a task");
+	interrupt_at = 0;
+	te_throw(TE_STD_INTERRUPTED, "canceled (injected)");
 }
-
-#endif
-
-#ifndef HAVE_BLAS
 
 const TeBlas *
 te_host_blas(void)
 {
-	return NULL;
+	return te_blas_load();
 }
-
-#endif
 
 double
 te_host_seconds(void)

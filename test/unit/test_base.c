@@ -129,6 +129,11 @@ TEST(strings)
 	CHECK(strcmp(te_cstring(arena, (TeStr) {"abcdef", 3}), "abc") == 0);
 	CHECK(te_hash("", 0) == UINT64_C(0xcbf29ce484222325));
 	CHECK(te_hash("foobar", 6) == UINT64_C(0x85944171f73967e8));
+	CHECK(te_utf8_valid(TE_STR("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80")));
+	CHECK(!te_utf8_valid(TE_STR("\xc0\x80")));
+	CHECK(!te_utf8_valid(TE_STR("\xed\xa0\x80")));
+	CHECK(!te_utf8_valid(TE_STR("\xf4\x90\x80\x80")));
+	CHECK(!te_utf8_valid(TE_STR("\xe2\x82")));
 	CHECK(strcmp(te_format(arena, "%d %s %.2f", 5, "x", 1.5), "5 x 1.50") == 0);
 }
 
@@ -253,12 +258,19 @@ add_task(void *arg, size_t task, int worker)
 
 TEST(parallel_for_runs_each_task_once)
 {
-	int			sums[100] = {0};
+	for (int workers = 1; workers <= 4; workers++)
+	{
+		int			sums[100] = {0};
 
-	te_parallel_for(TE_LENGTH(sums), add_task, sums);
-	for (int i = 0; i < 100; i++)
-		CHECK(sums[i] == i);
-	CHECK(te_workers() >= 1);
+		te_std_set_workers(workers);
+		CHECK(te_workers() == workers);
+		te_parallel_for(TE_LENGTH(sums), add_task, sums);
+		for (int i = 0; i < 100; i++)
+			CHECK(sums[i] == i);
+		te_std_interrupt(3);
+		CHECK_THROWS(TE_STD_INTERRUPTED, te_parallel_for(TE_LENGTH(sums), add_task, sums));
+	}
+	te_std_set_workers(1);
 }
 
 TEST_MAIN()

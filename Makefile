@@ -46,6 +46,8 @@ EXTRA_CLEAN = $(OBJS:.o=.d) build
 
 # OpenBLAS is looked for at run time and never linked.
 SHLIB_LINK = -lpcre2-8 -lm -ldl -lpthread
+exports_linux = -Wl,--version-script=$(here)/src/pg/exports.map
+SHLIB_LINK += $(exports_$(PORTNAME))
 
 PG_CPPFLAGS = -I$(here)/src -I$(here)/src/engine -MMD -MP
 PG_CFLAGS = -std=gnu11 -Wextra -Wno-unused-parameter -Wno-missing-field-initializers
@@ -114,13 +116,19 @@ tap:            ## TAP tests: crash, standby, backup, dump, limits (TESTS=test/t
 	@$(here)/test/run.sh tap
 
 asan:           ## unit tests under the address and undefined-behaviour sanitizers
-	@$(MAKE) --no-print-directory -C $(here)/test asan
+	@$(MAKE) --no-print-directory -C $(here)/test unit SAN=address,undefined
 
 valgrind:       ## unit tests under valgrind
-	@$(MAKE) --no-print-directory -C $(here)/test valgrind
+	@$(MAKE) --no-print-directory -C $(here)/test unit-build BUILD=../build/valgrind
+	@cd $(here)/test && for program in ../build/valgrind/*/unit/test_*; do \
+		case $$program in *.d | *.o) continue;; esac; \
+		echo "$${program##*/}" && valgrind -q --error-exitcode=9 "$$program" | tail -1 || exit 1; done
 
-fuzz:           ## fuzz targets: FUZZ=gguf SECS=60, or all of them one after the other
-	@$(MAKE) --no-print-directory -C $(here)/test fuzz
+FUZZ ?= $(patsubst $(here)/test/fuzz/fuzz_%.c,%,$(sort $(wildcard $(here)/test/fuzz/fuzz_*.c)))
+SECS ?= 60
+
+fuzz:           ## run fuzz targets: FUZZ=gguf SECS=600; without FUZZ all of them, one after the other
+	@for target in $(FUZZ); do $(MAKE) --no-print-directory -C $(here)/test fuzz FUZZ=$$target SECS=$(SECS) || exit 1; done
 
 fuzz-replay:    ## run the fuzz targets over their committed corpus
 	@$(MAKE) --no-print-directory -C $(here)/test fuzz-replay

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  * model.h
  *	  Inside of the model layer: configuration, the architecture table, the
- *	  image's layout, and the model and session structures.
+ *	  pipeline around an encoder, and the model, session and task structures.
  *
  * model/ knows formats, images, batches and tasks, but no architecture; arch/
  * knows one family each, and nothing of files, images or SQL.  TE_ARCHS is the
@@ -48,6 +48,7 @@ typedef enum TeRole
 {
 	TE_ROLE_LINEAR,				/* [n_out, n_in], read by te_linear: packed, quantized */
 	TE_ROLE_EMBEDDING,			/* [rows, n], read by te_gather: row-major, quantized */
+	TE_ROLE_TABLE,				/* [rows, n], small (positions, types, buckets): row-major, never quantized here */
 	TE_ROLE_VECTOR				/* bias, norm: f32 always */
 } TeRole;
 
@@ -59,6 +60,7 @@ typedef struct TeTensorSpec
 	int64_t		n_out;			/* rows; 1 for a vector */
 	int64_t		n_in;
 	bool		optional;
+	int64_t		gguf_skip;		/* first rows that GGUF leaves out: positions that a family never uses */
 } TeTensorSpec;
 
 typedef struct TeTensorSpecs
@@ -69,28 +71,38 @@ typedef struct TeTensorSpecs
 	TeTensorSpec *specs;
 } TeTensorSpecs;
 
-extern void te_specs_add(TeTensorSpecs *specs, TeRole role, int64_t n_out, int64_t n_in, bool optional,
-						 const char *gguf_name, const char *name_format,...) TE_PRINTF(7, 8);
+/* Append a spec whose name_format and gguf_format (or NULL) take one int, a layer's number. */
+extern TeTensorSpec *te_specs_add(TeTensorSpecs *specs, TeRole role, int64_t n_out, int64_t n_in, bool optional,
+								  const char *name_format, const char *gguf_format, int layer);
+
+/* A value of config.json's "model_type", and what transformers calls the bare model of that type. */
+typedef struct TeModelType
+{
+	const char *name;
+	const char *class_name;
+} TeModelType;
 
 typedef struct TeArch
 {
 	const char *name;
-	const char *const *model_types; /* values of config.json's "model_type", NULL-terminated */
+	const TeModelType *model_types; /* ends with a NULL name */
 	const char *const *prefixes;	/* tensor name prefixes that a checkpoint may carry ("bert."), NULL-terminated */
-	const char *gguf_name;		/* general.architecture, or NULL */
+	const char *gguf_name;		/* general.architecture; NULL: llama.cpp has none */
 
 	/* Read and check config.json. */
 	void		(*read_config) (const TeJson *config, TeConfig *into);
-	/* config.json from GGUF metadata, and back into metadata. */
-	void		(*config_from_gguf) (TeArena *arena, const TeJson *meta, const TeModelFile *file, TeJson *config);
-	void		(*config_to_gguf) (TeArena *arena, const TeJson *config, TeJson *meta);
+	/* config.json from GGUF metadata, and back into metadata (not where gguf_name is NULL). */
+	void		(*config_from_gguf) (TeArena *arena, const TeModelFile *file, TeJson *config);
+	void		(*config_to_gguf) (TeArena *arena, const TeConfig *config, TeJson *meta);
 	/* All tensors of the encoder, in the order of export. */
 	void		(*list_tensors) (const TeConfig *config, TeTensorSpecs *specs);
+	/* Look the weights up once, when a model is attached; forward finds the result in te_model_bound(). */
+	const void *(*bind) (TeArena *arena, const TeModel *model);
 	/* Hidden states [n_tok, hidden_size]. */
 	TeNode	   *(*forward) (TeGraph *graph, const TeModel *model, const TeBatch *batch);
 } TeArch;
 
-/* The one list of architectures. */
+/* The one list of architectures.  Where two share a GGUF name, the first one reads foreign files. */
 #define TE_ARCHS(A) \
 	A(bert) \
 	A(distilbert) \
@@ -102,12 +114,212 @@ TE_ARCHS(TE_ARCH_DECLARE)
 #undef TE_ARCH_DECLARE
 
 extern const TeArch *te_arch_by_model_type(TeStr model_type);	/* throws TE_ERR_UNSUPPORTED listing what there is */
-extern const TeArch *te_arch_by_name(TeStr name);
-extern const TeArch *te_arch_by_gguf(TeStr name);
+extern const TeArch *te_arch_by_name(TeStr name);	/* the same */
+extern const TeArch *te_arch_by_gguf(TeStr name);	/* the same */
+extern const char *te_arch_class(const TeArch *arch, const TeJson *config); /* "BertModel" for the config's model_type */
 
-/* A weight of an attached model by its full name; te_model_weight throws where it is absent. The printf form serves "encoder.layer.%d...". */
-extern const TeWeight *te_model_weight(const TeModel *model, const char *format,...) TE_PRINTF(2, 3);
-extern const TeWeight *te_model_weight_optional(const TeModel *model, const char *format,...) TE_PRINTF(2, 3);
+/* ---- config.json (config.c): checked reads, for read_config() ---- */
+
+/* Bounds on what a config.json may ask for, far above any model: what is sized by them stays small. */
+#define TE_MAX_WIDTH		(1 << 16)
+#define TE_MAX_LAYERS		1024
+#define TE_MAX_VOCABULARY	(1 << 24)
+#define TE_MAX_POSITIONS	(1 << 20)
+
+/* A required integer of [1, max]; throws TE_ERR_CORRUPT naming the key. */
+extern int32_t te_config_size(const TeJson *config, const char *key, int64_t max);
+/* An activation by its name in config.json; throws TE_ERR_UNSUPPORTED naming it. */
+extern TeActivation te_config_activation(const TeJson *config, const char *key);
+/* A layer norm's epsilon in (0, 1). */
+extern float te_config_epsilon(const TeJson *config, const char *key, double fallback);
+/* hidden_size over n_heads gives head_size; throws where it does not divide. */
+extern void te_config_heads(TeConfig *config);
+
+/* ---- the pipeline around an encoder (pipeline.c says what its JSON looks like) ---- */
+
+#define TE_MAX_DENSE 8
+#define TE_MAX_PROMPTS 64
+
+typedef struct TeDense
+{
+	TeStr		tensor;			/* "2_Dense.linear": with ".weight" and ".bias" */
+	int32_t		n_in;
+	int32_t		n_out;
+	bool		bias;
+	TeActivation activation;
+} TeDense;
+
+typedef struct TePrompt
+{
+	TeStr		name;			/* "query" */
+	TeStr		text;			/* put before the input */
+} TePrompt;
+
+typedef struct TePipeline
+{
+	int			n_poolings;		/* concatenated in this order */
+	TePooling	pooling[TE_N_POOLINGS];
+	bool		normalize;
+	int32_t		max_tokens;		/* special tokens included; 0: what the positions allow */
+	int			n_dense;
+	TeDense		dense[TE_MAX_DENSE];
+	int			n_prompts;
+	TePrompt	prompts[TE_MAX_PROMPTS];
+	int			default_prompt; /* number of the prompt used without a kind, -1: none */
+} TePipeline;
+
+extern void te_pipeline_read(const TeJson *json, const TeConfig *config, TePipeline *into);
+extern void te_pipeline_list_tensors(const TePipeline *pipeline, TeTensorSpecs *specs);
+extern int	te_pipeline_dimensions(const TePipeline *pipeline, const TeConfig *config);
+extern int	te_pipeline_context(const TePipeline *pipeline, const TeConfig *config);	/* tokens; 0: no bound */
+extern const char *te_pooling_name(TePooling pooling);
+extern TePooling te_pooling_by_name(TeStr name);	/* TE_N_POOLINGS: none */
+extern TePooling te_pooling_by_hf(TeStr name);	/* sentence-transformers' "mean_sqrt_len_tokens"; TE_N_POOLINGS: none */
+extern const char *te_pooling_hf(TePooling pooling);
+extern int	te_pooling_gguf(TePooling pooling); /* llama.cpp's number; 0: none */
+/* Activations of dense layers by the class of torch.nn ("Tanh"). */
+extern TeActivation te_dense_activation(TeStr class_name);	/* TE_N_ACTIVATIONS: none */
+extern const char *te_dense_class(TeActivation activation); /* with its module; NULL: none */
+
+/* ---- a Hugging Face folder (import_folder.c, import_pipeline.c) ---- */
+
+/* A growing list of tensors under the names of a definition. */
+typedef struct TeTensorList
+{
+	TeArena    *arena;
+	size_t		n;
+	size_t		capacity;
+	TeTensorInfo *tensors;
+} TeTensorList;
+
+extern void te_tensor_list_add(TeTensorList *list, const TeTensorInfo *tensor);
+
+/* A file of the folder, or of the folder `base` in it ("" for none); NULL where there is none. */
+extern const TeSource *te_folder_file(TeArena *arena, const TeFolder *folder, const char *base, const char *name);
+extern const TeJson *te_folder_json(TeArena *arena, const TeFolder *folder, const char *base, const char *name);
+/* The folder of the encoder itself, from modules.json: "" nearly always. */
+extern const char *te_folder_base(TeArena *arena, const TeFolder *folder);
+/* modules.json and its folders as a pipeline's JSON; tensors of dense layers are appended to the list. */
+extern const TeJson *te_folder_pipeline(TeArena *arena, const TeFolder *folder, const char *base, TeTensorList *tensors);
+/* sentence-transformers may lower-case on top of what the tokenizer does. */
+extern bool te_folder_lower_case(TeArena *arena, const TeFolder *folder, const char *base);
+
+/* ---- definitions (def.c) ---- */
+
+/* What the text of a definition means. */
+typedef struct TeDefParts
+{
+	const TeArch *arch;			/* NULL: a tokenizer */
+	const TeJson *config_json;
+	TeConfig	config;
+	TePipeline	pipeline;
+	TeTensorSpecs specs;		/* encoder's, then the pipeline's */
+} TeDefParts;
+
+extern void te_def_parts(TeArena *arena, const TeModelDef *def, TeDefParts *parts);
+
+/* Finds the file's tensor for a spec: name, dims and source as wanted but for the type; NULL where the file has none. */
+typedef const TeTensorInfo *(*TeFindTensor) (void *from, TeArena *arena, const TeTensorSpec *spec);
+
+/* Complete a definition whose texts are set: find its tensors, check shapes, decide types, derive the rest. */
+extern void te_def_assemble(TeArena *arena, TeModelDef *def, const TeImportOptions *options,
+							TeFindTensor find, void *from);
+extern TeModelDef *te_def_tokenizer(TeArena *arena, const TeJson *tokenizer);
+extern void te_def_set_tokenizer(TeArena *arena, TeModelDef *def, const TeJson *tokenizer);
+extern TeStr te_json_text(TeArena *arena, const TeJson *json, int indent);
+/* A tensor as another type, converted as it is read. */
+extern TeTensorInfo te_tensor_converted(TeArena *arena, const TeTensorInfo *tensor, TeDtype dtype);
+/* A tensor with rows of zeros, or of `head`, before its own; head: `rows` rows as stored, or NULL. */
+extern TeTensorInfo te_tensor_with_head(TeArena *arena, const TeTensorInfo *tensor, int64_t rows, const void *head);
+
+/* ---- attached models (model.c) ---- */
+
+/* A weight by its full name; NULL where the model has none. */
+extern const TeWeight *te_model_weight(const TeModel *model, TeStr name);
 extern const TeConfig *te_model_config(const TeModel *model);
+extern const TePipeline *te_model_pipeline(const TeModel *model);
+extern const TeArch *te_model_arch(const TeModel *model);	/* NULL: a tokenizer */
+extern const void *te_model_bound(const TeModel *model);
+extern const TeOperand *te_model_dense(const TeModel *model, int i);	/* layer i of the pipeline */
+
+/* What an image says of itself, checked: pointers into the image. */
+typedef struct TeImageView
+{
+	TeStr		architecture;
+	TeStr		task;
+	const TeConfig *config;
+	TePipeline	pipeline;
+	int			dimensions;
+	int			context_length;
+	TeStr		tokenizer;		/* the compiled form; {NULL, 0}: none */
+	size_t		n_tensors;
+	TeWeight   *weights;		/* in the arena */
+	const uint32_t *index;		/* open addressing by te_hash(name), power of two; UINT32_MAX: free */
+	size_t		index_size;
+	TeStr	   *names;			/* of the tensors */
+	size_t		n_linear_elements;	/* of the tensors that te_linear reads */
+} TeImageView;
+
+/* Check everything but the weights' own bytes; throws TE_ERR_CORRUPT. */
+extern void te_image_view(TeArena *arena, const void *image, uint64_t bytes, TeImageView *view);
+
+/* ---- sessions and tasks ---- */
+
+/* A row of a job: text in, tokens, a vector out. */
+typedef struct TeJobRow
+{
+	TeStr		text;			/* with the prompt */
+	TeStr		pair;
+	uint32_t	n_tokens;
+	uint32_t	n_untruncated;
+	uint32_t	capacity;		/* of ids */
+	int32_t    *ids;
+	int32_t    *type_ids;		/* NULL where the model has no types */
+	float	   *vector;
+} TeJobRow;
+
+struct TeSession
+{
+	TeArena    *arena;
+	TeArena    *step;			/* reset for each batch */
+	const TeModel *model;
+	size_t		limit;
+	TeTruncate	truncate;
+	TeUsage		usage;
+	/* per-worker memory of tokenization, grown as needed */
+	TeArena    *text_arena;
+	TeTextScratch *scratch;
+	int			n_scratch;
+	size_t		scratch_bytes;
+};
+
+/*
+ * What a task needs and does.  needs() throws where the model cannot; width is floats of a row's
+ * result; compute() adds nodes to a graph, giving [n_seq, width].  To add a task: model/task_<name>.c
+ * with its row, and its name here.
+ */
+typedef struct TeTaskKind
+{
+	const char *name;
+	void		(*needs) (const TeModel *model, const TeJobOptions *options);
+	int			(*width) (const TeModel *model);
+	TeStr		(*prompt) (const TeModel *model, const TeJobOptions *options);	/* text before each input */
+	TeNode	   *(*compute) (TeGraph *graph, const TeModel *model, const TeBatch *batch);
+} TeTaskKind;
+
+#define TE_TASKS(T) \
+	T(embed)
+
+#define TE_TASK_DECLARE(name) extern const TeTaskKind te_task_##name;
+TE_TASKS(TE_TASK_DECLARE)
+#undef TE_TASK_DECLARE
+
+/*
+ * Tokenize rows on workers, at most max_tokens each (0: no bound); their tokens are kept in `keep` (rows.c).
+ * Throws where a text is too long and the session says so.
+ */
+extern void te_rows_tokenize(TeSession *session, TeArena *keep, TeJobRow *rows, size_t n_rows);
+/* Sequences of rows as a batch in the arena; rows[i] is a pointer to the row. */
+extern TeBatch *te_rows_batch(TeArena *arena, const TeModel *model, TeJobRow *const *rows, size_t n_rows);
 
 #endif							/* TE_MODEL_H */

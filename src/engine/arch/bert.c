@@ -1,0 +1,66 @@
+/*-------------------------------------------------------------------------
+ * bert.c
+ *	  BERT: words, positions and types, a pooler that only heads read.
+ *
+ * The names are those of transformers' BertModel; llama.cpp calls the family
+ * "bert" as well.  Checkpoints for masked language modelling and
+ * classification carry the prefix "bert.".
+ *
+ * The pooler goes into GGUF as "cls", which is where llama.cpp looks for the
+ * dense layer before a classifier and which it leaves alone otherwise.
+ *-------------------------------------------------------------------------
+ */
+#include "arch/encoder.h"
+
+#define EMBEDDINGS "embeddings."
+#define LAYER "encoder.layer.%d."
+
+const TeEncoderTensor te_encoder_bert_tensors[] = {
+	TE_ENCODER_ONE(words, TE_ROLE_EMBEDDING, TE_SIZE_VOCABULARY, TE_SIZE_HIDDEN, false,
+				   EMBEDDINGS "word_embeddings.weight", "token_embd.weight"),
+	TE_ENCODER_ONE(positions, TE_ROLE_TABLE, TE_SIZE_POSITIONS, TE_SIZE_HIDDEN, false,
+				   EMBEDDINGS "position_embeddings.weight", "position_embd.weight"),
+	TE_ENCODER_ONE(types, TE_ROLE_TABLE, TE_SIZE_TYPES, TE_SIZE_HIDDEN, false,
+				   EMBEDDINGS "token_type_embeddings.weight", "token_types.weight"),
+	TE_ENCODER_ONE(norm.weight, TE_ROLE_VECTOR, TE_SIZE_ONE, TE_SIZE_HIDDEN, false,
+				   EMBEDDINGS "LayerNorm.weight", "token_embd_norm.weight"),
+	TE_ENCODER_ONE(norm.bias, TE_ROLE_VECTOR, TE_SIZE_ONE, TE_SIZE_HIDDEN, false,
+				   EMBEDDINGS "LayerNorm.bias", "token_embd_norm.bias"),
+	TE_ENCODER_LINEAR(query, TE_SIZE_HIDDEN, TE_SIZE_HIDDEN, LAYER "attention.self.query", "blk.%d.attn_q"),
+	TE_ENCODER_LINEAR(key, TE_SIZE_HIDDEN, TE_SIZE_HIDDEN, LAYER "attention.self.key", "blk.%d.attn_k"),
+	TE_ENCODER_LINEAR(value, TE_SIZE_HIDDEN, TE_SIZE_HIDDEN, LAYER "attention.self.value", "blk.%d.attn_v"),
+	TE_ENCODER_LINEAR(out, TE_SIZE_HIDDEN, TE_SIZE_HIDDEN, LAYER "attention.output.dense", "blk.%d.attn_output"),
+	TE_ENCODER_NORM(attention_norm, LAYER "attention.output.LayerNorm", "blk.%d.attn_output_norm"),
+	TE_ENCODER_LINEAR(up, TE_SIZE_INTERMEDIATE, TE_SIZE_HIDDEN, LAYER "intermediate.dense", "blk.%d.ffn_up"),
+	TE_ENCODER_LINEAR(down, TE_SIZE_HIDDEN, TE_SIZE_INTERMEDIATE, LAYER "output.dense", "blk.%d.ffn_down"),
+	TE_ENCODER_NORM(out_norm, LAYER "output.LayerNorm", "blk.%d.layer_output_norm"),
+	TE_ENCODER_ONE(pooler.weight, TE_ROLE_LINEAR, TE_SIZE_HIDDEN, TE_SIZE_HIDDEN, true,
+				   "pooler.dense.weight", "cls.weight"),
+	TE_ENCODER_ONE(pooler.bias, TE_ROLE_VECTOR, TE_SIZE_ONE, TE_SIZE_HIDDEN, true, "pooler.dense.bias", "cls.bias"),
+	{.name = NULL}
+};
+
+static void
+bert_list_tensors(const TeConfig *config, TeTensorSpecs *specs)
+{
+	te_encoder_list(te_encoder_bert_tensors, config, specs);
+}
+
+static const void *
+bert_bind(TeArena *arena, const TeModel *model)
+{
+	return te_encoder_bind(te_encoder_bert_tensors, arena, model);
+}
+
+const TeArch te_arch_bert = {
+	.name = "bert",
+	.model_types = (const TeModelType[]) {{"bert", "BertModel"}, {NULL}},
+	.prefixes = (const char *const[]) {"bert.", "model.", NULL},
+	.gguf_name = "bert",
+	.read_config = te_encoder_read_config,
+	.config_from_gguf = te_encoder_config_from_gguf,
+	.config_to_gguf = te_encoder_config_to_gguf,
+	.list_tensors = bert_list_tensors,
+	.bind = bert_bind,
+	.forward = te_encoder_forward,
+};

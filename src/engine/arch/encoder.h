@@ -1,0 +1,99 @@
+/*-------------------------------------------------------------------------
+ * encoder.h
+ *	  The body that BERT and its relatives share: a post-norm encoder.
+ *
+ * The families differ in tensor names, in which embeddings they add and in
+ * how positions count; the computation is one.  A family is a table of
+ * TeEncoderTensor rows, from which the list of tensors and the look-up of the
+ * weights both follow, and a function that reads its config.json.
+ *-------------------------------------------------------------------------
+ */
+#ifndef TE_ENCODER_H
+#define TE_ENCODER_H
+
+#include "model/model.h"
+
+/* A matrix or table with its bias, or a norm's scale and shift. */
+typedef struct TeEncoderPair
+{
+	const TeWeight *weight;
+	const TeWeight *bias;
+} TeEncoderPair;
+
+typedef struct TeEncoderLayer
+{
+	TeEncoderPair query;
+	TeEncoderPair key;
+	TeEncoderPair value;
+	TeEncoderPair out;
+	TeEncoderPair attention_norm;
+	TeEncoderPair up;
+	TeEncoderPair down;
+	TeEncoderPair out_norm;
+} TeEncoderLayer;
+
+typedef struct TeEncoder
+{
+	const TeWeight *words;
+	const TeWeight *positions;
+	const TeWeight *types;		/* NULL: none */
+	TeEncoderPair norm;
+	const TeWeight *relative;	/* [buckets, heads], NULL: none */
+	TeEncoderPair pooler;		/* kept for export and heads; forward does not read it */
+	TeEncoderLayer *layers;
+} TeEncoder;
+
+/* Sizes that a tensor's shape is made of; each names a member of TeConfig. */
+typedef enum TeEncoderSize
+{
+	TE_SIZE_ONE,
+	TE_SIZE_HIDDEN,
+	TE_SIZE_INTERMEDIATE,
+	TE_SIZE_VOCABULARY,
+	TE_SIZE_POSITIONS,
+	TE_SIZE_TYPES,				/* 0 leaves the tensor out */
+	TE_SIZE_BUCKETS,
+	TE_SIZE_HEADS
+} TeEncoderSize;
+
+typedef struct TeEncoderTensor
+{
+	bool		in_layer;		/* one for each layer; slot counts from TeEncoderLayer */
+	size_t		slot;			/* where bind puts the weight */
+	TeRole		role;
+	TeEncoderSize n_out;
+	TeEncoderSize n_in;
+	bool		optional;
+	const char *name;			/* with %d for the layer */
+	const char *gguf_name;		/* NULL: GGUF has none */
+} TeEncoderTensor;
+
+/* A table ends with a row without a name. */
+extern void te_encoder_list(const TeEncoderTensor *table, const TeConfig *config, TeTensorSpecs *specs);
+extern const TeEncoder *te_encoder_bind(const TeEncoderTensor *table, TeArena *arena, const TeModel *model);
+/* Hidden states [n_tok, hidden_size]; batch->type_ids must be given where the model has types. */
+extern TeNode *te_encoder_forward(TeGraph *graph, const TeModel *model, const TeBatch *batch);
+
+/* The keys that BERT, RoBERTa and MPNet have in common. */
+extern void te_encoder_read_config(const TeJson *config, TeConfig *into);
+/* llama.cpp's keys for general.architecture "bert". */
+extern void te_encoder_config_from_gguf(TeArena *arena, const TeModelFile *file, TeJson *config);
+extern void te_encoder_config_to_gguf(TeArena *arena, const TeConfig *config, TeJson *meta);
+
+/* BERT's table (bert.c), which RoBERTa shares. */
+extern const TeEncoderTensor te_encoder_bert_tensors[];
+
+/* Rows of a family's table. */
+#define TE_ENCODER_ONE(member, role, n_out, n_in, optional, name, gguf) \
+	{false, offsetof(TeEncoder, member), role, n_out, n_in, optional, name, gguf}
+#define TE_ENCODER_LAYER(member, role, n_out, n_in, name, gguf) \
+	{true, offsetof(TeEncoderLayer, member), role, n_out, n_in, false, name, gguf}
+/* The two rows of a linear layer [n_out, n_in], and of a norm. */
+#define TE_ENCODER_LINEAR(member, n_out, n_in, name, gguf) \
+	TE_ENCODER_LAYER(member.weight, TE_ROLE_LINEAR, n_out, n_in, name ".weight", gguf ".weight"), \
+	TE_ENCODER_LAYER(member.bias, TE_ROLE_VECTOR, TE_SIZE_ONE, n_out, name ".bias", gguf ".bias")
+#define TE_ENCODER_NORM(member, name, gguf) \
+	TE_ENCODER_LAYER(member.weight, TE_ROLE_VECTOR, TE_SIZE_ONE, TE_SIZE_HIDDEN, name ".weight", gguf ".weight"), \
+	TE_ENCODER_LAYER(member.bias, TE_ROLE_VECTOR, TE_SIZE_ONE, TE_SIZE_HIDDEN, name ".bias", gguf ".bias")
+
+#endif							/* TE_ENCODER_H */

@@ -1,0 +1,152 @@
+/*-------------------------------------------------------------------------
+ * model.c
+ *	  Attached models: one process's view of an image.
+ *
+ * Attaching checks the image (image.c), finds the weights that the
+ * architecture's forward pass reads, and parses nothing.  What it allocates is
+ * some kilobytes in the caller's arena: descriptions of tensors that stay in
+ * the image.  A model must go before its image is unmapped.
+ *-------------------------------------------------------------------------
+ */
+#include "model/model.h"
+
+struct TeModel
+{
+	TeArena    *arena;
+	const TeArch *arch;			/* NULL: a tokenizer */
+	const TeTokenizer *tokenizer;	/* NULL: none */
+	const void *bound;			/* the architecture's own */
+	TeOperand	dense[TE_MAX_DENSE];	/* of the pipeline */
+	TeImageView view;
+};
+
+/* A tensor of a dense layer; its absence or another shape is damage. */
+static const TeWeight *
+dense_weight(TeModel *model, const TeDense *dense, const char *member, int64_t n_out, int64_t n_in)
+{
+	const char *name = te_format(model->arena, "%.*s.%s", TE_STR_ARGS(dense->tensor), member);
+	const TeWeight *weight = te_model_weight(model, te_str(name));
+
+	if (weight == NULL || weight->n_out != n_out || weight->n_in != n_in)
+		te_throw(TE_ERR_CORRUPT, "model image has no tensor \"%s\" of the right shape", name);
+	return weight;
+}
+
+static void
+bind_dense(TeModel *model)
+{
+	const TePipeline *pipeline = &model->view.pipeline;
+
+	for (int i = 0; i < pipeline->n_dense; i++)
+	{
+		const TeDense *dense = &pipeline->dense[i];
+
+		model->dense[i].matrix = dense_weight(model, dense, "weight", dense->n_out, dense->n_in);
+		if (dense->bias)
+			model->dense[i].bias = dense_weight(model, dense, "bias", 1, dense->n_out);
+	}
+}
+
+TeModel *
+te_model_attach(TeArena *arena, const void *image, uint64_t bytes)
+{
+	TeModel    *model = te_new(arena, TeModel);
+	TeImageView *view = &model->view;
+
+	model->arena = arena;
+	te_image_view(arena, image, bytes, view);
+	if (view->tokenizer.len > 0)
+		model->tokenizer = te_tokenizer_attach(view->tokenizer.data, view->tokenizer.len);
+	if (te_str_is(view->architecture, "tokenizer"))
+		return model;
+	model->arch = te_arch_by_name(view->architecture);
+	model->bound = model->arch->bind(arena, model);
+	bind_dense(model);
+	return model;
+}
+
+const TeWeight *
+te_model_weight(const TeModel *model, TeStr name)
+{
+	const TeImageView *view = &model->view;
+	size_t		slot = te_hash(name.data, name.len) & (view->index_size - 1);
+
+	/* At most half of the slots are taken, so that the walk ends. */
+	while (view->index[slot] < view->n_tensors)
+	{
+		if (te_str_eq(view->names[view->index[slot]], name))
+			return &view->weights[view->index[slot]];
+		slot = (slot + 1) & (view->index_size - 1);
+	}
+	return NULL;
+}
+
+const TeTokenizer *
+te_model_tokenizer(const TeModel *model)
+{
+	if (model->tokenizer == NULL)
+		te_throw_hint(TE_ERR_MISSING, NULL, "Import the model again and name a tokenizer.",
+					  "the model has no tokenizer");
+	return model->tokenizer;
+}
+
+TeStr
+te_model_architecture(const TeModel *model)
+{
+	return model->view.architecture;
+}
+
+TeStr
+te_model_task(const TeModel *model)
+{
+	return model->view.task;
+}
+
+int
+te_model_dimensions(const TeModel *model)
+{
+	return model->view.dimensions;
+}
+
+int
+te_model_context_length(const TeModel *model)
+{
+	return model->view.context_length;
+}
+
+/* A multiplication and an addition for each element of a linear layer; attention over short texts is little beside. */
+double
+te_model_flops_per_token(const TeModel *model)
+{
+	return 2.0 * model->view.n_linear_elements;
+}
+
+const TeConfig *
+te_model_config(const TeModel *model)
+{
+	return model->view.config;
+}
+
+const TePipeline *
+te_model_pipeline(const TeModel *model)
+{
+	return &model->view.pipeline;
+}
+
+const TeArch *
+te_model_arch(const TeModel *model)
+{
+	return model->arch;
+}
+
+const void *
+te_model_bound(const TeModel *model)
+{
+	return model->bound;
+}
+
+const TeOperand *
+te_model_dense(const TeModel *model, int i)
+{
+	return &model->dense[i];
+}

@@ -1,0 +1,255 @@
+/*-------------------------------------------------------------------------
+ * session.c
+ *	  Sessions, and the jobs that run in them: rows in, vectors out.
+ *
+ * A job tokenizes its rows (rows.c), orders them by length, cuts packed
+ * batches and runs the task's graph on each.  A batch has as many tokens as
+ * keep its activations within BATCH_BYTES, so that they stay in the caches
+ * while the weights stream by, and fewer where the workspace would pass the
+ * session's limit; a text alone is always a batch, however long.
+ *
+ * A row's vector does not depend on the batch that it falls into: kernels
+ * compute a row from that row alone.
+ *
+ * Lifetimes: the session's arena holds jobs; a job's arena holds its rows,
+ * tokens and vectors until te_job_reset(); the step arena is reset for each
+ * batch.
+ *-------------------------------------------------------------------------
+ */
+#include "model/model.h"
+
+#define BATCH_BYTES ((size_t) 16 << 20)
+#define BATCH_MIN_TOKENS 512
+#define BATCH_MAX_TOKENS 2048
+
+struct TeJob
+{
+	TeSession  *session;
+	TeArena    *arena;			/* reset by te_job_reset() */
+	const TeTaskKind *task;
+	TeStr		prompt;			/* put before each text */
+	int			width;			/* floats of a result */
+	TeJobRow   *rows;
+	size_t		n_rows;
+	size_t		n_done;
+	size_t		capacity;
+};
+
+static const TeTaskKind *const tasks[] = {
+#define TASK_ROW(name) &te_task_##name,
+	TE_TASKS(TASK_ROW)
+#undef TASK_ROW
+};
+
+TeSession *
+te_session_create(TeArena *parent, const TeModel *model, size_t limit)
+{
+	TeArena    *arena = te_arena_create(parent, "session");
+	TeSession  *session = te_new(arena, TeSession);
+
+	session->arena = arena;
+	session->step = te_arena_create(arena, "step");
+	session->text_arena = te_arena_create(arena, "tokenizer scratch");
+	session->model = model;
+	session->limit = limit;
+	return session;
+}
+
+void
+te_session_destroy(TeSession *session)
+{
+	te_arena_destroy(session->arena);
+}
+
+void
+te_session_set_truncate(TeSession *session, TeTruncate truncate)
+{
+	session->truncate = truncate;
+}
+
+const TeUsage *
+te_session_usage(const TeSession *session)
+{
+	return &session->usage;
+}
+
+TeJob *
+te_job_create(TeSession *session, const char *task, const TeJobOptions *options)
+{
+	static const TeJobOptions no_options;
+	TeJob	   *job = te_new(session->arena, TeJob);
+
+	for (size_t i = 0; i < TE_LENGTH(tasks); i++)
+	{
+		if (strcmp(tasks[i]->name, task) == 0)
+			job->task = tasks[i];
+	}
+	if (job->task == NULL)
+		te_throw(TE_ERR_INTERNAL, "there is no task \"%s\"", task);
+	if (options == NULL)
+		options = &no_options;
+	job->task->needs(session->model, options);
+	job->session = session;
+	job->arena = te_arena_create(session->arena, "job");
+	job->prompt = job->task->prompt(session->model, options);
+	job->width = job->task->width(session->model);
+	return job;
+}
+
+/* Prompt and text in one piece: a tokenizer may join the two at the seam. */
+static TeStr
+with_prompt(const TeJob *job, TeStr text)
+{
+	char	   *joined;
+
+	if (job->prompt.len == 0)
+		return text;
+	joined = te_alloc(job->arena, te_add_size(job->prompt.len, text.len));
+	memcpy(joined, job->prompt.data, job->prompt.len);
+	if (text.len > 0)
+		memcpy(joined + job->prompt.len, text.data, text.len);
+	return (TeStr) {joined, job->prompt.len + text.len};
+}
+
+size_t
+te_job_feed(TeJob *job, TeStr text, TeStr pair)
+{
+	if (job->n_rows == job->capacity)
+	{
+		size_t		capacity = job->capacity == 0 ? 64 : te_mul_size(job->capacity, 2);
+		TeJobRow   *rows = te_new_array(job->arena, TeJobRow, capacity);
+
+		if (job->n_rows > 0)
+			memcpy(rows, job->rows, job->n_rows * sizeof(TeJobRow));
+		job->rows = rows;
+		job->capacity = capacity;
+	}
+	job->rows[job->n_rows] = (TeJobRow) {.text = with_prompt(job, text), .pair = pair};
+	return job->n_rows++;
+}
+
+/* Rows by length, then by number: a counting sort. */
+static TeJobRow **
+rows_by_length(TeArena *arena, TeJobRow *rows, size_t n_rows)
+{
+	uint32_t	longest = 0;
+	size_t	   *starts;
+	TeJobRow  **sorted = te_new_array(arena, TeJobRow *, n_rows);
+
+	for (size_t i = 0; i < n_rows; i++)
+		longest = TE_MAX(longest, rows[i].n_tokens);
+	starts = te_new_array(arena, size_t, (size_t) longest + 2);
+	for (size_t i = 0; i < n_rows; i++)
+		starts[rows[i].n_tokens + 1]++;
+	for (size_t i = 1; i <= longest; i++)
+		starts[i] += starts[i - 1];
+	for (size_t i = 0; i < n_rows; i++)
+		sorted[starts[rows[i].n_tokens]++] = &rows[i];
+	return sorted;
+}
+
+/* Tokens of a batch by the model's shape alone. */
+static size_t
+batch_tokens(const TeConfig *config)
+{
+	size_t		floats = (size_t) config->hidden_size * 6 + config->intermediate_size;
+	size_t		tokens = BATCH_BYTES / (floats * sizeof(float));
+
+	return TE_MAX(BATCH_MIN_TOKENS, TE_MIN(tokens, BATCH_MAX_TOKENS));
+}
+
+/* How many of the rows make a batch of at most `tokens` tokens; at least one. */
+static size_t
+cut_batch(TeJobRow *const *rows, size_t n_rows, size_t tokens)
+{
+	size_t		n = 1;
+	size_t		sum = rows[0]->n_tokens;
+
+	while (n < n_rows && sum + rows[n]->n_tokens <= tokens)
+		sum += rows[n++]->n_tokens;
+	return n;
+}
+
+/* Build the graph of a batch, with fewer rows while its workspace passes the limit; gives the number of rows. */
+static size_t
+build_batch(TeJob *job, TeJobRow *const *rows, size_t n_rows, TeGraph **graph, TeNode **output, TeBatch **batch)
+{
+	TeSession  *session = job->session;
+
+	for (;;)
+	{
+		te_arena_reset(session->step);
+		*batch = te_rows_batch(session->step, session->model, rows, n_rows);
+		*graph = te_graph_create(session->step, TE_INFER, *batch);
+		*output = job->task->compute(*graph, session->model, *batch);
+		te_graph_keep(*graph, *output);
+		if (session->limit == 0 || n_rows == 1 || te_graph_plan(*graph) <= session->limit)
+			return n_rows;
+		n_rows = (n_rows + 1) / 2;
+	}
+}
+
+/* Run the next batch; gives the number of rows done. */
+static size_t
+run_batch(TeJob *job, TeJobRow *const *rows, size_t n_rows, size_t tokens)
+{
+	TeSession  *session = job->session;
+	double		start = te_host_seconds();
+	TeGraph    *graph;
+	TeNode	   *output;
+	TeBatch    *batch;
+	const float *values;
+
+	n_rows = build_batch(job, rows, cut_batch(rows, n_rows, tokens), &graph, &output, &batch);
+	te_graph_run(graph);
+	te_assert(te_node_rows(output) == n_rows && te_node_cols(output) == (size_t) job->width);
+	values = te_node_value(output);
+	for (size_t i = 0; i < n_rows; i++)
+		memcpy(rows[i]->vector, values + i * job->width, job->width * sizeof(float));
+	session->usage.rows += n_rows;
+	session->usage.tokens += batch->n_tok;
+	session->usage.batches++;
+	session->usage.seconds += te_host_seconds() - start;
+	return n_rows;
+}
+
+void
+te_job_run(TeJob *job)
+{
+	TeJobRow   *rows = job->rows + job->n_done;
+	size_t		n_rows = job->n_rows - job->n_done;
+	size_t		tokens;
+	TeJobRow  **sorted;
+	float	   *vectors;
+
+	if (n_rows == 0)
+		return;
+	te_rows_tokenize(job->session, job->arena, rows, n_rows);
+	vectors = te_alloc(job->arena, te_mul_size(te_mul_size(n_rows, job->width), sizeof(float)));
+	for (size_t i = 0; i < n_rows; i++)
+		rows[i].vector = vectors + i * job->width;
+	sorted = rows_by_length(job->arena, rows, n_rows);
+	tokens = batch_tokens(te_model_config(job->session->model));
+	for (size_t done = 0; done < n_rows;)
+		done += run_batch(job, sorted + done, n_rows - done, tokens);
+	te_arena_reset(job->session->step);
+	job->n_done = job->n_rows;
+}
+
+const float *
+te_job_vector(const TeJob *job, size_t row, int *n)
+{
+	te_assert(row < job->n_done);
+	*n = job->width;
+	return job->rows[row].vector;
+}
+
+void
+te_job_reset(TeJob *job)
+{
+	te_arena_reset(job->arena);
+	job->rows = NULL;
+	job->n_rows = 0;
+	job->n_done = 0;
+	job->capacity = 0;
+}

@@ -56,7 +56,8 @@ typedef enum TeTextStatus
 	TE_TEXT_OK,
 	TE_TEXT_MORE,				/* scratch or output too small */
 	TE_TEXT_INVALID,			/* not UTF-8 */
-	TE_TEXT_LIMIT				/* a pattern passed its match limit */
+	TE_TEXT_LIMIT,				/* the text is too long, or a pattern passed its match limit */
+	TE_TEXT_NO_TOKEN			/* a word is not in the vocabulary, and there is no token for unknown ones */
 } TeTextStatus;
 
 typedef struct TeToken
@@ -109,6 +110,5 @@ extern size_t te_tokens_added(const TeTokenizer *tokenizer, bool pair);	/* speci
 /* Next code point of UTF-8, advancing *p; -1 where the bytes are not valid UTF-8 (overlong and surrogates included). */
 extern int32_t te_utf8_next(const char **p, const char *end);
 extern size_t te_utf8_put(char *to, int32_t c);
-extern bool te_utf8_valid(TeStr s);
 
 #endif							/* TE_TEXT_H */

@@ -1,0 +1,154 @@
+/*-------------------------------------------------------------------------
+ * decode.c
+ *	  Ids to text: the program of decoders.
+ *
+ * Decoders work on a list of token texts; each makes another list of it, and the
+ * texts of the last are joined.  Without a decoder they are joined with
+ * spaces.  This runs on the caller's thread, in an arena.
+ *-------------------------------------------------------------------------
+ */
+#include "text/decode.h"
+
+void
+te_decoder_start(TeDecoder *decoder, size_t n)
+{
+	decoder->tokens = te_new_array(decoder->arena, TeStr, n);
+	decoder->n = 0;
+}
+
+/* The text of an id; {NULL, 0} where it is to be left out. */
+static TeStr
+text_of(const TeTokenizer *tokenizer, int32_t id, bool skip_special)
+{
+	const TeAdded *added;
+
+	if (id < 0 || (uint32_t) id >= tokenizer->vocab_size)
+		te_throw(TE_ERR_INVALID, "token id %d is not in the vocabulary of %u tokens", id, tokenizer->vocab_size);
+	added = te_added_by_id(tokenizer, id);
+	if (added == NULL)
+		return te_vocab_token(tokenizer, id);
+	if (skip_special && added->skipped)
+		return (TeStr) {NULL, 0};
+	return te_image_str(tokenizer, added->decoded);
+}
+
+static TeStr
+join(TeDecoder *decoder, const char *separator)
+{
+	TeBuffer	buffer;
+
+	te_buffer_init(&buffer, decoder->arena);
+	for (size_t i = 0; i < decoder->n; i++)
+	{
+		if (i > 0)
+			te_buffer_add_str(&buffer, separator);
+		te_buffer_add(&buffer, decoder->tokens[i].data, decoder->tokens[i].len);
+	}
+	return (TeStr) {buffer.len > 0 ? buffer.data : "", buffer.len};
+}
+
+TeStr
+te_decode(const TeTokenizer *tokenizer, TeArena *arena, const int32_t *ids, size_t n, bool skip_special)
+{
+	TeArena    *work = te_arena_create(arena, "decoding");
+	TeDecoder	decoder = {.tokenizer = tokenizer,.arena = work};
+	const TeStep *steps = te_at(tokenizer, tokenizer->decoder.steps);
+	TeStr		result;
+
+	te_decoder_start(&decoder, n);
+	for (size_t i = 0; i < n; i++)
+	{
+		TeStr		text = text_of(tokenizer, ids[i], skip_special);
+
+		if (text.data != NULL)
+			decoder.tokens[decoder.n++] = text;
+	}
+	for (uint32_t i = 0; i < tokenizer->decoder.n; i++)
+		te_decoders[steps[i].kind]->decode(&decoder, te_at(tokenizer, steps[i].param));
+	result = te_str_copy(arena, join(&decoder, tokenizer->has_decoder ? "" : " "));
+	te_arena_destroy(work);
+	return result;
+}
+
+/* ---- WordPiece ---- */
+
+typedef struct WordPieceParam
+{
+	TeImageStr	prefix;
+	bool		cleanup;
+} WordPieceParam;
+
+static void
+compile_wordpiece(TeCompiler *compiler, const TeJson *node, uint32_t kind)
+{
+	WordPieceParam param = {0};
+
+	param.prefix = te_image_add_str(compiler, te_json_str(node, "prefix", "##"));
+	param.cleanup = te_json_bool(node, "cleanup", true);
+	te_emit(compiler, kind, &param, sizeof(param));
+}
+
+TeStr
+te_replace_all(TeArena *arena, TeStr text, TeStr from, TeStr to)
+{
+	TeBuffer	buffer;
+	size_t		done = 0;
+
+	if (from.len == 0 || text.len < from.len)
+		return text;
+	te_buffer_init(&buffer, arena);
+	for (size_t i = 0; i + from.len <= text.len;)
+	{
+		if (memcmp(text.data + i, from.data, from.len) != 0)
+		{
+			i++;
+			continue;
+		}
+		te_buffer_add(&buffer, text.data + done, i - done);
+		te_buffer_add(&buffer, to.data, to.len);
+		i += from.len;
+		done = i;
+	}
+	if (done == 0)
+		return text;
+	te_buffer_add(&buffer, text.data + done, text.len - done);
+	return (TeStr) {buffer.len > 0 ? buffer.data : "", buffer.len};
+}
+
+/* The reference's tidying of English, within one token. */
+static TeStr
+clean_up(TeArena *arena, TeStr text)
+{
+	static const char *const rules[][2] = {
+		{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"}, {" 'm", "'m"},
+		{" do not", " don't"}, {" 's", "'s"}, {" 've", "'ve"}, {" 're", "'re"}
+	};
+
+	for (size_t i = 0; i < TE_LENGTH(rules); i++)
+		text = te_replace_all(arena, text, te_str(rules[i][0]), te_str(rules[i][1]));
+	return text;
+}
+
+static void
+decode_wordpiece(TeDecoder *decoder, const void *data)
+{
+	const WordPieceParam *param = data;
+	TeStr		prefix = te_image_str(decoder->tokenizer, param->prefix);
+
+	for (size_t i = 0; i < decoder->n; i++)
+	{
+		TeStr	   *token = &decoder->tokens[i];
+
+		if (i > 0)
+		{
+			if (token->len >= prefix.len && memcmp(token->data, prefix.data, prefix.len) == 0)
+				*token = (TeStr) {token->data + prefix.len, token->len - prefix.len};
+			else
+				*token = te_str(te_format(decoder->arena, " %.*s", (int) token->len, token->data));
+		}
+		if (param->cleanup)
+			*token = clean_up(decoder->arena, *token);
+	}
+}
+
+const TeRow te_decode_wordpiece = {"WordPiece", compile_wordpiece,.decode = decode_wordpiece};

@@ -59,6 +59,9 @@ extern int	tr_shared_memory;	/* transformer.shared_memory, MB: all images togeth
 extern int	tr_weights_store;	/* transformer.weights_store, TrStoreKind */
 extern char *tr_isa;			/* transformer.isa */
 
+/* What a computation of this session may allocate, in bytes: the lesser of the two settings. */
+extern Size tr_session_limit(void);
+
 /* ---- port_pg.c ---- */
 
 /* A root arena whose memory lives in context and dies with it; limit in bytes (0: none). */
@@ -66,6 +69,21 @@ extern TeArena *tr_arena(MemoryContext context, const char *name, Size limit);
 /* SQL text as the engine wants it: UTF-8 (converted where the database is in another encoding); not copied where it need not be. */
 extern TeStr tr_utf8(text *value);
 extern text *tr_text(TeStr utf8);	/* and back */
+extern char *tr_cstring(TeStr utf8);	/* the same as a C string */
+
+/*
+ * A line of context for errors: "while importing model "x"", and what it is
+ * about at the moment.  Push before, pop after; an error pops by itself.
+ */
+typedef struct TrContext
+{
+	ErrorContextCallback link;
+	const char *doing;			/* "while importing model \"x\" from \"/path\"" */
+	TeStr		part;			/* name of the tensor, in UTF-8; {NULL, 0}: none */
+} TrContext;
+
+extern void tr_context_push(TrContext *context, const char *doing);
+extern void tr_context_pop(TrContext *context);
 
 /* ---- catalog.c ---- */
 

@@ -1,0 +1,181 @@
+/*-------------------------------------------------------------------------
+ * module.c
+ *	  What happens when the library is loaded: settings, and nothing else.
+ *
+ * Nothing here needs shared_preload_libraries: no shared memory is reserved,
+ * no thread is made, no file is opened.  The library is loaded by the first
+ * call of one of its functions, or by shared_, session_ or
+ * local_preload_libraries, with the same result.
+ *
+ * Settings are one table.  To add one: its variable (declared in
+ * transformer.h) and a row in settings[]; with a check hook if its values
+ * depend on something.
+ *-------------------------------------------------------------------------
+ */
+#include "pg/transformer.h"
+
+#include <limits.h>
+
+#include "port/pool.h"
+#include "utils/guc_tables.h"
+
+TR_MODULE_MAGIC("transformer", "0.1");
+
+void		_PG_init(void);
+
+char	   *tr_embedding_model;
+int			tr_truncate;
+int			tr_threads;
+int			tr_max_threads;
+int			tr_session_memory;
+int			tr_max_session_memory;
+int			tr_shared_memory;
+int			tr_weights_store;
+char	   *tr_isa;
+
+static const struct config_enum_entry truncate_words[] = {
+	{"error", TR_TRUNCATE_ERROR, false},
+	{"warn", TR_TRUNCATE_WARN, false},
+	{"silent", TR_TRUNCATE_SILENT, false},
+	{NULL, 0, false}
+};
+
+static const struct config_enum_entry store_words[] = {
+	{"file", TR_STORE_FILE, false},
+	{"dsm", TR_STORE_DSM, false},
+	{NULL, 0, false}
+};
+
+/*
+ * A session may ask for no more than an administrator allows.  Values from
+ * files come in any order, so there the bound is applied when the value is
+ * used (tr_session_limit()).
+ */
+static bool
+check_session_memory(int *value, void **extra, GucSource source)
+{
+	if (source < PGC_S_INTERACTIVE || *value <= tr_max_session_memory)
+		return true;
+	GUC_check_errdetail("The bound is set by \"transformer.max_session_memory\", which is %d kB.", tr_max_session_memory);
+	return false;
+}
+
+/* "auto", or a set of instructions that this CPU has. */
+static bool
+check_isa(char **value, void **extra, GucSource source)
+{
+	const char *names[16];
+	size_t		n = te_isa_list(names, lengthof(names));
+	StringInfoData list;
+
+	initStringInfo(&list);
+	appendStringInfoString(&list, "auto");
+	for (size_t i = 0; i < n; i++)
+	{
+		if (strcmp(*value, names[i]) == 0)
+			return true;
+		appendStringInfo(&list, ", %s", names[i]);
+	}
+	if (strcmp(*value, "auto") == 0)
+		return true;
+	GUC_check_errdetail("This machine can run: %s.", list.data);
+	return false;
+}
+
+static void
+assign_isa(const char *value, void *extra)
+{
+	te_isa_select(value);
+}
+
+typedef struct Setting
+{
+	const char *name;
+	enum config_type type;
+	void	   *address;
+	int			initial;		/* of PGC_INT and PGC_ENUM */
+	const char *text;			/* of PGC_STRING */
+	int			min;
+	int			max;
+	const struct config_enum_entry *words;
+	GucContext	context;
+	int			flags;
+	const char *description;
+	const char *more;
+	GucIntCheckHook check_int;
+	GucStringCheckHook check_string;
+	GucStringAssignHook assign_string;
+} Setting;
+
+static const Setting settings[] = {
+	{.name = "transformer.embedding_model",.type = PGC_STRING,.address = &tr_embedding_model,.text = "",
+		.context = PGC_USERSET,
+	.description = "Model that embedding functions use where none is given."},
+	{.name = "transformer.isa",.type = PGC_STRING,.address = &tr_isa,.text = "auto",
+		.context = PGC_SUSET,
+		.description = "Instruction set of the kernels: auto, ref (portable, slow), or one that the CPU has.",
+	.check_string = check_isa,.assign_string = assign_isa},
+	{.name = "transformer.max_session_memory",.type = PGC_INT,.address = &tr_max_session_memory,
+		.initial = 1024 * 1024,.min = 1024,.max = MAX_KILOBYTES,.context = PGC_SUSET,.flags = GUC_UNIT_KB,
+	.description = "Largest value that \"transformer.session_memory\" may have."},
+	{.name = "transformer.max_threads",.type = PGC_INT,.address = &tr_max_threads,
+		.initial = 0,.min = 0,.max = 4096,.context = PGC_SIGHUP,
+		.description = "Threads that all sessions together may compute with.",
+	.more = "0 means as many as the machine has processors."},
+	{.name = "transformer.session_memory",.type = PGC_INT,.address = &tr_session_memory,
+		.initial = 256 * 1024,.min = 1024,.max = MAX_KILOBYTES,.context = PGC_USERSET,.flags = GUC_UNIT_KB,
+		.description = "Private memory for the computations of one session.",
+	.check_int = check_session_memory},
+	{.name = "transformer.shared_memory",.type = PGC_INT,.address = &tr_shared_memory,
+		.initial = 4096,.min = 0,.max = INT_MAX,.context = PGC_SIGHUP,.flags = GUC_UNIT_MB,
+		.description = "Shared memory for the weights of all models together.",
+	.more = "The least recently used model goes first. 0 means no bound."},
+	{.name = "transformer.threads",.type = PGC_INT,.address = &tr_threads,
+		.initial = 0,.min = 0,.max = TE_POOL_MAX_THREADS,.context = PGC_USERSET,
+		.description = "Threads that one session may compute with.",
+	.more = "0 means as many as the machine has processors, at most 8. A parallel worker uses one."},
+	{.name = "transformer.truncate",.type = PGC_ENUM,.address = &tr_truncate,
+		.initial = TR_TRUNCATE_WARN,.words = truncate_words,.context = PGC_USERSET,
+	.description = "What to do with a text that is longer than the model's limit: error, warn or silent."},
+	{.name = "transformer.weights_store",.type = PGC_ENUM,.address = &tr_weights_store,
+		.initial = TR_STORE_FILE,.words = store_words,.context = PGC_SUSET,
+		.description = "Where the shared weights lie: file (a mapped file in the data directory) or dsm (dynamic shared memory).",
+	},
+};
+
+static void
+define_setting(const Setting *s)
+{
+	switch (s->type)
+	{
+		case PGC_INT:
+			DefineCustomIntVariable(s->name, s->description, s->more, s->address, s->initial, s->min, s->max,
+									s->context, s->flags, s->check_int, NULL, NULL);
+			break;
+		case PGC_ENUM:
+			DefineCustomEnumVariable(s->name, s->description, s->more, s->address, s->initial, s->words,
+									 s->context, s->flags, NULL, NULL, NULL);
+			break;
+		case PGC_STRING:
+			DefineCustomStringVariable(s->name, s->description, s->more, s->address, s->text,
+									   s->context, s->flags, s->check_string, s->assign_string, NULL);
+			break;
+		default:
+			elog(ERROR, "setting \"%s\" has a type without a row here", s->name);
+	}
+}
+
+/* What a computation of this session may allocate, in bytes. */
+Size
+tr_session_limit(void)
+{
+	return (Size) Min(tr_session_memory, tr_max_session_memory) * 1024;
+}
+
+void
+_PG_init(void)
+{
+	for (int i = 0; i < (int) lengthof(settings); i++)
+		define_setting(&settings[i]);
+	tr_reserve_prefix("transformer");
+}

@@ -122,7 +122,7 @@ valgrind:       ## unit tests under valgrind
 	@$(MAKE) --no-print-directory -C $(here)/test unit-build BUILD=../build/valgrind
 	@cd $(here)/test && for program in ../build/valgrind/*/unit/test_*; do \
 		case $$program in *.d | *.o) continue;; esac; \
-		echo "$${program##*/}" && valgrind -q --error-exitcode=9 "$$program" | tail -1 || exit 1; done
+		echo "$${program##*/}" && valgrind -q --error-exitcode=9 "$$program" || exit 1; done
 
 FUZZ ?= $(patsubst $(here)/test/fuzz/fuzz_%.c,%,$(sort $(wildcard $(here)/test/fuzz/fuzz_*.c)))
 SECS ?= 60

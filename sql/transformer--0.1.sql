@@ -3,25 +3,31 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION transformer" to load this file. \quit
 
+/* ---- catalog ---- */
+
 /*
- * Catalog.  The schema sorts before users' schemas, so that a dump restores
- * models before columns that are generated from them.  Nothing in it is for
- * users: they read the views.
+ * The schema sorts before users' schemas, so that a dump restores models
+ * before columns that are generated from them.  Nothing in it is for users:
+ * they read the views.
+ *
+ * Foreign keys are between the small tables only.  Besides keeping them whole
+ * they make pg_dump write these tables in the right order.  That every chunk that is
+ * referred to exists is kept by src/pg/catalog_write.c, under its lock.
  */
 CREATE SCHEMA _transformer;
 REVOKE ALL ON SCHEMA _transformer FROM PUBLIC;
 
 /* One row per model name. */
 CREATE TABLE _transformer.model (
-	name		text PRIMARY KEY,
+	name		text COLLATE "C" PRIMARY KEY,
 	deployed	int NOT NULL,		-- the version that the bare name means
-	owner		regrole NOT NULL,
+	last_version int NOT NULL,		-- the largest ever given, so that none is given twice
 	created_at	timestamptz NOT NULL DEFAULT now()
 );
 
 /* One row per version; never updated. */
 CREATE TABLE _transformer.version (
-	name		text NOT NULL REFERENCES _transformer.model ON UPDATE CASCADE ON DELETE CASCADE,
+	name		text COLLATE "C" NOT NULL REFERENCES _transformer.model ON UPDATE CASCADE ON DELETE CASCADE,
 	version		int NOT NULL,
 	digest		bytea NOT NULL,		-- sha256 of all that follows which makes up the model
 	architecture text NOT NULL,
@@ -35,47 +41,172 @@ CREATE TABLE _transformer.version (
 	dimensions	int NOT NULL,
 	context_length int NOT NULL,
 	labels		text[] NOT NULL,
-	parent		text,
+	parent		text,				-- 'name@version' that it was made from, as it was called then
 	storage		text NOT NULL CHECK (storage IN ('table', 'file')),
-	path		text,				-- storage 'file'
+	path		text,				-- storage 'file': where the weights are, what they are converted to
+	conversion	text,				-- as they are read, and how the file looked
 	file_size	bigint,
 	file_mtime	timestamptz,
-	"references" real[] NOT NULL,	-- what the scalar kernels gave for the reference texts, one after the other
 	created_at	timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (name, version)
 );
 
 /* The tensors of a version, in the order of export. */
 CREATE TABLE _transformer.tensor (
-	name		text NOT NULL,
+	name		text COLLATE "C" NOT NULL,
 	version		int NOT NULL,
 	seq			int NOT NULL,
 	tensor		text NOT NULL,
 	dtype		text NOT NULL,
 	dims		bigint[] NOT NULL,
 	bytes		bigint NOT NULL,
-	chunks		bytea[] NOT NULL,	-- digests, in order; empty where storage is 'file'
 	chunk_bytes	int NOT NULL,		-- of each chunk but the last
+	chunks		bytea[] NOT NULL,	-- digests, in order; of storage 'file' too, where they guard against a changed file
+	PRIMARY KEY (name, version, seq),
+	FOREIGN KEY (name, version) REFERENCES _transformer.version ON UPDATE CASCADE ON DELETE CASCADE
+);
+
+/* What the scalar kernels gave for the reference texts, when the version was made. */
+CREATE TABLE _transformer.reference (
+	name		text COLLATE "C" NOT NULL,
+	version		int NOT NULL,
+	seq			int NOT NULL,		-- number of the text
+	vector		real[] NOT NULL,
 	PRIMARY KEY (name, version, seq),
 	FOREIGN KEY (name, version) REFERENCES _transformer.version ON UPDATE CASCADE ON DELETE CASCADE
 );
 
 /* Bytes, once each: versions share what they have in common. */
 CREATE TABLE _transformer.chunk (
-	digest		bytea PRIMARY KEY,
+	digest		bytea PRIMARY KEY,	-- sha256
 	data		bytea NOT NULL
 );
 ALTER TABLE _transformer.chunk ALTER COLUMN data SET STORAGE EXTERNAL;
 
-/* Who but the owner may use a model.  Role 0 is PUBLIC. */
+/*
+ * Who may use a model: its owner, and those it is granted to.  Role 0 is
+ * PUBLIC.  Rows of roles that are no more are not dumped, since their number
+ * may be another role's elsewhere; a model without an owner is the superusers'.
+ */
 CREATE TABLE _transformer.privilege (
-	name		text NOT NULL REFERENCES _transformer.model ON UPDATE CASCADE ON DELETE CASCADE,
+	name		text COLLATE "C" NOT NULL REFERENCES _transformer.model ON UPDATE CASCADE ON DELETE CASCADE,
 	role		regrole NOT NULL,
+	owner		bool NOT NULL,
 	PRIMARY KEY (name, role)
 );
+CREATE UNIQUE INDEX privilege_owner ON _transformer.privilege (name) WHERE owner;
 
 SELECT pg_catalog.pg_extension_config_dump('_transformer.model', '');
 SELECT pg_catalog.pg_extension_config_dump('_transformer.version', '');
 SELECT pg_catalog.pg_extension_config_dump('_transformer.tensor', '');
+SELECT pg_catalog.pg_extension_config_dump('_transformer.reference', '');
 SELECT pg_catalog.pg_extension_config_dump('_transformer.chunk', '');
-SELECT pg_catalog.pg_extension_config_dump('_transformer.privilege', '');
+SELECT pg_catalog.pg_extension_config_dump('_transformer.privilege',
+	'WHERE role = 0 OR role IN (SELECT oid FROM pg_catalog.pg_roles)');
+
+COMMENT ON SCHEMA _transformer IS 'Catalog of the extension transformer; not for direct use';
+COMMENT ON TABLE _transformer.model IS 'Names of models';
+COMMENT ON TABLE _transformer.version IS 'Versions of models';
+COMMENT ON TABLE _transformer.tensor IS 'Tensors of versions';
+COMMENT ON TABLE _transformer.reference IS 'Embeddings of the reference texts, for verify_model';
+COMMENT ON TABLE _transformer.chunk IS 'Bytes of tensors and tokenizers, by their sha256';
+COMMENT ON TABLE _transformer.privilege IS 'Owners of models, and who else may use them';
+
+/* ---- models ---- */
+
+GRANT USAGE ON SCHEMA @extschema@ TO PUBLIC;
+
+CREATE FUNCTION @extschema@.import_model(name text, path text, storage text DEFAULT 'table', quantization text DEFAULT NULL,
+	task text DEFAULT NULL, labels text[] DEFAULT NULL, tokenizer text DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'transformer_import_model'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000;
+REVOKE ALL ON FUNCTION @extschema@.import_model(text, text, text, text, text, text[], text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.import_model(text, text, text, text, text, text[], text) IS
+	'Import a GGUF file or a model folder of the server; returns the new version, name@n';
+
+CREATE FUNCTION @extschema@.import_model(name text, large_object oid, storage text DEFAULT 'table', quantization text DEFAULT NULL,
+	task text DEFAULT NULL, labels text[] DEFAULT NULL, tokenizer text DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'transformer_import_model_lo'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000;
+REVOKE ALL ON FUNCTION @extschema@.import_model(text, oid, text, text, text, text[], text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.import_model(text, oid, text, text, text, text[], text) IS
+	'Import a GGUF file, or a tar archive of a model folder, from a large object; returns the new version, name@n';
+
+CREATE FUNCTION @extschema@.export_model(model text, path text)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'transformer_export_model'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000000;
+COMMENT ON FUNCTION @extschema@.export_model(text, text) IS
+	'Write a model to a new file of the server (*.gguf) or a new folder (safetensors and JSON); returns its bytes';
+
+CREATE FUNCTION @extschema@.copy_model(model text, name text)
+RETURNS text
+AS 'MODULE_PATHNAME', 'transformer_copy_model'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 10000;
+REVOKE ALL ON FUNCTION @extschema@.copy_model(text, text) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.copy_model(text, text) IS
+	'Make a version of another model from one of this, sharing its weights; returns the new version, name@n';
+
+CREATE FUNCTION @extschema@.rename_model(name text, new_name text)
+RETURNS void
+AS 'MODULE_PATHNAME', 'transformer_rename_model'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 10000;
+COMMENT ON FUNCTION @extschema@.rename_model(text, text) IS 'Rename a model with all its versions';
+
+CREATE FUNCTION @extschema@.drop_model(model text, if_exists bool DEFAULT false)
+RETURNS void
+AS 'MODULE_PATHNAME', 'transformer_drop_model'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 10000;
+COMMENT ON FUNCTION @extschema@.drop_model(text, bool) IS 'Drop a model, or one version of it (name@n)';
+
+CREATE FUNCTION @extschema@.deploy_model(model text)
+RETURNS text
+AS 'MODULE_PATHNAME', 'transformer_deploy_model'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.deploy_model(text) IS 'Make a version (name@n) the one that the bare name means';
+
+CREATE FUNCTION @extschema@.grant_model(model text, role name)
+RETURNS void
+AS 'MODULE_PATHNAME', 'transformer_grant_model'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.grant_model(text, name) IS 'Let a role use a model; public means every role';
+
+CREATE FUNCTION @extschema@.revoke_model(model text, role name)
+RETURNS void
+AS 'MODULE_PATHNAME', 'transformer_revoke_model'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.revoke_model(text, name) IS 'Take back what grant_model gave';
+
+CREATE FUNCTION @extschema@.has_model_privilege(model text)
+RETURNS bool
+AS 'MODULE_PATHNAME', 'transformer_has_model_privilege'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION @extschema@.has_model_privilege(text) IS 'May the current user use this model?';
+
+CREATE FUNCTION @extschema@.has_model_privilege(role name, model text)
+RETURNS bool
+AS 'MODULE_PATHNAME', 'transformer_has_model_privilege_role'
+LANGUAGE C STABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION @extschema@.has_model_privilege(name, text) IS 'May this role use this model?';
+
+CREATE FUNCTION @extschema@.verify_model(model text, OUT check_name text, OUT expected float8, OUT actual float8, OUT ok bool)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_verify_model'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 1000000 ROWS 10;
+COMMENT ON FUNCTION @extschema@.verify_model(text) IS
+	'Check the stored bytes of a model against their digests, and its vectors against those stored at import';
+
+/* A security barrier, so that a leaky function in a user's query sees no other rows. */
+CREATE VIEW @extschema@.models WITH (security_barrier) AS
+SELECT v.name, v.version, v.version = m.deployed AS deployed,
+	(SELECT pg_catalog.pg_get_userbyid(p.role) FROM _transformer.privilege p WHERE p.name = v.name AND p.owner) AS owner,
+	v.architecture, v.task, v.parameters, v.quantization, v.bytes, v.dimensions, v.context_length, v.labels,
+	v.parent, v.created_at
+FROM _transformer.version v JOIN _transformer.model m ON m.name = v.name
+WHERE @extschema@.has_model_privilege(v.name);
+GRANT SELECT ON @extschema@.models TO PUBLIC;
+COMMENT ON VIEW @extschema@.models IS 'Models that the current user may use, one row per version';
+
+/* ---- text, meaning, whole tables, statistics ---- */

@@ -11,6 +11,13 @@
  */
 #include "base/tensor.h"
 
+/* For messages. */
+static const char *
+source_name(const TeTensorInfo *tensor)
+{
+	return tensor->source != NULL ? tensor->source->name : "memory";
+}
+
 uint64_t
 te_tensor_elements(const TeTensorInfo *tensor)
 {
@@ -19,8 +26,8 @@ te_tensor_elements(const TeTensorInfo *tensor)
 	for (int i = 0; i < tensor->n_dims; i++)
 	{
 		if (tensor->dims[i] < 0 || __builtin_mul_overflow(elements, tensor->dims[i], &elements))
-			te_throw(TE_ERR_CORRUPT, "tensor \"%.*s\" has dimensions that are too large",
-					 TE_STR_ARGS(tensor->name));
+			te_throw(TE_ERR_CORRUPT, "tensor \"%.*s\" of \"%s\" has dimensions that are too large",
+					 TE_STR_ARGS(tensor->name), source_name(tensor));
 	}
 	return (uint64_t) elements;
 }
@@ -34,11 +41,12 @@ te_tensor_bytes(const TeTensorInfo *tensor)
 	uint64_t	bytes;
 
 	if (n_in % type->block_elements != 0)
-		te_throw(TE_ERR_CORRUPT, "tensor \"%.*s\" of type %s has rows of %lld elements, not a multiple of %d",
-				 TE_STR_ARGS(tensor->name), type->name, (long long) n_in, type->block_elements);
+		te_throw(TE_ERR_CORRUPT, "tensor \"%.*s\" of \"%s\" has rows of %lld elements, not a multiple of %d as its type %s needs",
+				 TE_STR_ARGS(tensor->name), source_name(tensor), (long long) n_in, type->block_elements, type->name);
 	if (__builtin_mul_overflow(elements / (uint64_t) type->block_elements, (uint64_t) type->block_bytes, &bytes) ||
 		bytes > INT64_MAX)
-		te_throw(TE_ERR_CORRUPT, "tensor \"%.*s\" is too large", TE_STR_ARGS(tensor->name));
+		te_throw(TE_ERR_CORRUPT, "tensor \"%.*s\" of \"%s\" is too large", TE_STR_ARGS(tensor->name),
+				 source_name(tensor));
 	return bytes;
 }
 
@@ -81,7 +89,8 @@ te_tensor_set_index(TeArena *arena, TeTensorSet *set)
 		if (i % 1024 == 0)
 			te_check_interrupts();
 		if (set->index[slot] != 0)
-			te_throw(TE_ERR_CORRUPT, "tensor \"%.*s\" occurs twice", TE_STR_ARGS(set->tensors[i].name));
+			te_throw(TE_ERR_CORRUPT, "tensor \"%.*s\" occurs twice, again in \"%s\"",
+					 TE_STR_ARGS(set->tensors[i].name), source_name(&set->tensors[i]));
 		set->index[slot] = (uint32_t) i + 1;
 	}
 }

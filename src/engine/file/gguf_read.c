@@ -15,10 +15,8 @@
  * To support another version: GGUF_VERSION in gguf.h and read_header().
  *-------------------------------------------------------------------------
  */
-#include "file/file.h"
+#include "file/common.h"
 #include "file/gguf.h"
-
-#include <stdlib.h>
 
 #define OLDEST_VERSION 2
 #define MAX_ARRAY_DEPTH 8
@@ -260,26 +258,12 @@ place_tensor(const Reader *reader, TeTensorInfo *tensor, uint64_t data_start, ui
 	tensor->offset += data_start;
 }
 
-static int
-compare_offsets(const void *a, const void *b)
-{
-	const TeTensorInfo *x = *(const TeTensorInfo *const *) a;
-	const TeTensorInfo *y = *(const TeTensorInfo *const *) b;
-
-	if (x->offset != y->offset)
-		return x->offset < y->offset ? -1 : 1;
-	return x->bytes < y->bytes ? -1 : x->bytes > y->bytes;
-}
-
 /* No byte of the file may belong to two tensors. */
 static void
 check_overlaps(const Reader *reader, const TeTensorSet *set)
 {
-	const TeTensorInfo **order = te_new_array(reader->arena, const TeTensorInfo *, set->n);
+	const TeTensorInfo **order = te_file_by_offset(reader->arena, set);
 
-	for (size_t i = 0; i < set->n; i++)
-		order[i] = &set->tensors[i];
-	qsort(order, set->n, sizeof(order[0]), compare_offsets);
 	for (size_t i = 1; i < set->n; i++)
 	{
 		if (order[i - 1]->offset + order[i - 1]->bytes > order[i]->offset)
@@ -304,7 +288,7 @@ read_tensors(Reader *reader, const TeJson *meta, TeTensorSet *set)
 			te_check_interrupts();
 		read_tensor(reader, &set->tensors[i]);
 	}
-	data_start = TE_ALIGN(reader->cursor.offset, alignment);
+	data_start = (uint64_t) TE_ALIGN(reader->cursor.offset, alignment);
 	for (size_t i = 0; i < set->n; i++)
 		place_tensor(reader, &set->tensors[i], data_start, alignment);
 	check_overlaps(reader, set);

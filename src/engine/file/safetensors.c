@@ -15,14 +15,13 @@
  * Reference: the format description of the safetensors project.
  *-------------------------------------------------------------------------
  */
-#include "file/file.h"
-
-#include <stdlib.h>
+#include "file/common.h"
 
 #define LENGTH_BYTES 8
+#define HEADER_ALIGNMENT 8
+#define LARGEST_ELEMENT 8
 #define MAX_HEADER ((uint64_t) 100 * 1000 * 1000)	/* as the reference implementation has it */
 #define METADATA_KEY "__metadata__"
-#define COPY_CHUNK ((size_t) 256 * 1024)
 
 /* ---- reading ---- */
 
@@ -107,27 +106,13 @@ read_tensor(const Reader *reader, const TeJson *node, TeTensorInfo *tensor)
 	read_offsets(reader, node, tensor);
 }
 
-static int
-compare_offsets(const void *a, const void *b)
-{
-	const TeTensorInfo *x = *(const TeTensorInfo *const *) a;
-	const TeTensorInfo *y = *(const TeTensorInfo *const *) b;
-
-	if (x->offset != y->offset)
-		return x->offset < y->offset ? -1 : 1;
-	return x->bytes < y->bytes ? -1 : x->bytes > y->bytes;
-}
-
 /* Every byte of the data belongs to one tensor. */
 static void
 check_coverage(const Reader *reader, const TeTensorSet *set)
 {
-	const TeTensorInfo **order = te_new_array(reader->arena, const TeTensorInfo *, set->n);
+	const TeTensorInfo **order = te_file_by_offset(reader->arena, set);
 	uint64_t	at = reader->data_start;
 
-	for (size_t i = 0; i < set->n; i++)
-		order[i] = &set->tensors[i];
-	qsort(order, set->n, sizeof(order[0]), compare_offsets);
 	for (size_t i = 0; i < set->n; i++)
 	{
 		if (order[i]->offset != at)
@@ -187,4 +172,107 @@ te_safetensors_read(TeArena *arena, const TeSource *source, TeModelFile *file)
 	file->meta = meta != NULL ? meta : te_json_new_object(arena);
 	check_coverage(&reader, set);
 	te_tensor_set_index(arena, set);
+}
+
+/* ---- writing ---- */
+
+/* The tensors with elements of `bytes` bytes, in their order, behind `order`; returns its end. */
+static const TeTensorInfo **
+pick_by_element(const TeTensorSet *set, int bytes, const TeTensorInfo **order)
+{
+	for (size_t i = 0; i < set->n; i++)
+	{
+		const TeTensorInfo *tensor = &set->tensors[i];
+
+		if (te_dtypes[tensor->dtype].safetensors == NULL)
+			te_throw(TE_ERR_UNSUPPORTED, "safetensors has no storage type %s, which tensor \"%.*s\" has",
+					 te_dtypes[tensor->dtype].name, TE_STR_ARGS(tensor->name));
+		if (te_dtypes[tensor->dtype].block_bytes == bytes)
+			*order++ = tensor;
+	}
+	return order;
+}
+
+/* "__metadata__" holds strings only: what is something else is written as JSON into one. */
+static void
+write_metadata(TeArena *arena, TeBuffer *out, const TeJson *meta)
+{
+	te_json_write_str(out, TE_STR(METADATA_KEY));
+	te_buffer_add_str(out, ":{");
+	for (uint32_t i = 0; i < meta->n; i++)
+	{
+		const TeJson *value = &meta->items[i];
+		TeStr		string = value->string;
+		TeBuffer	text;
+
+		if (value->kind != TE_JSON_STRING)
+		{
+			te_buffer_init(&text, arena);
+			te_json_write(&text, value, 0);
+			string = (TeStr) {text.data, text.len};
+		}
+		if (i > 0)
+			te_buffer_add_str(out, ",");
+		te_json_write_str(out, value->key);
+		te_buffer_add_str(out, ":");
+		te_json_write_str(out, string);
+	}
+	te_buffer_add_str(out, "}");
+}
+
+/* "name":{"dtype":...,"shape":[...],"data_offsets":[begin,end]} */
+static void
+write_tensor(TeArena *arena, TeBuffer *out, const TeTensorInfo *tensor, uint64_t begin)
+{
+	te_json_write_str(out, tensor->name);
+	te_buffer_add_str(out, te_format(arena, ":{\"dtype\":\"%s\",\"shape\":[", te_dtypes[tensor->dtype].safetensors));
+	for (int i = 0; i < tensor->n_dims; i++)
+		te_buffer_add_str(out, te_format(arena, "%s%lld", i > 0 ? "," : "", (long long) tensor->dims[i]));
+	te_buffer_add_str(out, te_format(arena, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long) begin,
+									 (unsigned long long) (begin + tensor->bytes)));
+}
+
+/* The header, padded, for tensors whose data follows in this order. */
+static void
+write_header(TeArena *arena, TeBuffer *out, const TeJson *meta, const TeTensorInfo **order, size_t n)
+{
+	bool		has_meta = meta != NULL && meta->n > 0;
+	uint64_t	begin = 0;
+
+	te_buffer_add_str(out, "{");
+	if (has_meta)
+		write_metadata(arena, out, meta);
+	for (size_t i = 0; i < n; i++)
+	{
+		if (has_meta || i > 0)
+			te_buffer_add_str(out, ",");
+		write_tensor(arena, out, order[i], begin);
+		begin = te_add_size(begin, order[i]->bytes);
+	}
+	te_buffer_add_str(out, "}");
+	while (out->len % HEADER_ALIGNMENT != 0)
+		te_buffer_add_str(out, " ");
+}
+
+void
+te_safetensors_write(TeArena *scratch, const TeModelFile *file, TeSink *sink)
+{
+	const TeTensorSet *set = &file->tensors;
+	const TeTensorInfo **order = te_new_array(scratch, const TeTensorInfo *, set->n);
+	const TeTensorInfo **end = order;
+	uint8_t		length[LENGTH_BYTES];
+	TeBuffer	header;
+
+	for (int bytes = LARGEST_ELEMENT; bytes > 0; bytes--)
+		end = pick_by_element(set, bytes, end);
+	te_assert((size_t) (end - order) == set->n);
+
+	te_buffer_init(&header, scratch);
+	write_header(scratch, &header, file->meta, order, set->n);
+	for (int i = 0; i < LENGTH_BYTES; i++)
+		length[i] = (uint8_t) ((uint64_t) header.len >> (8 * i));
+	te_sink_write(sink, length, sizeof(length));
+	te_sink_write(sink, header.data, header.len);
+	for (size_t i = 0; i < set->n; i++)
+		te_file_copy_tensor(scratch, order[i], sink);
 }

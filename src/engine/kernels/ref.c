@@ -41,6 +41,13 @@ sigmoid(double x)
 	return 1.0 / (1.0 + exp(-x));
 }
 
+/* x * gate; at minus infinity the limit, 0, and not infinity times 0 */
+static double
+gated(double x, double gate)
+{
+	return fmax(x, -FLT_MAX) * gate;
+}
+
 static double
 te_act_none(double x)
 {
@@ -56,7 +63,7 @@ te_act_d_none(double x)
 static double
 te_act_gelu(double x)
 {
-	return x * 0.5 * erfc(-x * SQRT_HALF);
+	return gated(x, 0.5 * erfc(-x * SQRT_HALF));
 }
 
 static double
@@ -69,7 +76,7 @@ te_act_d_gelu(double x)
 static double
 te_act_gelu_tanh(double x)
 {
-	return x * sigmoid(2.0 * SQRT_2_OVER_PI * (x + GELU_CUBIC * x * x * x));
+	return gated(x, sigmoid(2.0 * SQRT_2_OVER_PI * (x + GELU_CUBIC * x * x * x)));
 }
 
 static double
@@ -95,7 +102,7 @@ te_act_d_relu(double x)
 static double
 te_act_silu(double x)
 {
-	return x * sigmoid(x);
+	return gated(x, sigmoid(x));
 }
 
 static double
@@ -137,7 +144,7 @@ te_act_d_sigmoid(double x)
 static double
 te_act_quick_gelu(double x)
 {
-	return x * sigmoid(QUICK_GELU * x);
+	return gated(x, sigmoid(QUICK_GELU * x));
 }
 
 static double

@@ -73,7 +73,8 @@ my %text = map { $_ => slurp($_) } @c;
 my %code = map { $_ => code($text{$_}) } @c;
 my $readme = slurp('README.md');
 my $sql = join "\n", map { slurp($_) } files(qr/transformer--[\d.]+\.sql$/, 'sql');
-$sql =~ s/--[^\n]*//g;
+$sql =~ s{--[^\n]*}{}g;
+$sql =~ s{\@extschema\@}{transformer}g;
 
 # A table made by a script has as many lines as it has.
 sub generated
@@ -140,7 +141,7 @@ sub elog_for_users
 			$line++;
 			found("$file:$line: elog() for what a user may see: use ereport()")
 				if /\belog\s*\(\s*(?:ERROR|FATAL|WARNING|NOTICE|INFO)/
-				&& !/cache lookup failed|unexpected|unrecognized|SPI_|could not find|must not|cannot happen|out of step/;
+				&& !/cache lookup failed|unexpected|unrecognized|SPI_|could not find|must not|must be|without a row|cannot happen|out of step/;
 		}
 	}
 }

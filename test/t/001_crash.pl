@@ -1,0 +1,81 @@
+# A backend is killed in the middle of an import, of the building of an image
+# and of a forward pass, and then the postmaster itself.  After each: no model is lost
+# or damaged, an unfinished one has left nothing, the vectors are the same, and
+# nothing lies about in the cache directory.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep);
+use TransformerTest;
+
+my $node = new_node('crash', conf => "restart_after_crash = on\nfsync = on\n");
+my $big  = make_bert(scratch() . '/big', vocabulary => 20000);
+
+import_model($node, 'tiny', fixture('bert'));
+import_model($node, 'big', $big);
+my $want  = vectors($node, 'tiny', 'big');
+my @files = cache_files($node);
+
+# Kill the backend that runs $sql after some milliseconds; gives its process number
+sub kill_during
+{
+	my ($sql, $after) = @_;
+	my ($stdin, $stdout, $stderr) = ("$sql;\n\\q\n", '', '');
+	my $timer = IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default);
+	my $like = (split /\(/, $sql)[1] // $sql;
+	my $run = IPC::Run::start([ 'psql', '-X', '-d', $node->connstr('postgres') ], '<', \$stdin, '>', \$stdout, '2>', \$stderr, $timer);
+	my $pid = wait_active($node, '%' . (split ' ', $sql)[1] =~ s/'.*//r =~ s/_/\\_/gr . '%');
+	usleep($after * 1000);
+	kill 'KILL', $pid;
+	IPC::Run::finish($run);
+	$node->poll_query_until('postgres', 'SELECT true') or die 'no recovery';
+	return $stderr;
+}
+
+sub check_whole
+{
+	my ($what) = @_;
+	is(vectors($node, 'tiny', 'big'), $want, "$what: same vectors");
+	is($node->safe_psql('postgres', 'SELECT string_agg(name, $$ $$ ORDER BY name) FROM transformer.models'),
+		'big tiny', "$what: the models that were there, no other");
+	is( $node->safe_psql('postgres',
+			'SELECT count(*) FROM _transformer.chunk c WHERE NOT EXISTS (SELECT FROM _transformer.tensor t WHERE c.digest = ANY (t.chunks))
+			 AND NOT EXISTS (SELECT FROM _transformer.version v WHERE c.digest = ANY (v.tokenizer))'),
+		'0', "$what: no chunk without an owner");
+	is($node->safe_psql('postgres', "SELECT count(*) FROM transformer.verify_model('big') WHERE NOT ok"), '0', "$what: verified");
+	is_deeply([ cache_files($node) ], \@files, "$what: cache directory as before");
+}
+
+for my $after (5, 100, 300)
+{
+	like(kill_during("SELECT transformer.import_model('half', '$big')", $after),
+		qr/terminated|server closed|connection/i, "killed $after ms into an import");
+	check_whole("import, $after ms");
+}
+
+like(kill_during("SELECT sum(cardinality(transformer.embed(repeat('quick brown fox ' || i || ' ', 60), 'big'))) FROM generate_series(1, 100000) i", 300),
+	qr/terminated|server closed|connection/i, 'killed during embed');
+check_whole('embed');
+
+for my $after (0, 20, 60)
+{
+	$node->safe_psql('postgres', "SELECT transformer.unload_model('big')");
+	kill_during("SELECT transformer.load_model('big') FROM pg_sleep(0.2)", 200 + $after);
+	$node->safe_psql('postgres', "SELECT transformer.load_model('big')");
+	check_whole("load, $after ms");
+	$node->safe_psql('postgres', "SELECT transformer.unload_model('big')");
+	vector($node, 'big');
+}
+
+$node->kill9;
+$node->start;
+check_whole('kill -9 of the postmaster');
+is(import_model($node, 'half', $big), 'half@1', 'import works after all that');
+is(vector($node, 'half'), vector($node, 'big'), 'and gives the vectors of the model that it is');
+
+done_testing();

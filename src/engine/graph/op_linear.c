@@ -1,0 +1,402 @@
+/*-------------------------------------------------------------------------
+ * op_linear.c
+ *	  y = activation(x · Wᵀ + b + scale * (x · Aᵀ) · Bᵀ), several operands side by side.
+ *
+ * One op reads every kind of weight: the matrix may be of any storage type and
+ * layout (kernels/linear.c), with or without a bias, with or without a
+ * low-rank overlay A, B (LoRA, Hu et al. 2021).
+ *
+ * Forward without gradients is one pass of the kernel, bias and activation
+ * fused.  With an overlay, z = (scale * x · Aᵀ) · Bᵀ is made first and added by
+ * the kernel as its residual; the activation then runs by itself.  Where
+ * backward will run, the sum before the activation is saved.  All of it goes
+ * through te_linear_task(), so a row of y does not depend on the other rows.
+ *
+ * Backward, with dp = dy * activation'(p):
+ *	  db += sum of rows of dp      dW += dpᵀ · x      dx += dp · W
+ *	  dt = scale * dp · B          dB += dpᵀ · t      dA += dtᵀ · x      dx += dt · A
+ * where t = scale * x · Aᵀ is saved.  dx of a weight that is not rows of f32 expands EXPAND_ROWS
+ * rows at a time, so a quantized or packed weight is never f32 as a whole.
+ * dW is computed only where weight->grad is set, and only then is x kept.
+ *-------------------------------------------------------------------------
+ */
+#include "graph/impl.h"
+
+/* Rows of a weight that backward expands together. */
+#define EXPAND_ROWS 256
+
+typedef struct LinearParams
+{
+	int			n_parts;
+	TeOperand	operands[TE_MAX_PARTS];
+	const float *bias[TE_MAX_PARTS];
+	TeActivation activation;
+	size_t		rank;			/* of all overlays together; 0: there is none */
+	size_t		expanded;		/* floats of EXPAND_ROWS rows of the widest weight that backward must expand */
+} LinearParams;
+
+static bool
+is_f32_rows(const TeWeight *weight)
+{
+	return weight->dtype == TE_F32 && weight->layout == TE_ROWS;
+}
+
+static size_t
+overlay_rank(const TeOperand *operand)
+{
+	return operand->lora_a != NULL ? (size_t) operand->lora_a->n_out : 0;
+}
+
+/* ---- building ---- */
+
+static void
+check_operand(const TeNode *x, const TeOperand *operand)
+{
+	const TeWeight *w = operand->matrix;
+	const TeWeight *a = operand->lora_a;
+	const TeWeight *b = operand->lora_b;
+
+	te_check_shape("linear", w->n_out > 0 && w->n_in > 0 && (size_t) w->n_in == x->cols,
+				   "x is [%zu, %zu], the weight [%lld, %lld]", x->rows, x->cols,
+				   (long long) w->n_out, (long long) w->n_in);
+	te_check_shape("linear", (a == NULL) == (b == NULL), "half of an overlay is missing");
+	if (a == NULL)
+		return;
+	te_check_shape("linear", a->n_out > 0 && a->n_in == w->n_in && b->n_out == w->n_out && b->n_in == a->n_out,
+				   "the overlay is [%lld, %lld], [%lld, %lld] on a weight [%lld, %lld]",
+				   (long long) a->n_out, (long long) a->n_in, (long long) b->n_out, (long long) b->n_in,
+				   (long long) w->n_out, (long long) w->n_in);
+	te_check_shape("linear", is_f32_rows(a) && is_f32_rows(b), "an overlay is not rows of f32");
+}
+
+/* What forward saves for backward, what both borrow, and whether backward reads x. */
+static void
+size_areas(TeNode *node, bool needs_x)
+{
+	const LinearParams *params = node->params;
+	size_t		overlay = te_mul_size(node->rows, params->rank);
+	bool		activated = params->activation != TE_ACT_NONE;
+
+	if (params->rank > 0)
+		node->temp.floats = node->value.floats;
+	if (!node->needs_grad)
+	{
+		node->temp.floats = te_add_size(node->temp.floats, overlay);
+		return;
+	}
+	node->saved.floats = te_add_size(activated ? node->value.floats : 0, overlay);
+	node->grad_temp.floats = te_add_size(te_add_size(activated ? node->value.floats : 0, overlay),
+										 node->inputs[0]->needs_grad ? params->expanded : 0);
+	if (!needs_x)
+		te_node_reads(node, 0);
+}
+
+TeNode *
+te_linear(TeGraph *graph, TeNode *x, const TeOperand *operands, int n_operands, TeActivation activation)
+{
+	TeNode	   *node;
+	LinearParams *params;
+	TeLinear	shape = {0};
+	size_t		cols = 0;
+	bool		trained = false;
+	bool		needs_x = false;
+
+	te_check_shape("linear", n_operands >= 1 && n_operands <= TE_MAX_PARTS, "%d operands", n_operands);
+	te_check_shape("linear", activation < TE_N_ACTIVATIONS, "there is no activation %d", (int) activation);
+	for (int i = 0; i < n_operands; i++)
+	{
+		const TeOperand *operand = &operands[i];
+
+		check_operand(x, operand);
+		cols = te_add_size(cols, (size_t) operand->matrix->n_out);
+		needs_x |= te_is_trained(operand->matrix) || te_is_trained(operand->lora_a);
+		trained |= needs_x || te_is_trained(operand->lora_b) || te_is_trained(operand->bias);
+	}
+	node = te_node_create(graph, TE_OP_linear, x->rows, cols, &x, 1, sizeof(LinearParams), trained);
+	params = node->params;
+	params->n_parts = n_operands;
+	params->activation = activation;
+	for (int i = 0; i < n_operands; i++)
+	{
+		const TeOperand *operand = &operands[i];
+
+		params->operands[i] = *operand;
+		params->bias[i] = te_vector(node->op, operand->bias, (size_t) operand->matrix->n_out);
+		params->rank += overlay_rank(operand);
+		if (!is_f32_rows(operand->matrix))
+			params->expanded = te_mul_size(EXPAND_ROWS, x->cols);
+	}
+	size_areas(node, needs_x);
+	node->scratch = te_linear_scratch(&shape);
+	return node;
+}
+
+/* ---- forward ---- */
+
+static void
+run_linear(TeGraph *graph, TeLinear *linear)
+{
+	size_t		n_out = 0;
+	size_t		n_tasks;
+
+	for (int i = 0; i < linear->n_parts; i++)
+		n_out += (size_t) linear->weight[i]->n_out;
+	linear->scratch = graph->scratch;
+	linear->scratch_stride = graph->scratch_stride;
+	n_tasks = te_linear_prepare(linear);
+	te_graph_tasks(graph, n_tasks, linear->n_tok * n_out * (size_t) linear->weight[0]->n_in, te_linear_task, linear);
+}
+
+/* y[rows, ld_y] = x[rows, n_in] · Wᵀ for one weight */
+static void
+run_matrix(TeGraph *graph, size_t rows, const float *x, const TeWeight *weight, float *y, size_t ld_y)
+{
+	TeLinear	linear = {.n_parts = 1, .weight = {weight}, .n_tok = rows, .x = x, .ld_x = (size_t) weight->n_in,
+		.y = y, .ld_y = ld_y};
+
+	run_linear(graph, &linear);
+}
+
+/* Where t of the overlays lies: one [rows, rank] after the other. */
+static float *
+overlay_rows(const TeNode *node)
+{
+	const LinearParams *params = node->params;
+
+	if (!node->needs_grad)
+		return node->temp.data + node->value.floats;
+	return node->saved.data + (params->activation != TE_ACT_NONE ? node->value.floats : 0);
+}
+
+/* z, in temp: what the overlays add to y; zero in the columns of operands without one. */
+static const float *
+run_overlays(TeGraph *graph, const TeNode *node)
+{
+	const LinearParams *params = node->params;
+	const float *x = node->inputs[0]->value.data;
+	float	   *z = node->temp.data;
+	float	   *t = overlay_rows(node);
+
+	for (int i = 0; i < params->n_parts; i++)
+	{
+		const TeOperand *operand = &params->operands[i];
+		size_t		n = node->rows * overlay_rank(operand);
+
+		if (n > 0)
+		{
+			run_matrix(graph, node->rows, x, operand->lora_a, t, overlay_rank(operand));
+			te_kernel.scale(n, operand->lora_scale, t, t);
+			run_matrix(graph, node->rows, t, operand->lora_b, z, node->cols);
+		}
+		else
+		{
+			for (size_t r = 0; r < node->rows; r++)
+				memset(z + r * node->cols, 0, (size_t) operand->matrix->n_out * sizeof(float));
+		}
+		t += n;
+		z += operand->matrix->n_out;
+	}
+	return node->temp.data;
+}
+
+static void
+activate_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+	const LinearParams *params = node->params;
+	const float *from = node->needs_grad ? node->saved.data : node->value.data;
+	size_t		at = first * node->cols;
+
+	te_kernel.activate(params->activation, (end - first) * node->cols, from + at, node->value.data + at);
+}
+
+void
+te_linear_forward(TeGraph *graph, TeNode *node)
+{
+	const LinearParams *params = node->params;
+	bool		apart = params->activation != TE_ACT_NONE && (node->needs_grad || params->rank > 0);
+	TeLinear	linear = {.n_parts = params->n_parts, .n_tok = node->rows,
+		.x = node->inputs[0]->value.data, .ld_x = node->inputs[0]->cols,
+		.y = apart && node->needs_grad ? node->saved.data : node->value.data, .ld_y = node->cols,
+		.activation = apart ? TE_ACT_NONE : params->activation};
+
+	for (int i = 0; i < params->n_parts; i++)
+	{
+		linear.weight[i] = params->operands[i].matrix;
+		linear.bias[i] = params->bias[i];
+	}
+	if (params->rank > 0)
+		linear.residual = run_overlays(graph, node);
+	run_linear(graph, &linear);
+	if (apart)
+		te_graph_range(graph, node->rows, node->cols * 4 * TE_WORK_FLOAT, activate_range, node);
+}
+
+/* ---- backward ---- */
+
+/* One operand's share of a backward pass. */
+typedef struct Part
+{
+	TeNode	   *node;
+	const TeOperand *operand;
+	const float *d_p;			/* gradient before the activation: [rows, n_out], stride node->cols */
+	size_t		n_out;
+	const float *t;				/* saved rows of the overlay */
+	float	   *d_t;			/* [rows, rank], borrowed */
+	float	   *expanded;		/* [EXPAND_ROWS, n_in], borrowed */
+	size_t		first_row;		/* of the weight, in expanded */
+} Part;
+
+static void
+activate_grad_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+	const LinearParams *params = node->params;
+	size_t		at = first * node->cols;
+	size_t		n = (end - first) * node->cols;
+
+	memset(node->grad_temp.data + at, 0, n * sizeof(float));
+	te_kernel.activate_backward(params->activation, n, node->saved.data + at, node->grad.data + at,
+								node->grad_temp.data + at);
+}
+
+/* Sums of the columns of d_p, a block a task, rows in order. */
+static void
+bias_columns(void *arg, size_t first, size_t end, float *scratch)
+{
+	const Part *part = arg;
+
+	for (size_t block = first; block < end; block++)
+	{
+		size_t		column = block * TE_COLUMN_BLOCK;
+		size_t		n = TE_MIN((size_t) TE_COLUMN_BLOCK, part->n_out - column);
+		const float *d_p = part->d_p + column;
+		double		sums[TE_COLUMN_BLOCK] = {0};
+
+		for (size_t r = 0; r < part->node->rows; r++, d_p += part->node->cols)
+		{
+			for (size_t c = 0; c < n; c++)
+				sums[c] += (double) d_p[c];
+		}
+		for (size_t c = 0; c < n; c++)
+			part->operand->bias->grad[column + c] += (float) sums[c];
+	}
+}
+
+/* grad[m, n] += aᵀ · b over the rows of the batch */
+static void
+add_weight_grad(TeGraph *graph, const TeNode *node, const TeWeight *weight,
+				const float *a, size_t ld_a, const float *b, size_t ld_b)
+{
+	TeMatmul	mm = {.m = (size_t) weight->n_out, .n = (size_t) weight->n_in, .k = node->rows,
+		.a = a, .ld_a = ld_a, .trans_a = true, .b = b, .ld_b = ld_b,
+		.c = weight->grad, .ld_c = (size_t) weight->n_in, .add = true};
+
+	if (weight->grad != NULL)
+		te_graph_matmul(graph, &mm);
+}
+
+/* dx += a[rows, k] · b[k, n_in] */
+static void
+add_input_grad(TeGraph *graph, const TeNode *node, const float *a, size_t ld_a, size_t k, const float *b)
+{
+	TeNode	   *x = node->inputs[0];
+	TeMatmul	mm = {.m = node->rows, .n = x->cols, .k = k, .a = a, .ld_a = ld_a, .b = b, .ld_b = x->cols,
+		.c = x->grad.data, .ld_c = x->cols, .add = true};
+
+	if (x->grad.data != NULL)
+		te_graph_matmul(graph, &mm);
+}
+
+static void
+expand_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const Part *part = arg;
+	size_t		n_in = part->node->inputs[0]->cols;
+
+	for (size_t r = first; r < end; r++)
+		te_weight_row(part->operand->matrix, (int64_t) (part->first_row + r), part->expanded + r * n_in);
+}
+
+/* dx += dp · W */
+static void
+matrix_input_grad(TeGraph *graph, Part *part)
+{
+	const TeWeight *weight = part->operand->matrix;
+	TeNode	   *node = part->node;
+
+	if (node->inputs[0]->grad.data == NULL)
+		return;
+	if (is_f32_rows(weight))
+	{
+		add_input_grad(graph, node, part->d_p, node->cols, part->n_out, weight->data);
+		return;
+	}
+	for (part->first_row = 0; part->first_row < part->n_out; part->first_row += EXPAND_ROWS)
+	{
+		size_t		n = TE_MIN((size_t) EXPAND_ROWS, part->n_out - part->first_row);
+
+		te_graph_range(graph, n, node->inputs[0]->cols * 2 * TE_WORK_FLOAT, expand_range, part);
+		add_input_grad(graph, node, part->d_p + part->first_row, node->cols, n, part->expanded);
+	}
+}
+
+static void
+overlay_grads(TeGraph *graph, Part *part)
+{
+	const TeOperand *operand = part->operand;
+	TeNode	   *node = part->node;
+	size_t		rank = overlay_rank(operand);
+	TeMatmul	mm = {.m = node->rows, .n = rank, .k = part->n_out, .a = part->d_p, .ld_a = node->cols,
+		.b = operand->lora_b->data, .ld_b = rank, .c = part->d_t, .ld_c = rank};
+
+	add_weight_grad(graph, node, operand->lora_b, part->d_p, node->cols, part->t, rank);
+	te_graph_matmul(graph, &mm);
+	te_kernel.scale(node->rows * rank, operand->lora_scale, part->d_t, part->d_t);
+	add_weight_grad(graph, node, operand->lora_a, part->d_t, rank, node->inputs[0]->value.data, node->inputs[0]->cols);
+	add_input_grad(graph, node, part->d_t, rank, rank, operand->lora_a->data);
+}
+
+static void
+part_backward(TeGraph *graph, Part *part)
+{
+	const TeOperand *operand = part->operand;
+	TeNode	   *node = part->node;
+
+	if (te_is_trained(operand->bias))
+		te_graph_range(graph, (part->n_out + TE_COLUMN_BLOCK - 1) / TE_COLUMN_BLOCK,
+					   node->rows * TE_COLUMN_BLOCK * TE_WORK_FLOAT, bias_columns, part);
+	add_weight_grad(graph, node, operand->matrix, part->d_p, node->cols,
+					node->inputs[0]->value.data, node->inputs[0]->cols);
+	matrix_input_grad(graph, part);
+	if (operand->lora_a != NULL)
+		overlay_grads(graph, part);
+}
+
+void
+te_linear_backward(TeGraph *graph, TeNode *node)
+{
+	const LinearParams *params = node->params;
+	size_t		activated = params->activation != TE_ACT_NONE ? node->value.floats : 0;
+	Part		part = {.node = node, .d_p = node->grad.data, .t = overlay_rows(node)};
+
+	/* grad_temp: dp, then dt, then the expanded rows */
+	part.d_t = node->grad_temp.data + activated;
+	part.expanded = part.d_t + node->rows * params->rank;
+	if (activated > 0)
+	{
+		te_graph_range(graph, node->rows, node->cols * 8 * TE_WORK_FLOAT, activate_grad_range, node);
+		part.d_p = node->grad_temp.data;
+	}
+	for (int i = 0; i < params->n_parts; i++)
+	{
+		size_t		overlay = node->rows * overlay_rank(&params->operands[i]);
+
+		part.operand = &params->operands[i];
+		part.n_out = (size_t) part.operand->matrix->n_out;
+		part_backward(graph, &part);
+		part.d_p += part.n_out;
+		part.t += overlay;
+		part.d_t += overlay;
+	}
+}

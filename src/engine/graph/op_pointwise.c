@@ -1,0 +1,221 @@
+/*-------------------------------------------------------------------------
+ * op_pointwise.c
+ *	  Element by element: add, multiply, scale, activate.
+ *
+ * Each op is three functions: te_<op> checks shapes and builds the node, then
+ * forward, then backward.  A matrix is one run of rows * cols floats here; work
+ * is cut into ranges of rows.
+ *
+ * In inference the result lies over an input wherever that is free (ops.def).
+ *-------------------------------------------------------------------------
+ */
+#include "graph/impl.h"
+
+/* The floats of rows [first, end): where they begin and how many. */
+typedef struct Span
+{
+	size_t		at;
+	size_t		n;
+} Span;
+
+static Span
+span_of(const TeNode *node, size_t first, size_t end)
+{
+	return (Span) {first * node->cols, (end - first) * node->cols};
+}
+
+static void
+run_rows(TeGraph *graph, TeNode *node, size_t work_per_float, TeRange range)
+{
+	te_graph_range(graph, node->rows, node->cols * work_per_float, range, node);
+}
+
+static TeNode *
+binary(TeGraph *graph, TeOpNumber op, TeNode *a, TeNode *b)
+{
+	TeNode	   *inputs[2] = {a, b};
+
+	if (a->rows != b->rows || a->cols != b->cols)
+		te_throw(TE_ERR_INTERNAL, "%s: shapes differ: [%zu, %zu] and [%zu, %zu]", te_ops[op].name,
+				 a->rows, a->cols, b->rows, b->cols);
+	return te_node_create(graph, op, a->rows, a->cols, inputs, 2, 0, false);
+}
+
+/* ---- add: y = a + b ---- */
+
+TeNode *
+te_add(TeGraph *graph, TeNode *a, TeNode *b)
+{
+	return binary(graph, TE_OP_add, a, b);
+}
+
+static void
+add_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+	Span		s = span_of(node, first, end);
+
+	te_kernel.add(s.n, node->inputs[0]->value.data + s.at, node->inputs[1]->value.data + s.at, node->value.data + s.at);
+}
+
+void
+te_add_forward(TeGraph *graph, TeNode *node)
+{
+	run_rows(graph, node, TE_WORK_FLOAT, add_range);
+}
+
+static void
+add_grad_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+	Span		s = span_of(node, first, end);
+
+	for (int i = 0; i < 2; i++)
+	{
+		float	   *d_input = node->inputs[i]->grad.data;
+
+		if (d_input != NULL)
+			te_kernel.add(s.n, d_input + s.at, node->grad.data + s.at, d_input + s.at);
+	}
+}
+
+void
+te_add_backward(TeGraph *graph, TeNode *node)
+{
+	run_rows(graph, node, 2 * TE_WORK_FLOAT, add_grad_range);
+}
+
+/* ---- multiply: y = a * b ---- */
+
+TeNode *
+te_multiply(TeGraph *graph, TeNode *a, TeNode *b)
+{
+	return binary(graph, TE_OP_multiply, a, b);
+}
+
+static void
+multiply_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+	Span		s = span_of(node, first, end);
+
+	te_kernel.multiply(s.n, node->inputs[0]->value.data + s.at, node->inputs[1]->value.data + s.at,
+					   node->value.data + s.at);
+}
+
+void
+te_multiply_forward(TeGraph *graph, TeNode *node)
+{
+	run_rows(graph, node, TE_WORK_FLOAT, multiply_range);
+}
+
+static void
+multiply_grad_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+	Span		s = span_of(node, first, end);
+	const float *d_y = node->grad.data + s.at;
+
+	for (int i = 0; i < 2; i++)
+	{
+		const float *other = node->inputs[1 - i]->value.data + s.at;
+		float	   *d_input = node->inputs[i]->grad.data;
+
+		if (d_input == NULL)
+			continue;
+		d_input += s.at;
+		for (size_t j = 0; j < s.n; j++)
+			d_input[j] += d_y[j] * other[j];
+	}
+}
+
+void
+te_multiply_backward(TeGraph *graph, TeNode *node)
+{
+	run_rows(graph, node, 4 * TE_WORK_FLOAT, multiply_grad_range);
+}
+
+/* ---- scale: y = factor * x ---- */
+
+TeNode *
+te_scale(TeGraph *graph, TeNode *x, float factor)
+{
+	TeNode	   *node = te_node_create(graph, TE_OP_scale, x->rows, x->cols, &x, 1, sizeof(float), false);
+
+	*(float *) node->params = factor;
+	return node;
+}
+
+static void
+scale_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+	Span		s = span_of(node, first, end);
+
+	te_kernel.scale(s.n, *(const float *) node->params, node->inputs[0]->value.data + s.at, node->value.data + s.at);
+}
+
+void
+te_scale_forward(TeGraph *graph, TeNode *node)
+{
+	run_rows(graph, node, TE_WORK_FLOAT, scale_range);
+}
+
+static void
+scale_grad_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+	Span		s = span_of(node, first, end);
+
+	te_kernel.axpy(s.n, *(const float *) node->params, node->grad.data + s.at, node->inputs[0]->grad.data + s.at);
+}
+
+void
+te_scale_backward(TeGraph *graph, TeNode *node)
+{
+	run_rows(graph, node, TE_WORK_FLOAT, scale_grad_range);
+}
+
+/* ---- activate: y = activation(x) ---- */
+
+TeNode *
+te_activate(TeGraph *graph, TeNode *x, TeActivation activation)
+{
+	TeNode	   *node = te_node_create(graph, TE_OP_activate, x->rows, x->cols, &x, 1, sizeof(TeActivation), false);
+
+	te_check_shape("activate", activation < TE_N_ACTIVATIONS, "there is no activation %d", (int) activation);
+	*(TeActivation *) node->params = activation;
+	return node;
+}
+
+static void
+activate_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+	Span		s = span_of(node, first, end);
+
+	te_kernel.activate(*(const TeActivation *) node->params, s.n, node->inputs[0]->value.data + s.at,
+					   node->value.data + s.at);
+}
+
+void
+te_activate_forward(TeGraph *graph, TeNode *node)
+{
+	run_rows(graph, node, 4 * TE_WORK_FLOAT, activate_range);
+}
+
+static void
+activate_grad_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+	Span		s = span_of(node, first, end);
+
+	te_kernel.activate_backward(*(const TeActivation *) node->params, s.n, node->inputs[0]->value.data + s.at,
+								node->grad.data + s.at, node->inputs[0]->grad.data + s.at);
+}
+
+void
+te_activate_backward(TeGraph *graph, TeNode *node)
+{
+	run_rows(graph, node, 8 * TE_WORK_FLOAT, activate_grad_range);
+}

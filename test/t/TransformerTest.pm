@@ -106,7 +106,7 @@ sub make_bert
 sub vocabulary
 {
 	my ($n) = @_;
-	my @words = (qw([PAD] [UNK] [CLS] [SEP] [MASK] . ,), 'a' .. 'z', map { "##$_" } 'a' .. 'z');
+	my @words = (qw([PAD] [UNK] [CLS] [SEP] [MASK] .), ',', 'a' .. 'z', map { "##$_" } 'a' .. 'z');
 	my $word = 'aa';
 	push @words, $word++ while @words < $n;
 	return @words[ 0 .. $n - 1 ];

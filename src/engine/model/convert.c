@@ -6,7 +6,8 @@
  * A definition's tensors do not lie in memory, so that importing a model
  * larger than memory is possible.  A converting source reads some rows of the
  * file at a time into a buffer of its own and converts them into the caller's.
- * It wants whole rows, since a row is the unit of conversion.
+ * A row is the unit of conversion: a read that begins or ends inside one
+ * converts it for the part alone, so that whole rows are cheaper.
  *
  * Sources and buffers live in the arena that they were made in.
  *-------------------------------------------------------------------------
@@ -28,24 +29,13 @@ typedef struct Converter
 	size_t		buffer_rows;
 	void	   *buffer;			/* made at the first read */
 	float	   *scratch;		/* n_in */
+	char	   *one_row;		/* for a part of it */
 } Converter;
 
+/* Whole rows from the file, as many as fit the buffer at a time. */
 static void
-convert_read(const TeSource *source, uint64_t offset, void *into, size_t len)
+convert_rows(Converter *converter, uint64_t row, uint64_t n_rows, char *to)
 {
-	Converter  *converter = source->host;
-	uint64_t	row = offset / converter->to_row;
-	uint64_t	n_rows = len / converter->to_row;
-	char	   *to = into;
-
-	if (offset % converter->to_row != 0 || len % converter->to_row != 0)
-		te_throw(TE_ERR_INTERNAL, "tensor \"%.*s\" is converted, and must be read in whole rows",
-				 TE_STR_ARGS(converter->from.name));
-	if (converter->buffer == NULL)
-	{
-		converter->buffer = te_alloc(converter->arena, te_mul_size(converter->buffer_rows, converter->from_row));
-		converter->scratch = te_new_array(converter->arena, float, converter->n_in);
-	}
 	while (n_rows > 0)
 	{
 		uint64_t	n = TE_MIN(n_rows, (uint64_t) converter->buffer_rows);
@@ -58,6 +48,41 @@ convert_read(const TeSource *source, uint64_t offset, void *into, size_t len)
 		row += n;
 		n_rows -= n;
 		to += n * converter->to_row;
+	}
+}
+
+static void
+convert_read(const TeSource *source, uint64_t offset, void *into, size_t len)
+{
+	Converter  *converter = source->host;
+	char	   *to = into;
+
+	if (converter->buffer == NULL)
+	{
+		converter->buffer = te_alloc(converter->arena, te_mul_size(converter->buffer_rows, converter->from_row));
+		converter->scratch = te_new_array(converter->arena, float, converter->n_in);
+		converter->one_row = te_alloc(converter->arena, converter->to_row);
+	}
+	while (len > 0)
+	{
+		uint64_t	row = offset / converter->to_row;
+		size_t		skip = offset % converter->to_row;
+		size_t		n;
+
+		if (skip == 0 && len >= converter->to_row)
+		{
+			n = len - len % converter->to_row;
+			convert_rows(converter, row, n / converter->to_row, to);
+		}
+		else
+		{
+			n = TE_MIN(len, converter->to_row - skip);
+			convert_rows(converter, row, 1, converter->one_row);
+			memcpy(to, converter->one_row + skip, n);
+		}
+		offset += n;
+		to += n;
+		len -= n;
 	}
 }
 

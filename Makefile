@@ -66,6 +66,9 @@ include $(PGXS)
 # contracted) and the instruction set is chosen at run time (no -march).
 $(ENGINE_OBJS): override CFLAGS += -fvisibility=hidden -O3 -ffp-contract=off -fno-math-errno -Wno-declaration-after-statement
 
+# PostgreSQL's own macros compare signed with unsigned.
+$(HOST_OBJS): override CFLAGS += -Wno-sign-compare
+
 # Outside the source tree the folders of the objects are not there yet.
 $(shell mkdir -p $(sort $(dir $(OBJS))))
 

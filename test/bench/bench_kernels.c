@@ -1,0 +1,661 @@
+/*-------------------------------------------------------------------------
+ * bench_kernels.c
+ *	  Speed of the kernels: GFLOP/s and share of the peak that this machine
+ *	  reaches in the same run.
+ *
+ *		bench_kernels [section ...] [isa=avx2] [threads=2] [seconds=0.2]
+ *
+ * Sections: peak linear types attention rows layer matmul pool.  The best of
+ * several repetitions counts: other work on the machine only slows down.
+ * "layer" is one layer of MiniLM (384 wide, 12 heads, 1536 between) op by op,
+ * and what share of its time is not GEMM.
+ *-------------------------------------------------------------------------
+ */
+#include "port_std.h"
+
+#include "kernels/kernels.h"
+#include "port/pool.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+static double seconds_per_row = 0.2;
+static int	max_threads = 2;
+static double peak[2];			/* GFLOP/s of f32, 1 and all threads */
+
+/* ---- measuring ---- */
+
+/* Best time of one run of body(arg), over about seconds_per_row. */
+static double
+best_time(void (*body) (void *arg), void *arg)
+{
+	double		best = INFINITY;
+	double		until;
+
+	body(arg);
+	until = te_host_seconds() + seconds_per_row;
+	do
+	{
+		double		start = te_host_seconds();
+
+		body(arg);
+		best = fmin(best, te_host_seconds() - start);
+	} while (te_host_seconds() < until);
+	return best;
+}
+
+static float *
+floats(size_t n)
+{
+	float	   *x = aligned_alloc(64, TE_ALIGN(n * sizeof(float), 64));
+
+	for (size_t i = 0; i < n; i++)
+		x[i] = (float) ((i * 2654435761u >> 7) % 2001) / 1000.0f - 1.0f;
+	return x;
+}
+
+/* ---- peak: independent multiply-adds in registers ---- */
+
+#define PEAK_LOOPS 100000
+#define CHAINS 12
+
+#if defined(__x86_64__)
+__attribute__((target("avx512f"))) static float
+peak_avx512(void)
+{
+	__m512		sums[CHAINS];
+	__m512		factor = _mm512_set1_ps(0.999f);
+
+	for (int c = 0; c < CHAINS; c++)
+		sums[c] = _mm512_set1_ps((float) c);
+	for (int i = 0; i < PEAK_LOOPS; i++)
+	{
+		_Pragma("GCC unroll 12")
+		for (int c = 0; c < CHAINS; c++)
+			sums[c] = _mm512_fmadd_ps(sums[c], factor, factor);
+	}
+	for (int c = 1; c < CHAINS; c++)
+		sums[0] = _mm512_add_ps(sums[0], sums[c]);
+	return _mm512_reduce_add_ps(sums[0]);
+}
+
+__attribute__((target("avx2,fma"))) static float
+peak_avx2(void)
+{
+	__m256		sums[CHAINS];
+	__m256		factor = _mm256_set1_ps(0.999f);
+
+	for (int c = 0; c < CHAINS; c++)
+		sums[c] = _mm256_set1_ps((float) c);
+	for (int i = 0; i < PEAK_LOOPS; i++)
+	{
+		_Pragma("GCC unroll 12")
+		for (int c = 0; c < CHAINS; c++)
+			sums[c] = _mm256_fmadd_ps(sums[c], factor, factor);
+	}
+	for (int c = 1; c < CHAINS; c++)
+		sums[0] = _mm256_add_ps(sums[0], sums[c]);
+	return _mm256_cvtss_f32(sums[0]);
+}
+#elif defined(__aarch64__)
+static float
+peak_neon(void)
+{
+	float32x4_t sums[CHAINS];
+	float32x4_t factor = vdupq_n_f32(0.999f);
+
+	for (int c = 0; c < CHAINS; c++)
+		sums[c] = vdupq_n_f32((float) c);
+	for (int i = 0; i < PEAK_LOOPS; i++)
+	{
+		_Pragma("GCC unroll 12")
+		for (int c = 0; c < CHAINS; c++)
+			sums[c] = vfmaq_f32(factor, sums[c], factor);
+	}
+	for (int c = 1; c < CHAINS; c++)
+		sums[0] = vaddq_f32(sums[0], sums[c]);
+	return vaddvq_f32(sums[0]);
+}
+#endif
+
+static float
+peak_ref(void)
+{
+	float		sums[CHAINS] = {0};
+
+	for (int i = 0; i < PEAK_LOOPS; i++)
+	{
+		for (int c = 0; c < CHAINS; c++)
+			sums[c] = sums[c] * 0.999f + 0.999f;
+	}
+	return sums[0] + sums[CHAINS - 1];
+}
+
+typedef struct Peak
+{
+	const char *isa;
+	float		(*run) (void);
+	int			lanes;
+} Peak;
+
+static const Peak peaks[] = {
+	{"ref", peak_ref, 1},
+#if defined(__x86_64__)
+	{"avx2", peak_avx2, 8},
+	{"avx512", peak_avx512, 16},
+#elif defined(__aarch64__)
+	{"neon", peak_neon, 4},
+#endif
+};
+
+static volatile float sink;
+
+static void
+peak_task(void *arg, size_t task, int worker)
+{
+	sink = ((const Peak *) arg)->run();
+}
+
+static void
+peak_body(void *arg)
+{
+	te_parallel_for((size_t) te_workers(), peak_task, arg);
+}
+
+static void
+bench_peak(void)
+{
+	for (size_t i = 0; i < LENGTH(peaks); i++)
+	{
+		if (strcmp(peaks[i].isa, te_isa_name()) != 0)
+			continue;
+		for (int threads = 0; threads < 2; threads++)
+		{
+			te_std_set_workers(threads == 0 ? 1 : max_threads);
+			peak[threads] = 2.0 * peaks[i].lanes * CHAINS * PEAK_LOOPS * te_workers() / best_time(peak_body, (void *) &peaks[i]) / 1e9;
+		}
+		printf("%s: peak f32 %.0f GFLOP/s on 1 thread, %.0f on %d\n", te_isa_name(), peak[0], peak[1], max_threads);
+	}
+}
+
+/* ---- linear ---- */
+
+static void
+linear_body(void *arg)
+{
+	TeLinear   *linear = arg;
+
+	te_parallel_for(te_linear_prepare(linear), te_linear_task, linear);
+}
+
+typedef struct LinearBench
+{
+	TeWeight	weight;
+	TeLinear	linear;
+} LinearBench;
+
+static void
+linear_make(LinearBench *bench, TeDtype dtype, TeLayout layout, size_t n_tok, int64_t n_out, int64_t n_in)
+{
+	size_t		row_bytes = te_row_bytes(dtype, n_in);
+	float	   *row = floats((size_t) n_in);
+	char	   *rows = malloc((size_t) n_out * row_bytes);
+	void	   *data = rows;
+
+	for (int64_t r = 0; r < n_out; r++)
+		te_dtypes[dtype].from_float(row, rows + (size_t) r * row_bytes, (size_t) n_in);
+	if (layout == TE_PANELS)
+	{
+		data = aligned_alloc(64, TE_ALIGN(te_pack_bytes(dtype, n_out, n_in), 64));
+		te_pack_rows(dtype, n_out, n_in, 0, n_out, rows, data);
+		free(rows);
+	}
+	free(row);
+	*bench = (LinearBench) {.weight = {.dtype = dtype,.layout = layout,.n_out = n_out,.n_in = n_in,.data = data}};
+	bench->linear = (TeLinear) {.n_parts = 1,.n_tok = n_tok,.x = floats(n_tok * (size_t) n_in),.ld_x = (size_t) n_in};
+	bench->linear.y = floats(n_tok * (size_t) n_out);
+	bench->linear.ld_y = (size_t) n_out;
+	bench->linear.bias[0] = floats((size_t) n_out);
+	bench->linear.scratch_stride = TE_ALIGN(te_linear_scratch(&bench->linear), 16);
+	bench->linear.scratch = floats(bench->linear.scratch_stride * (size_t) max_threads);
+}
+
+static void
+linear_free(LinearBench *bench)
+{
+	free((void *) bench->weight.data);
+	free((void *) bench->linear.x);
+	free(bench->linear.y);
+	free((void *) bench->linear.bias[0]);
+	free(bench->linear.scratch);
+}
+
+/* GFLOP/s and share of the peak, 1 and all threads. */
+static void
+linear_row(TeDtype dtype, TeLayout layout, size_t n_tok, int64_t n_out, int64_t n_in)
+{
+	LinearBench bench;
+	double		flops = 2.0 * (double) n_tok * (double) n_out * (double) n_in;
+
+	linear_make(&bench, dtype, layout, n_tok, n_out, n_in);
+	bench.linear.weight[0] = &bench.weight;
+	printf("  %-5s%s %4zu x %5lld <- %5lld", te_dtypes[dtype].name, layout == TE_ROWS ? " rows" : "     ",
+		   n_tok, (long long) n_out, (long long) n_in);
+	for (int threads = 0; threads < 2; threads++)
+	{
+		double		rate;
+
+		te_std_set_workers(threads == 0 ? 1 : max_threads);
+		rate = flops / best_time(linear_body, &bench.linear) / 1e9;
+		printf("  %7.1f %5.1f %%", rate, 100 * rate / peak[threads]);
+	}
+	printf("\n");
+	linear_free(&bench);
+}
+
+static const size_t token_counts[] = {1, 12, 32, 64, 128, 512};
+static const int64_t shapes[][2] = {{384, 384}, {1152, 384}, {1536, 384}, {384, 1536}};
+
+static void
+bench_linear(void)
+{
+	printf("linear, f32: tokens x out <- in; GFLOP/s and share of the peak, 1 and %d threads\n", max_threads);
+	for (size_t s = 0; s < LENGTH(shapes); s++)
+	{
+		for (size_t t = 0; t < LENGTH(token_counts); t++)
+			linear_row(TE_F32, TE_PANELS, token_counts[t], shapes[s][0], shapes[s][1]);
+	}
+}
+
+static void
+bench_types(void)
+{
+	printf("linear, every type, 1536 <- 512\n");
+	for (int dtype = 0; dtype < TE_N_DTYPES; dtype++)
+	{
+		for (size_t t = 1; te_dtypes[dtype].from_float != NULL && t < LENGTH(token_counts); t += 1 + (t == 2))
+			linear_row((TeDtype) dtype, te_pack_layout((TeDtype) dtype, 512), token_counts[t], 1536, 512);
+	}
+	for (size_t t = 1; t < LENGTH(token_counts); t++)
+		linear_row(TE_F32, TE_ROWS, token_counts[t], 1536, 512);
+}
+
+/* ---- attention ---- */
+
+static void
+attention_body(void *arg)
+{
+	TeAttention *attention = arg;
+
+	te_parallel_for(te_attention_tasks(attention), te_attention_task, attention);
+}
+
+#define HEADS 12
+#define D_HEAD 32
+#define WIDTH (HEADS * D_HEAD)
+
+static void
+attention_make(TeAttention *at, int n_seq, int length)
+{
+	size_t		n_tok = (size_t) n_seq * (size_t) length;
+	int32_t    *starts = malloc((size_t) (n_seq + 1) * sizeof(int32_t));
+	float	   *qkv = floats(n_tok * 3 * WIDTH);
+
+	for (int i = 0; i <= n_seq; i++)
+		starts[i] = i * length;
+	*at = (TeAttention) {.q = qkv,.k = qkv + WIDTH,.v = qkv + 2 * WIDTH,.ld_q = 3 * WIDTH,.ld_k = 3 * WIDTH,.ld_v = 3 * WIDTH};
+	at->out = floats(n_tok * WIDTH);
+	at->ld_out = WIDTH;
+	at->n_head = at->n_kv_head = HEADS;
+	at->d_head = D_HEAD;
+	at->n_seq = n_seq;
+	at->seq_start = starts;
+	at->scale = 0.17677669f;
+	at->scratch_stride = TE_ALIGN(te_attention_scratch(at), 16);
+	at->scratch = floats(at->scratch_stride * (size_t) max_threads);
+}
+
+static void
+attention_free(TeAttention *at)
+{
+	free((void *) at->q);
+	free(at->out);
+	free((void *) at->seq_start);
+	free(at->scratch);
+}
+
+static void
+bench_attention(void)
+{
+	static const int lengths[] = {5, 12, 20, 32, 64, 128, 256, 512};
+
+	printf("attention, 12 heads of 32, 1024 tokens: length, microseconds a token, GFLOP/s and share of the peak\n");
+	for (size_t i = 0; i < LENGTH(lengths); i++)
+	{
+		TeAttention at;
+		int			n_seq = 1024 / lengths[i];
+		double		n_tok = n_seq * lengths[i];
+
+		attention_make(&at, n_seq, lengths[i]);
+		printf("  %4d", lengths[i]);
+		for (int threads = 0; threads < 2; threads++)
+		{
+			double		time;
+			double		rate;
+
+			te_std_set_workers(threads == 0 ? 1 : max_threads);
+			time = best_time(attention_body, &at);
+			rate = 4.0 * n_tok * lengths[i] * WIDTH / time / 1e9;
+			printf("  %7.3f %7.1f %5.1f %%", time / n_tok * 1e6, rate, 100 * rate / peak[threads]);
+		}
+		printf("\n");
+		attention_free(&at);
+	}
+}
+
+/* ---- kernels of rows ---- */
+
+typedef struct RowBench
+{
+	size_t		rows;
+	size_t		n;
+	float	   *x;
+	float	   *y;
+	float	   *gamma;
+} RowBench;
+
+static void
+layer_norm_body(void *arg)
+{
+	RowBench   *b = arg;
+
+	te_kernel.layer_norm(b->rows, b->n, b->x, b->y, b->gamma, b->gamma, 1e-12f, b->y, NULL);
+}
+
+static void
+gelu_body(void *arg)
+{
+	RowBench   *b = arg;
+
+	te_kernel.activate(TE_ACT_GELU, b->rows * b->n, b->x, b->y);
+}
+
+static void
+softmax_body(void *arg)
+{
+	RowBench   *b = arg;
+
+	te_kernel.softmax(b->rows, b->n, b->y);
+}
+
+static void
+dot_body(void *arg)
+{
+	RowBench   *b = arg;
+	float		sum = 0;
+
+	for (size_t r = 0; r < b->rows; r++)
+		sum += te_kernel.dot(b->n, b->x + r * b->n, b->gamma);
+	sink = sum;
+}
+
+static void
+bench_rows(void)
+{
+	static const struct
+	{
+		const char *name;
+		void		(*body) (void *arg);
+		int			streams;	/* arrays of rows * n that are read or written */
+	}			kernels[] = {
+		{"layer_norm + residual", layer_norm_body, 3},
+		{"gelu", gelu_body, 2},
+		{"softmax", softmax_body, 2},
+		{"dot", dot_body, 1},
+	};
+	RowBench	b = {.rows = 128,.n = 384,.x = floats(128 * 384),.y = floats(128 * 384),.gamma = floats(384)};
+
+	printf("rows of 384, 128 of them, 1 thread: GB/s, ns a row\n");
+	for (size_t i = 0; i < LENGTH(kernels); i++)
+	{
+		double		time = best_time(kernels[i].body, &b);
+
+		printf("  %-22s %6.1f GB/s %7.1f ns\n", kernels[i].name,
+			   (double) (b.rows * b.n) * sizeof(float) * kernels[i].streams / time / 1e9, time / (double) b.rows * 1e9);
+	}
+	free(b.x);
+	free(b.y);
+	free(b.gamma);
+}
+
+/* ---- a layer of MiniLM ---- */
+
+typedef struct LayerBench
+{
+	LinearBench qkv;
+	LinearBench out;
+	LinearBench up;
+	LinearBench down;
+	TeAttention attention;
+	size_t		n_tok;
+	float	   *gamma;
+	bool		with[5];		/* gemms, attention, epilogues (activation and residual), layer norms, all */
+} LayerBench;
+
+static void
+norm_task(void *arg, size_t task, int worker)
+{
+	LayerBench *b = arg;
+	float	   *y = b->out.linear.y + task * 32 * WIDTH;
+
+	te_kernel.layer_norm(TE_MIN((size_t) 32, b->n_tok - task * 32), WIDTH, y, NULL, b->gamma, b->gamma, 1e-12f, y, NULL);
+}
+
+enum
+{
+	GEMMS, ATTENTION, EPILOGUES, NORMS
+};
+
+static void
+layer_body(void *arg)
+{
+	LayerBench *b = arg;
+	size_t		norms = (b->n_tok + 31) / 32;
+
+	b->up.linear.activation = b->with[EPILOGUES] ? TE_ACT_GELU : TE_ACT_NONE;
+	b->out.linear.residual = b->down.linear.residual = b->with[EPILOGUES] ? b->attention.out : NULL;
+	if (b->with[GEMMS])
+		linear_body(&b->qkv.linear);
+	if (b->with[ATTENTION])
+		attention_body(&b->attention);
+	if (b->with[GEMMS])
+		linear_body(&b->out.linear);
+	if (b->with[NORMS])
+		te_parallel_for(norms, norm_task, b);
+	if (b->with[GEMMS])
+	{
+		linear_body(&b->up.linear);
+		linear_body(&b->down.linear);
+	}
+	if (b->with[NORMS])
+		te_parallel_for(norms, norm_task, b);
+}
+
+static void
+layer_row(int n_seq, int length)
+{
+	LayerBench	b = {.n_tok = (size_t) (n_seq * length),.gamma = floats(WIDTH)};
+
+	linear_make(&b.qkv, TE_F32, TE_PANELS, b.n_tok, 3 * WIDTH, WIDTH);
+	linear_make(&b.out, TE_F32, TE_PANELS, b.n_tok, WIDTH, WIDTH);
+	linear_make(&b.up, TE_F32, TE_PANELS, b.n_tok, 4 * WIDTH, WIDTH);
+	linear_make(&b.down, TE_F32, TE_PANELS, b.n_tok, WIDTH, 4 * WIDTH);
+	b.qkv.linear.weight[0] = &b.qkv.weight;
+	b.out.linear.weight[0] = &b.out.weight;
+	b.up.linear.weight[0] = &b.up.weight;
+	b.down.linear.weight[0] = &b.down.weight;
+	attention_make(&b.attention, n_seq, length);
+	for (int threads = 0; threads < 2; threads++)
+	{
+		double		times[5];
+
+		te_std_set_workers(threads == 0 ? 1 : max_threads);
+		for (int i = 0; i < 5; i++)
+		{
+			/* the whole, then without one part after another */
+			for (int part = 0; part < 4; part++)
+				b.with[part] = part == GEMMS || part + i < 4;
+			times[i] = best_time(layer_body, &b) * 1e6;
+		}
+		printf("  %2d x %3d, %d thread%s: %8.0f us; %4.1f ktok/s in 6 layers; GEMM %.1f %% of peak; beside GEMM %4.1f %%: norms %.1f, epilogues %.1f, attention %.1f\n",
+			   n_seq, length, te_workers(), te_workers() > 1 ? "s" : " ", times[0], (double) b.n_tok / times[0] / 6 * 1e3,
+			   2.0 * 12 * WIDTH * WIDTH * (double) b.n_tok / times[3] / 1e3 / peak[threads] * 100,
+			   100 * (times[0] - times[3]) / times[0], 100 * (times[0] - times[1]) / times[0],
+			   100 * (times[1] - times[2]) / times[0], 100 * (times[2] - times[3]) / times[0]);
+	}
+	attention_free(&b.attention);
+	linear_free(&b.qkv);
+	linear_free(&b.out);
+	linear_free(&b.up);
+	linear_free(&b.down);
+	free(b.gamma);
+}
+
+static void
+bench_layer(void)
+{
+	printf("a layer of MiniLM, sequences x tokens\n");
+	layer_row(1, 12);
+	layer_row(1, 32);
+	layer_row(32, 12);
+	layer_row(32, 32);
+	layer_row(1, 128);
+	layer_row(8, 128);
+	layer_row(4, 256);
+}
+
+/* ---- matmul of training ---- */
+
+static void
+matmul_body(void *arg)
+{
+	TeMatmul   *matmul = arg;
+
+	te_parallel_for(te_matmul_prepare(matmul), te_matmul_task, matmul);
+}
+
+static void
+bench_matmul(void)
+{
+	printf("matmul: GFLOP/s and share of the peak with OpenBLAS (%s), then without; 1 and %d threads\n",
+		   te_host_blas() != NULL ? te_host_blas()->name : "none", max_threads);
+	for (int kind = 0; kind < 4; kind++)
+	{
+		TeMatmul	mm = {.m = 1024,.n = 384,.k = 1536,.trans_a = kind & 1,.trans_b = kind & 2};
+
+		mm.a = floats(mm.m * mm.k);
+		mm.b = floats(mm.n * mm.k);
+		mm.c = floats(mm.m * mm.n);
+		mm.ld_a = mm.trans_a ? mm.m : mm.k;
+		mm.ld_b = mm.trans_b ? mm.k : mm.n;
+		mm.ld_c = mm.n;
+		printf("  1024 x 384 <- 1536 %s%s", mm.trans_a ? "T" : "N", mm.trans_b ? "T" : "N");
+		for (int i = te_host_blas() != NULL ? 0 : 2; i < 4; i++)
+		{
+			double		rate;
+
+			mm.blas = i < 2 ? te_host_blas() : NULL;
+			te_std_set_workers(i % 2 == 0 ? 1 : max_threads);
+			rate = 2e-9 * (double) (mm.m * mm.n * mm.k) / best_time(matmul_body, &mm);
+			printf("  %7.1f %5.1f %%", rate, 100 * rate / peak[i % 2]);
+		}
+		printf("\n");
+		free((void *) mm.a);
+		free((void *) mm.b);
+		free(mm.c);
+	}
+}
+
+/* ---- dispatch ---- */
+
+static void
+nothing(void *arg, size_t task, int worker)
+{
+}
+
+static void
+dispatch_body(void *arg)
+{
+	for (int i = 0; i < 1000; i++)
+		te_parallel_for(*(size_t *) arg, nothing, NULL);
+}
+
+static void
+bench_pool(void)
+{
+	static size_t counts[] = {2, 8, 64, 384};
+
+	te_std_set_workers(max_threads);
+	for (size_t i = 0; i < LENGTH(counts); i++)
+		printf("pool: %3zu empty tasks on %d threads: %.2f us\n", counts[i], max_threads, best_time(dispatch_body, &counts[i]) * 1e3);
+}
+
+/* ---- */
+
+typedef struct Section
+{
+	const char *name;
+	void		(*run) (void);
+} Section;
+
+static const Section sections[] = {
+	{"peak", bench_peak},
+	{"linear", bench_linear},
+	{"types", bench_types},
+	{"attention", bench_attention},
+	{"rows", bench_rows},
+	{"layer", bench_layer},
+	{"matmul", bench_matmul},
+	{"pool", bench_pool},
+};
+
+int
+main(int argc, char **argv)
+{
+	int			named = 0;
+
+	te_isa_select("auto");
+	for (int i = 1; i < argc; i++)
+	{
+		if (strncmp(argv[i], "isa=", 4) == 0 && !te_isa_select(argv[i] + 4))
+		{
+			fprintf(stderr, "this CPU has no %s\n", argv[i] + 4);
+			return 1;
+		}
+		if (strncmp(argv[i], "threads=", 8) == 0)
+			max_threads = atoi(argv[i] + 8);
+		if (strncmp(argv[i], "seconds=", 8) == 0)
+			seconds_per_row = atof(argv[i] + 8);
+		named += strchr(argv[i], '=') == NULL;
+	}
+	bench_peak();
+	for (size_t s = 1; s < LENGTH(sections); s++)
+	{
+		bool		wanted = named == 0;
+
+		for (int i = 1; i < argc; i++)
+			wanted = wanted || strcmp(argv[i], sections[s].name) == 0;
+		if (wanted)
+			sections[s].run();
+	}
+	return 0;
+}

@@ -35,6 +35,7 @@ CREATE TABLE _transformer.version (
 	config		text NOT NULL,		-- config.json
 	pipeline	text NOT NULL,
 	tokenizer	bytea[] NOT NULL,	-- digests of the chunks of tokenizer.json
+	tokenizer_bytes int NOT NULL,
 	quantization text NOT NULL,
 	parameters	bigint NOT NULL,
 	bytes		bigint NOT NULL,

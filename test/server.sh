@@ -59,6 +59,10 @@ leave()
 {
 	status=$?
 	trap - EXIT INT TERM HUP
+	if [ -n "${keep:-}" ]
+	then
+		exit $status
+	fi
 	stop_cluster
 	if [ -n "${work:-}" ]
 	then

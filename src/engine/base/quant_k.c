@@ -30,15 +30,19 @@
 
 /* ---- rounding ---- */
 
-/* The nearest integer in [low, high]. */
+/*
+ * The nearest integer in [low, high], NaN taken as low.  Adding 1.5 * 2^23
+ * leaves no room for a fraction in a float, so the processor rounds (ties to
+ * even); that needs no call and no instruction beyond the baseline.
+ */
 static inline int
 nearest(float value, int low, int high)
 {
-	if (!(value > (float) low))
-		return low;
-	if (value >= (float) high)
-		return high;
-	return (int) floorf(value + 0.5f);
+	const float shift = 0x1.8p23f;
+
+	value = value > (float) low ? value : (float) low;
+	value = value < (float) high ? value : (float) high;
+	return (int) ((value + shift) - shift);
 }
 
 /* A super-block with what is not finite taken out, so that sums stay numbers. */
@@ -75,13 +79,13 @@ fit_symmetric(const float *x, int n, int top)
 	/* The squared error is sum x^2 - (sum x q)^2 / sum q^2: make the second term large. */
 	for (int trial = -12; trial <= 12; trial++)
 	{
-		double		inverse = -((double) top + 0.1 * trial) / (double) peak;
+		float		inverse = (float) (-(top + 0.1 * trial) / (double) peak);
 		double		xq = 0;
 		double		qq = 0;
 
 		for (int i = 0; i < n; i++)
 		{
-			double		q = nearest((float) ((double) x[i] * inverse), -top, top - 1);
+			double		q = nearest(x[i] * inverse, -top, top - 1);
 
 			xq += q * (double) x[i];
 			qq += q * q;
@@ -112,11 +116,13 @@ fit_levels(const float *x, int n, int top, AffineFit guess)
 	double		xq = 0;
 	double		xx = 0;
 	double		determinant;
+	float		inverse = (float) (1 / guess.scale);
+	float		offset = (float) (guess.min / guess.scale);
 	AffineFit	fit = {0, 0, 0};
 
 	for (int i = 0; i < n; i++)
 	{
-		double		q = nearest((float) (((double) x[i] + guess.min) / guess.scale), 0, top);
+		double		q = nearest(x[i] * inverse + offset, 0, top);
 
 		q_sum += q;
 		qq += q * q;
@@ -153,7 +159,7 @@ fit_affine(const float *x, int n, int top, float *scale, float *min)
 		low = TE_MIN(low, (double) x[i]);
 		high = TE_MAX(high, (double) x[i]);
 	}
-	for (int trial = -6; trial <= 12 && high > low; trial++)
+	for (int trial = -4; trial <= 8 && high > low; trial += 2)
 	{
 		AffineFit	guess = {(high - low) / (top + 0.1 * trial), -low, 0};
 		AffineFit	fit = fit_levels(x, n, top, guess);
@@ -275,6 +281,7 @@ quantize_symmetric(const float *from, int top, int scale_top, Symmetric *out)
 
 /* ---- q2_K: in each half of 128, byte i % 32 has elements i, i + 32, i + 64, i + 96 ---- */
 
+/* Two bits of each element; see above for the order. */
 static void
 pack_pairs(const uint8_t *levels, uint8_t *q)
 {
@@ -289,6 +296,7 @@ pair_at(const uint8_t *q, int i)
 	return q[i / 128 * 32 + i % 32] >> (i % 128 / 32 * 2) & 3;
 }
 
+/* x = d * scale * level - dmin * min */
 void
 te_q2_K_to_float(const void *from, float *to, size_t n)
 {
@@ -310,6 +318,7 @@ te_q2_K_to_float(const void *from, float *to, size_t n)
 	}
 }
 
+/* Scale and minimum of a group share a byte, four bits each. */
 void
 te_q2_K_from_float(const float *from, void *to, size_t n)
 {
@@ -340,6 +349,7 @@ q3_scale(const uint8_t *scales, int group)
 	return (low | high << 4) - 32;
 }
 
+/* The inverse of q3_scale(): scales in [-32, 31]. */
 static void
 q3_pack_scales(const int8_t *from, uint8_t *scales)
 {
@@ -353,6 +363,7 @@ q3_pack_scales(const int8_t *from, uint8_t *scales)
 	}
 }
 
+/* x = d * scale * (level - 4); a third bit of 0 stands for -4. */
 void
 te_q3_K_to_float(const void *from, float *to, size_t n)
 {
@@ -376,6 +387,7 @@ te_q3_K_to_float(const void *from, float *to, size_t n)
 	}
 }
 
+/* Levels are q + 4: the low two bits as in q2_K, the third apart. */
 void
 te_q3_K_from_float(const float *from, void *to, size_t n)
 {
@@ -397,6 +409,7 @@ te_q3_K_from_float(const float *from, void *to, size_t n)
 
 /* ---- q4_K and q5_K: in each 64, byte i % 32 has elements i and i + 32 ---- */
 
+/* The inverse of te_k_scale_min(): groups 4 to 7 keep their high bits in the bytes of 0 to 3. */
 static void
 k_pack_scales(const Affine *fit, uint8_t *scales)
 {
@@ -408,6 +421,7 @@ k_pack_scales(const Affine *fit, uint8_t *scales)
 	}
 }
 
+/* Four bits of each element. */
 static void
 k_pack_nibbles(const uint8_t *levels, uint8_t *q)
 {
@@ -454,6 +468,7 @@ te_q4_K_to_float(const void *from, float *to, size_t n)
 		k_to_float(block[b].d, block[b].dmin, block[b].scales, block[b].q, NULL, to);
 }
 
+/* Eight groups of 32, levels 0..15, scales and minima of six bits. */
 void
 te_q4_K_from_float(const float *from, void *to, size_t n)
 {
@@ -480,6 +495,7 @@ te_q5_K_to_float(const void *from, float *to, size_t n)
 		k_to_float(block[b].d, block[b].dmin, block[b].scales, block[b].q, block[b].high, to);
 }
 
+/* As q4_K with levels 0..31; bit g of high[i % 32] is the fifth of an element of group g. */
 void
 te_q5_K_from_float(const float *from, void *to, size_t n)
 {
@@ -502,6 +518,7 @@ te_q5_K_from_float(const float *from, void *to, size_t n)
 
 /* ---- q6_K: in each half of 128, four runs of 32: nibbles of 64 bytes, then bit pairs of 32 ---- */
 
+/* Six bits of element i: four from low, two from high. */
 static inline int
 q6_level_at(const TeBlockQ6_K *block, int i)
 {
@@ -513,6 +530,7 @@ q6_level_at(const TeBlockQ6_K *block, int i)
 	return low | high << 4;
 }
 
+/* x = d * scale * (level - 32) */
 void
 te_q6_K_to_float(const void *from, float *to, size_t n)
 {
@@ -532,6 +550,7 @@ te_q6_K_to_float(const void *from, float *to, size_t n)
 	}
 }
 
+/* Groups of 16 with signed scales of eight bits. */
 void
 te_q6_K_from_float(const float *from, void *to, size_t n)
 {

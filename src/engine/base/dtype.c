@@ -73,6 +73,7 @@ te_dtype_by_name(TeStr name)
 	return (TeDtype) type;
 }
 
+/* Few rows, looked up once per tensor: no index. */
 TeDtype
 te_dtype_by_ggml(uint32_t number)
 {

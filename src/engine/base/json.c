@@ -52,6 +52,7 @@ typedef struct Parser
 	Open		open[MAX_DEPTH];
 } Parser;
 
+/* Every syntax error: what is parsed, what is wrong, where. */
 static TE_NORETURN void
 fail(const Parser *parser, const char *at, const char *problem)
 {
@@ -59,6 +60,7 @@ fail(const Parser *parser, const char *at, const char *problem)
 			 (size_t) (at - parser->start));
 }
 
+/* The four characters that RFC 8259 calls white space, no others. */
 static void
 skip_space(Parser *parser)
 {
@@ -99,6 +101,7 @@ parse_hex(Parser *parser)
 	return value;
 }
 
+/* Encode a code point; it takes fewer bytes than its escape did, so the pool suffices. */
 static char *
 put_utf8(char *to, unsigned code)
 {
@@ -192,15 +195,19 @@ parse_string(Parser *parser)
 		}
 		else if (c < 0x20)
 			fail(parser, parser->at, "a control character in a string");
+		else if (c < 0x80)
+		{
+			*to++ = (char) c;
+			parser->at++;
+		}
 		else
 		{
 			size_t		len = te_utf8_sequence(parser->at, parser->end);
 
 			if (len == 0)
 				fail(parser, parser->at, "invalid UTF-8");
-			memcpy(to, parser->at, len);
-			to += len;
-			parser->at += len;
+			for (size_t i = 0; i < len; i++)
+				*to++ = *parser->at++;
 		}
 	}
 	parser->at++;
@@ -271,6 +278,7 @@ scan_exponent(Parser *parser, Decimal *decimal)
 	decimal->exponent += negative ? -exponent : exponent;
 }
 
+/* The grammar of a number: -? (0 | [1-9][0-9]*) fraction? exponent? */
 static void
 scan_number(Parser *parser, Decimal *decimal)
 {
@@ -348,6 +356,7 @@ decimal_real(const Decimal *decimal)
 	return strtod(text, NULL);
 }
 
+/* An integer where it is written as one and fits int64; a real otherwise, if it is finite. */
 static TeJson
 parse_number(Parser *parser)
 {
@@ -385,12 +394,14 @@ te_json_parse_real(TeStr text)
 
 /* ---- values ---- */
 
+/* Values of all open containers so far. */
 static size_t
 node_count(const Parser *parser)
 {
 	return parser->nodes.len / sizeof(TeJson);
 }
 
+/* A complete value: it belongs to the innermost open container, or is the result. */
 static void
 push_node(Parser *parser, TeJson node)
 {
@@ -399,6 +410,7 @@ push_node(Parser *parser, TeJson node)
 	te_buffer_add(&parser->nodes, &node, sizeof(node));
 }
 
+/* At [ or {.  Its values begin where the stack of nodes ends now. */
 static void
 open_container(Parser *parser, TeJsonKind kind, TeStr key)
 {
@@ -427,6 +439,7 @@ close_container(Parser *parser)
 	push_node(parser, node);
 }
 
+/* Skip a literal name if it is here. */
 static bool
 take_word(Parser *parser, const char *word)
 {
@@ -531,6 +544,7 @@ parse_after_value(Parser *parser)
 	return false;
 }
 
+/* The parser's own state goes with the scratch arena; after an error, with the caller's. */
 const TeJson *
 te_json_parse(TeArena *arena, TeStr text, const char *what)
 {
@@ -560,6 +574,7 @@ te_json_parse(TeArena *arena, TeStr text, const char *what)
 
 /* ---- reading ---- */
 
+/* From the last member on; a null counts as absent and hides earlier ones of its key. */
 static const TeJson *
 get_member(const TeJson *object, TeStr key)
 {
@@ -581,6 +596,7 @@ te_json_get(const TeJson *object, const char *key)
 	return get_member(object, te_str(key));
 }
 
+/* Keys are cut at dots, so a key with a dot in it is found by te_json_get() only. */
 const TeJson *
 te_json_path(const TeJson *object, const char *path)
 {
@@ -596,6 +612,7 @@ te_json_path(const TeJson *object, const char *path)
 	return NULL;
 }
 
+/* A real is taken if it is a whole number, since some writers know no others. */
 int64_t
 te_json_int_range(const TeJson *object, const char *key, int64_t fallback, int64_t min, int64_t max)
 {

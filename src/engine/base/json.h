@@ -67,7 +67,8 @@ extern TeStr te_json_str(const TeJson *object, const char *key, const char *fall
 /* Building nodes, for what is converted into JSON (GGUF metadata, vocab.txt). */
 extern TeJson *te_json_new_object(TeArena *arena);
 extern TeJson *te_json_new_array(TeArena *arena, size_t n);	/* n null items, to fill */
-extern TeJson *te_json_add(TeArena *arena, TeJson *object, const char *key);	/* a null member, to fill; replaces; the pointer is valid until the next add to the same object */
+/* A null member, to fill; replaces one of that key.  Valid until the next addition to the same object. */
+extern TeJson *te_json_add(TeArena *arena, TeJson *object, const char *key);
 extern void te_json_set_str(TeJson *node, TeStr value);
 extern void te_json_set_int(TeJson *node, int64_t value);
 extern void te_json_set_real(TeJson *node, double value);

@@ -21,6 +21,7 @@
 
 /* ---- plain numbers ---- */
 
+/* Copies, so that the table needs no special case. */
 void
 te_f32_to_float(const void *from, float *to, size_t n)
 {
@@ -33,6 +34,7 @@ te_f32_from_float(const float *from, void *to, size_t n)
 	memcpy(to, from, n * sizeof(float));
 }
 
+/* Through memcpy, since a row may begin at any byte. */
 void
 te_f16_to_float(const void *from, float *to, size_t n)
 {
@@ -87,6 +89,7 @@ te_bf16_from_float(const float *from, void *to, size_t n)
 	}
 }
 
+/* What a float cannot hold becomes infinite. */
 void
 te_f64_to_float(const void *from, float *to, size_t n)
 {
@@ -130,6 +133,7 @@ largest(const float *x)
 	return result;
 }
 
+/* The least and the greatest element; NaN is neither. */
 static void
 extremes(const float *x, float *min, float *max)
 {
@@ -143,6 +147,7 @@ extremes(const float *x, float *min, float *max)
 	}
 }
 
+/* x = q * d */
 void
 te_q8_0_to_float(const void *from, float *to, size_t n)
 {
@@ -191,6 +196,7 @@ pack_nibbles(const uint8_t *levels, uint8_t *q)
 		q[i] = (uint8_t) ((levels[i] & 15) | (levels[i + TE_QK / 2] & 15) << 4);
 }
 
+/* Low nibbles are the first half of the block, high ones the second. */
 static void
 unpack_nibbles(const uint8_t *q, uint8_t *levels)
 {
@@ -201,6 +207,7 @@ unpack_nibbles(const uint8_t *q, uint8_t *levels)
 	}
 }
 
+/* Bit i of the four bytes, little-endian, belongs to element i. */
 static void
 pack_fifth_bits(const uint8_t *levels, uint8_t *high)
 {
@@ -209,6 +216,7 @@ pack_fifth_bits(const uint8_t *levels, uint8_t *high)
 		high[i / 8] |= (uint8_t) ((levels[i] >> 4) << (i % 8));
 }
 
+/* Adds 16 to the levels that have the bit. */
 static void
 unpack_fifth_bits(const uint8_t *high, uint8_t *levels)
 {
@@ -252,6 +260,7 @@ find_affine(const float *x, int top, uint8_t *levels, float *min)
 	return d;
 }
 
+/* x = d * (level - 8) */
 void
 te_q4_0_to_float(const void *from, float *to, size_t n)
 {
@@ -268,6 +277,7 @@ te_q4_0_to_float(const void *from, float *to, size_t n)
 	}
 }
 
+/* The element of largest magnitude gets level 0, exactly -8 * d. */
 void
 te_q4_0_from_float(const float *from, void *to, size_t n)
 {
@@ -282,6 +292,7 @@ te_q4_0_from_float(const float *from, void *to, size_t n)
 	}
 }
 
+/* x = d * level + m */
 void
 te_q4_1_to_float(const void *from, float *to, size_t n)
 {
@@ -299,6 +310,7 @@ te_q4_1_to_float(const void *from, float *to, size_t n)
 	}
 }
 
+/* The least element gets level 0, the greatest 15. */
 void
 te_q4_1_from_float(const float *from, void *to, size_t n)
 {
@@ -315,6 +327,7 @@ te_q4_1_from_float(const float *from, void *to, size_t n)
 	}
 }
 
+/* x = d * (level - 16) */
 void
 te_q5_0_to_float(const void *from, float *to, size_t n)
 {
@@ -332,6 +345,7 @@ te_q5_0_to_float(const void *from, float *to, size_t n)
 	}
 }
 
+/* The element of largest magnitude gets level 0, exactly -16 * d. */
 void
 te_q5_0_from_float(const float *from, void *to, size_t n)
 {
@@ -347,6 +361,7 @@ te_q5_0_from_float(const float *from, void *to, size_t n)
 	}
 }
 
+/* x = d * level + m */
 void
 te_q5_1_to_float(const void *from, float *to, size_t n)
 {
@@ -365,6 +380,7 @@ te_q5_1_to_float(const void *from, float *to, size_t n)
 	}
 }
 
+/* The least element gets level 0, the greatest 31. */
 void
 te_q5_1_from_float(const float *from, void *to, size_t n)
 {

@@ -17,6 +17,7 @@
 
 /* ---- sources ---- */
 
+/* The one place where a source is read: bounds first, then the host. */
 void
 te_source_read(const TeSource *source, uint64_t offset, void *into, size_t len)
 {
@@ -40,6 +41,7 @@ te_source_memory(const char *name, const void *data, size_t len)
 	return (TeSource) {.name = name,.size = len,.read = memory_read,.host = (void *) data};
 }
 
+/* For text that is parsed as a whole; limit is what such a file may reasonably have. */
 TeStr
 te_source_whole(TeArena *arena, const TeSource *source, size_t limit)
 {
@@ -55,6 +57,7 @@ te_source_whole(TeArena *arena, const TeSource *source, size_t limit)
 
 /* ---- sinks ---- */
 
+/* The one place where a sink is written; counts what went through. */
 void
 te_sink_write(TeSink *sink, const void *data, size_t len)
 {
@@ -78,6 +81,7 @@ te_sink_buffer(TeBuffer *buffer)
 
 /* ---- folders ---- */
 
+/* A path must match exactly: what a model names decides nothing about other files. */
 const TeSource *
 te_folder_find(const TeFolder *folder, const char *path)
 {
@@ -91,6 +95,7 @@ te_folder_find(const TeFolder *folder, const char *path)
 
 /* ---- cursors ---- */
 
+/* Reads nothing yet.  The window is no larger than the source. */
 void
 te_cursor_init(TeCursor *cursor, TeArena *arena, const TeSource *source)
 {
@@ -126,6 +131,7 @@ cursor_fill(TeCursor *cursor)
 	cursor->window_len = len;
 }
 
+/* From the window where it has all of it; what is as large as a window goes around it. */
 void
 te_cursor_bytes(TeCursor *cursor, void *into, size_t len)
 {
@@ -146,6 +152,7 @@ te_cursor_bytes(TeCursor *cursor, void *into, size_t len)
 	cursor->offset += len;
 }
 
+/* Costs nothing: the window is filled at the next read. */
 void
 te_cursor_skip(TeCursor *cursor, uint64_t len)
 {
@@ -210,6 +217,7 @@ te_cursor_f64(TeCursor *cursor)
 	return value;
 }
 
+/* Length is checked before anything is allocated for it; a NUL is added. */
 TeStr
 te_cursor_str(TeCursor *cursor, TeArena *arena, uint64_t len)
 {

@@ -18,6 +18,7 @@ source_name(const TeTensorInfo *tensor)
 	return tensor->source != NULL ? tensor->source->name : "memory";
 }
 
+/* 1 for a scalar, 0 where a dimension is 0. */
 uint64_t
 te_tensor_elements(const TeTensorInfo *tensor)
 {
@@ -32,6 +33,7 @@ te_tensor_elements(const TeTensorInfo *tensor)
 	return (uint64_t) elements;
 }
 
+/* What the data must take, by type and dimensions. */
 uint64_t
 te_tensor_bytes(const TeTensorInfo *tensor)
 {
@@ -50,6 +52,7 @@ te_tensor_bytes(const TeTensorInfo *tensor)
 	return bytes;
 }
 
+/* Bytes of one row of n_in elements. */
 uint64_t
 te_row_bytes(TeDtype dtype, int64_t n_in)
 {
@@ -72,6 +75,7 @@ find_slot(const TeTensorSet *set, TeStr name)
 	return slot;
 }
 
+/* At most half of the slots are used, so that find_slot() ends. */
 void
 te_tensor_set_index(TeArena *arena, TeTensorSet *set)
 {
@@ -106,6 +110,7 @@ te_tensor_find(const TeTensorSet *set, TeStr name)
 	return set->index[slot] != 0 ? &set->tensors[set->index[slot] - 1] : NULL;
 }
 
+/* Row by row through floats, so that scratch is one row whatever the tensor's size. */
 void
 te_convert_rows(TeDtype from_type, const void *from, TeDtype to_type, void *to,
 				int64_t rows, int64_t n_in, float *scratch)

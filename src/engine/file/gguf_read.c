@@ -94,6 +94,7 @@ read_type(Reader *reader)
 	return type;
 }
 
+/* Type of the items, their number, the items.  The node keeps its key. */
 static void
 read_array(Reader *reader, int depth, TeJson *node)
 {
@@ -173,6 +174,7 @@ read_value(Reader *reader, uint32_t type, int depth, TeJson *node)
 	}
 }
 
+/* All key-values, in the order of the file, as one object. */
 static const TeJson *
 read_metadata(Reader *reader)
 {
@@ -273,6 +275,7 @@ check_overlaps(const Reader *reader, const TeTensorSet *set)
 	}
 }
 
+/* Descriptions first, since only their end says where the data begins. */
 static void
 read_tensors(Reader *reader, const TeJson *meta, TeTensorSet *set)
 {
@@ -297,6 +300,7 @@ read_tensors(Reader *reader, const TeJson *meta, TeTensorSet *set)
 
 /* ---- the file ---- */
 
+/* Up to the first key.  A byte-swapped version number gives a big-endian file away. */
 static void
 read_header(Reader *reader)
 {

@@ -30,6 +30,7 @@ static const struct
 
 /* ---- little-endian numbers and strings ---- */
 
+/* The low `bytes` bytes of a number. */
 static void
 add_integer(TeBuffer *out, uint64_t value, size_t bytes)
 {
@@ -39,6 +40,7 @@ add_integer(TeBuffer *out, uint64_t value, size_t bytes)
 		room[i] = (uint8_t) (value >> (8 * i));
 }
 
+/* As float or double; a float that overflows cannot come here (see scalar_type). */
 static void
 add_real(TeBuffer *out, double value, GgufValue type)
 {
@@ -117,6 +119,7 @@ common_type(GgufValue a, GgufValue b)
 	return rank_a >= 0 && rank_b >= 0 ? ranks[TE_MAX(rank_a, rank_b)] : GGUF_N_VALUES;
 }
 
+/* One type that holds all items; throws where there is none. */
 static GgufValue
 items_type(const TeJson *array, TeStr key)
 {
@@ -137,6 +140,7 @@ items_type(const TeJson *array, TeStr key)
 
 /* ---- values ---- */
 
+/* A value without its type, which is before it or, of an item, in the array's head. */
 static void
 add_value(TeBuffer *out, const TeJson *node, GgufValue type, TeStr key)
 {
@@ -204,6 +208,7 @@ add_metadata(TeBuffer *out, const TeJson *meta)
 
 /* ---- tensors ---- */
 
+/* A description.  A scalar is written as a vector of one, which GGUF knows. */
 static void
 add_tensor(TeBuffer *out, const TeTensorInfo *tensor, uint64_t offset)
 {
@@ -222,6 +227,7 @@ add_tensor(TeBuffer *out, const TeTensorInfo *tensor, uint64_t offset)
 	add_integer(out, offset, 8);
 }
 
+/* Offsets follow from sizes and alignment, so the header is complete before any data is read. */
 void
 te_gguf_write(TeArena *scratch, const TeModelFile *file, TeSink *sink)
 {

@@ -40,6 +40,7 @@ fail(const Reader *reader, TeStr tensor, const char *problem)
 			 TE_STR_ARGS(tensor), problem);
 }
 
+/* Dimensions, outermost first, as they are needed. */
 static void
 read_shape(const Reader *reader, const TeJson *node, TeTensorInfo *tensor)
 {
@@ -85,6 +86,7 @@ read_offsets(const Reader *reader, const TeJson *node, TeTensorInfo *tensor)
 	tensor->offset = reader->data_start + begin;
 }
 
+/* One member of the header. */
 static void
 read_tensor(const Reader *reader, const TeJson *node, TeTensorInfo *tensor)
 {
@@ -148,6 +150,7 @@ read_header(Reader *reader)
 	return header;
 }
 
+/* The header's nodes and strings stay in the arena: names point into it. */
 void
 te_safetensors_read(TeArena *arena, const TeSource *source, TeModelFile *file)
 {
@@ -254,6 +257,7 @@ write_header(TeArena *arena, TeBuffer *out, const TeJson *meta, const TeTensorIn
 		te_buffer_add_str(out, " ");
 }
 
+/* Length, header, data. */
 void
 te_safetensors_write(TeArena *scratch, const TeModelFile *file, TeSink *sink)
 {

@@ -118,6 +118,7 @@ te_throw_hint(TeErrorCode code, const char *detail, const char *hint, const char
 	raise_error();
 }
 
+/* For callers that only want to know whether it threw. */
 bool
 te_std_run(void (*body) (void *arg), void *arg)
 {
@@ -160,6 +161,7 @@ te_std_last_report(void)
 	return last_report;
 }
 
+/* Once into a small buffer for the length, once into the arena. */
 char *
 te_format(TeArena *arena, const char *fmt,...)
 {
@@ -201,6 +203,7 @@ static size_t n_blocks;
 static uint64_t n_allocations;
 static uint64_t fail_at;		/* value of n_allocations, or 0 */
 
+/* Counts, fails when told to, and links the block to its owner. */
 void *
 te_host_alloc(void *owner, size_t bytes)
 {
@@ -250,6 +253,7 @@ te_std_owner_create(void)
 	return owner;
 }
 
+/* What a server does at the end of a memory context: everything of it is gone. */
 void
 te_std_owner_drop(TeStdOwner *owner)
 {
@@ -350,6 +354,7 @@ fault_run(void (*body) (void *arg), void *arg, bool allocation, uint64_t nth)
 	return done ? 0 : 1;
 }
 
+/* Allocations first, then interrupts; each until a run gets through. */
 int
 te_std_fault_loop(void (*body) (void *arg), void *arg)
 {
@@ -386,9 +391,11 @@ te_workers(void)
 	return n_workers;
 }
 
+/* A check of its own, then the pool asks between tasks; the error is thrown here, when all have stopped. */
 void
 te_parallel_for(size_t n_tasks, TeTask task, void *arg)
 {
+	te_check_interrupts();
 	if (te_pool_run(n_workers, n_tasks, task, arg, interrupted))
 		return;
 	if (interrupt_at == 0)
@@ -414,12 +421,14 @@ te_host_seconds(void)
 
 /* ---- files ---- */
 
+/* errno in words, as a host would say it. */
 static TE_NORETURN void
 io_error(const char *verb, const char *path)
 {
 	te_throw(TE_ERR_IO, "could not %s \"%s\": %s", verb, path, strerror(errno));
 }
 
+/* pread: sources have no position. */
 static void
 file_read(const TeSource *source, uint64_t offset, void *into, size_t len)
 {

@@ -70,12 +70,12 @@ stage_lint()
 
 stage_unit()
 {
-	by_summary "unit" make -C "$top/test" -j"$(jobs)" unit
+	by_summary "unit" make -C "$top/test" -j"$(n_jobs)" unit
 }
 
 stage_fuzz()
 {
-	by_summary "fuzz corpus" make -C "$top/test" -j"$(jobs)" fuzz-replay
+	by_summary "fuzz corpus" make -C "$top/test" -j"$(n_jobs)" fuzz-replay
 }
 
 # pg_regress and its sister say "ok" and "FAILED" a line

@@ -43,7 +43,7 @@ else
 	}
 fi
 
-jobs()
+n_jobs()
 {
 	nproc 2>/dev/null || echo 1
 }
@@ -52,7 +52,7 @@ jobs()
 build()
 {
 	mkdir -p "$BUILD"
-	make -s -C "$BUILD" -f "$top/Makefile" PG_CONFIG="$pg_config" -j"$(jobs)" all
+	make -s -C "$BUILD" -f "$top/Makefile" PG_CONFIG="$pg_config" -j"$(n_jobs)" all
 }
 
 leave()

@@ -95,7 +95,7 @@ fi
 # Quiet, without questions; its output is shown only where it fails.
 apt()
 {
-	say "$as_root apt-get $*"
+	say "running ${as_root:+$as_root }apt-get $*"
 	# shellcheck disable=SC2086
 	$as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 "$@" </dev/null >"$log" 2>&1 ||
 	{
@@ -116,7 +116,7 @@ case $missing in
 			conf=/etc/postgresql-common/createcluster.conf
 			if ! grep -q '^create_main_cluster *= *false' $conf
 			then
-				say "$as_root: create_main_cluster = false in $conf, so that no cluster is created"
+				say "setting create_main_cluster = false in $conf, so that no cluster is created"
 				echo 'create_main_cluster = false' | $as_root tee -a $conf >/dev/null
 			fi
 		fi

@@ -298,13 +298,14 @@ usage_since(TrSession *session)
 	return delta;
 }
 
-static void
+static uint64
 account(TrModel *model, TrSession *session)
 {
 	TeUsage		usage = usage_since(session);
 
 	tr_control_account(model->slot, &usage);
 	count_cut(usage.truncated);
+	return usage.truncated;
 }
 
 void
@@ -312,7 +313,7 @@ tr_model_account(TrModel *model)
 {
 	for (TrSession *session = model->sessions; session != NULL; session = session->next)
 		if (session->busy == InvalidSubTransactionId)
-			account(model, session);
+			(void) account(model, session);
 }
 
 static bool
@@ -365,7 +366,7 @@ tr_job_begin(TrModel *model, const char *task, const TeJobOptions *options)
 	return kept->job;
 }
 
-void
+uint64
 tr_job_end(TrModel *model, TeJob *job)
 {
 	for (TrSession *session = model->sessions; session != NULL; session = session->next)
@@ -374,9 +375,9 @@ tr_job_end(TrModel *model, TeJob *job)
 			{
 				te_job_reset(job);
 				session->busy = InvalidSubTransactionId;
-				account(model, session);
-				return;
+				return account(model, session);
 			}
+	elog(ERROR, "job is not of this model");
 }
 
 /* ---- models ---- */
@@ -422,16 +423,21 @@ attach(const TrVersion *version)
 	return model;
 }
 
+static void init(void);
+
 /*
  * The attached model of a version.  One whose image was evicted meanwhile is
  * not used again, so that the image is built (and counted) anew; others that
  * hold it in this transaction may go on.
  */
-static TrModel *
-find_model(const TrVersion *version)
+TrModel *
+tr_model_of(const TrVersion *version)
 {
-	TrModel    *model = models;
+	TrModel    *model;
 
+	if (models_context == NULL)
+		init();
+	model = models;
 	while (model != NULL && !(memcmp(model->mapping.digest, version->digest, TR_DIGEST_LENGTH) == 0 &&
 							  tr_image_current(&model->mapping)))
 		model = model->next;
@@ -454,21 +460,34 @@ report_missing(const char *name, const char *from_setting)
 					 from_setting)));
 }
 
+static void
+find_version(const char *name, const char *from_setting, TrVersion *into)
+{
+	char	   *bare;
+	int32		number;
+
+	tr_parse_model_name(name, &bare, &number);
+	if (!tr_catalog_find(bare, number, into))
+		report_missing(name, from_setting);
+}
+
+void
+tr_model_find(const char *name, TrVersion *into)
+{
+	find_version(name, NULL, into);
+}
+
 static TrModel *
 look_up(const char *name, const char *from_setting)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "transformer look-up", ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	TrVersion	version;
-	char	   *bare;
-	int32		number;
 	TrModel    *model;
 
-	tr_parse_model_name(name, &bare, &number);
-	if (!tr_catalog_find(bare, number, &version))
-		report_missing(name, from_setting);
+	find_version(name, from_setting, &version);
 	tr_check_usage(&version);
-	model = find_model(&version);
+	model = tr_model_of(&version);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return model;
@@ -585,8 +604,6 @@ tr_model_open(text *model, const char *setting, const char *setting_name)
 	bool		pushed = false;
 	TrModel    *result;
 
-	if (models_context == NULL)
-		init();
 	if (!ActiveSnapshotSet())
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());

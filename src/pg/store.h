@@ -142,6 +142,7 @@ extern void tr_image_path(char path[MAXPGPATH], const uint8 *digest, const char 
 
 /* ---- resolve.c ---- */
 
+extern TrModel *tr_model_of(const TrVersion *version);
 extern const TrMapping *tr_model_mapping(const TrModel *model);
 extern const uint8 *tr_model_digest(const TrModel *model);
 

@@ -13,7 +13,8 @@
  *	  control.c		the shared control file: hits, pins, statistics, cluster-wide thread cap
  *	  store.c		images in shared memory: build once, map, evict; the two weights stores
  *	  resolve.c		name -> version by the active snapshot -> image -> attached model
- *	  fn_*.c		SQL functions by topic
+ *	  values.c		arrays and sets between SQL and the engine
+ *	  fn_*.c		SQL functions by topic; embed_table.c: whole tables
  *
  * Names: tr_ for functions shared between these files, transformer_ for the C symbols of SQL functions.
  *
@@ -146,8 +147,39 @@ extern void tr_model_account(TrModel *model);
  * for it and resets it; an error in between drops its session at the end of the (sub)transaction.  Jobs may nest.
  */
 extern TeJob *tr_job_begin(TrModel *model, const char *task, const TeJobOptions *options);
-extern void tr_job_end(TrModel *model, TeJob *job);
+extern uint64 tr_job_end(TrModel *model, TeJob *job);	/* how many of its texts were cut */
 /* Memory of the engine for one SQL call that runs no other code of SQL; empty, bounded by transformer.session_memory. */
 extern TeArena *tr_scratch(void);
+/* The version that a name means now, or an error; privileges are the caller's to check.  Memory of the current context. */
+extern void tr_model_find(const char *name, TrVersion *into);
+
+/* ---- values.c ---- */
+
+typedef struct ArrayType ArrayType;
+
+typedef struct TrTexts
+{
+	Datum	   *values;			/* text, perhaps toasted */
+	bool	   *nulls;
+	int			n;
+} TrTexts;
+
+extern ArrayType *tr_real_array(const float *values, int n);
+extern ArrayType *tr_int_array(const int32 *values, int n);
+extern ArrayType *tr_text_array(Datum *values, int n);
+/* Elements of an array of one dimension; data exceptions where it has NULLs or more. */
+extern const float *tr_reals(ArrayType *array, int *n);
+extern const int32 *tr_ints(ArrayType *array, int *n);
+extern TrTexts tr_texts(ArrayType *array);
+/* A set of one plain column; for rows, tr_srf_begin(). */
+extern void tr_set_begin(FunctionCallInfo fcinfo, Oid type);
+extern void tr_set_add(FunctionCallInfo fcinfo, Datum value, bool isnull);
+
+/* ---- fn_embed.c, fn_vector.c ---- */
+
+/* Gets the vectors of texts in their order; vector NULL where the text is.  Valid during the call. */
+typedef void (*TrVectorSink) (void *arg, int i, const float *vector, int n);
+extern void tr_embed_each(TrModel *model, TeStr kind, const TrTexts *texts, TrVectorSink sink, void *arg);
+extern double tr_cosine(const float *a, const float *b, int n);
 
 #endif							/* TRANSFORMER_H */

@@ -1,0 +1,118 @@
+/*-------------------------------------------------------------------------
+ * values.c
+ *	  SQL's arrays and sets for the engine, and the engine's for SQL.
+ *
+ * Conversions only: nothing here knows of models.  Arrays of floats cross
+ * without a Datum per element.  Errors about a user's arrays are data exceptions, as in pgvector.
+ *-------------------------------------------------------------------------
+ */
+#include "pg/transformer.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "utils/array.h"
+
+/* An array of n fixed-size, 4-byte elements without NULLs. */
+static ArrayType *
+plain_array(const void *values, int n, Oid type)
+{
+	Size		bytes = ARR_OVERHEAD_NONULLS(1) + (Size) n * 4;
+	ArrayType  *array;
+
+	if (n == 0)
+		return construct_empty_array(type);
+	array = palloc0(bytes);
+	SET_VARSIZE(array, bytes);
+	array->ndim = 1;
+	array->elemtype = type;
+	ARR_DIMS(array)[0] = n;
+	ARR_LBOUND(array)[0] = 1;
+	memcpy(ARR_DATA_PTR(array), values, (Size) n * 4);
+	return array;
+}
+
+ArrayType *
+tr_real_array(const float *values, int n)
+{
+	return plain_array(values, n, FLOAT4OID);
+}
+
+ArrayType *
+tr_int_array(const int32 *values, int n)
+{
+	return plain_array(values, n, INT4OID);
+}
+
+/* The elements of an array of one dimension without NULLs, of a 4-byte type; n may be 0. */
+static const void *
+plain_elements(ArrayType *array, int *n)
+{
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("array must have one dimension, not %d", ARR_NDIM(array))));
+	if (array_contains_nulls(array))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("array must not contain nulls")));
+	*n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	return ARR_DATA_PTR(array);
+}
+
+const float *
+tr_reals(ArrayType *array, int *n)
+{
+	return plain_elements(array, n);
+}
+
+const int32 *
+tr_ints(ArrayType *array, int *n)
+{
+	return plain_elements(array, n);
+}
+
+/* The elements of a text[] of any shape, in its order. */
+TrTexts
+tr_texts(ArrayType *array)
+{
+	TrTexts		texts;
+
+	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &texts.values, &texts.nulls, &texts.n);
+	return texts;
+}
+
+ArrayType *
+tr_text_array(Datum *values, int n)
+{
+	return construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT);
+}
+
+/* Begin a set of one column that is not a row type; tr_set_add() fills it. */
+void
+tr_set_begin(FunctionCallInfo fcinfo, Oid type)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	MemoryContext old;
+	bool		random_access;
+
+	if (result == NULL || !IsA(result, ReturnSetInfo) || !(result->allowedModes & SFRM_Materialize))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("set-valued function called in context that cannot accept a set")));
+	random_access = (result->allowedModes & SFRM_Materialize_Random) != 0;
+	old = MemoryContextSwitchTo(result->econtext->ecxt_per_query_memory);
+	result->setDesc = CreateTemplateTupleDesc(1);
+	TupleDescInitEntry(result->setDesc, 1, "value", type, -1, 0);
+	result->setResult = tuplestore_begin_heap(random_access, false, work_mem);
+	result->returnMode = SFRM_Materialize;
+	MemoryContextSwitchTo(old);
+}
+
+void
+tr_set_add(FunctionCallInfo fcinfo, Datum value, bool isnull)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	tuplestore_putvalues(result->setResult, result->setDesc, &value, &isnull);
+}

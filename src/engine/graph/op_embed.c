@@ -115,6 +115,7 @@ TeNode *
 te_relative_bias(TeGraph *graph, const TeWeight *table, int n_buckets, int max_distance, bool bidirectional)
 {
 	size_t		span;
+	int			exact;
 	TeNode	   *node;
 	BiasParams *params;
 
@@ -122,9 +123,10 @@ te_relative_bias(TeGraph *graph, const TeWeight *table, int n_buckets, int max_d
 	te_check_shape("relative_bias", table->n_out == n_buckets && table->n_in > 0,
 				   "the table is [%lld, %lld] for %d buckets", (long long) table->n_out,
 				   (long long) table->n_in, n_buckets);
-	/* half of a direction's buckets are logarithmic: from a base of at least 1 up to max_distance */
-	te_check_shape("relative_bias", n_buckets >= (bidirectional ? 4 : 2) && max_distance > n_buckets,
-				   "%d buckets for distances up to %d", n_buckets, max_distance);
+	/* of a direction's buckets one half is exact, the other grows from there to max_distance */
+	exact = n_buckets / (bidirectional ? 4 : 2);
+	te_check_shape("relative_bias", exact >= 1 && max_distance > exact, "%d buckets for distances up to %d",
+				   n_buckets, max_distance);
 	span = (size_t) TE_MAX(graph->batch->max_len, 1);
 	node = te_node_create(graph, TE_OP_relative_bias, (size_t) table->n_in, 2 * span - 1, NULL, 0,
 						  sizeof(BiasParams), te_is_trained(table));

@@ -211,3 +211,161 @@ GRANT SELECT ON @extschema@.models TO PUBLIC;
 COMMENT ON VIEW @extschema@.models IS 'Models that the current user may use, one row per version';
 
 /* ---- text, meaning, whole tables, statistics ---- */
+
+CREATE FUNCTION @extschema@.tokenize(input text, model text DEFAULT NULL, special bool DEFAULT true)
+RETURNS int[]
+AS 'MODULE_PATHNAME', 'transformer_tokenize'
+LANGUAGE C STABLE PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION @extschema@.tokenize(text, text, bool) IS
+	'Token ids of a text; special: with the tokens that the model adds';
+
+CREATE FUNCTION @extschema@.tokenize(inputs text[], model text DEFAULT NULL, special bool DEFAULT true)
+RETURNS SETOF int[]
+AS 'MODULE_PATHNAME', 'transformer_tokenize_array'
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 100;
+COMMENT ON FUNCTION @extschema@.tokenize(text[], text, bool) IS
+	'Token ids of each text';
+
+CREATE FUNCTION @extschema@.tokens(input text, model text DEFAULT NULL, special bool DEFAULT true)
+RETURNS text[]
+AS 'MODULE_PATHNAME', 'transformer_tokens'
+LANGUAGE C STABLE PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION @extschema@.tokens(text, text, bool) IS
+	'Tokens of a text as the vocabulary writes them';
+
+CREATE FUNCTION @extschema@.tokens(inputs text[], model text DEFAULT NULL, special bool DEFAULT true)
+RETURNS SETOF text[]
+AS 'MODULE_PATHNAME', 'transformer_tokens_array'
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 100;
+COMMENT ON FUNCTION @extschema@.tokens(text[], text, bool) IS
+	'Tokens of each text as the vocabulary writes them';
+
+CREATE FUNCTION @extschema@.detokenize(ids int[], model text DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'transformer_detokenize'
+LANGUAGE C STABLE PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION @extschema@.detokenize(int[], text) IS
+	'Text of token ids, without special tokens';
+
+CREATE FUNCTION @extschema@.token_count(input text, model text DEFAULT NULL)
+RETURNS int
+AS 'MODULE_PATHNAME', 'transformer_token_count'
+LANGUAGE C STABLE PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION @extschema@.token_count(text, text) IS
+	'How many tokens the model sees of a text, special tokens included';
+
+CREATE FUNCTION @extschema@.token_count(inputs text[], model text DEFAULT NULL)
+RETURNS SETOF int
+AS 'MODULE_PATHNAME', 'transformer_token_count_array'
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 100;
+COMMENT ON FUNCTION @extschema@.token_count(text[], text) IS
+	'How many tokens the model sees of each text';
+
+CREATE FUNCTION @extschema@.chunk(input text, max_tokens int, overlap int DEFAULT 0, model text DEFAULT NULL,
+	OUT seq int, OUT chunk text, OUT start int, OUT stop int)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_chunk'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000 ROWS 10;
+COMMENT ON FUNCTION @extschema@.chunk(text, int, int, text) IS
+	'Cut a text into pieces of at most max_tokens tokens, overlapping by so many; start and stop count characters from 1';
+
+CREATE FUNCTION @extschema@.embed(input text, model text DEFAULT NULL, kind text DEFAULT NULL)
+RETURNS real[]
+AS 'MODULE_PATHNAME', 'transformer_embed'
+LANGUAGE C STABLE PARALLEL SAFE COST 10000;
+COMMENT ON FUNCTION @extschema@.embed(text, text, text) IS
+	'Embedding of a text; kind: query or passage, where the model tells them apart';
+
+CREATE FUNCTION @extschema@.embed(inputs text[], model text DEFAULT NULL, kind text DEFAULT NULL)
+RETURNS SETOF real[]
+AS 'MODULE_PATHNAME', 'transformer_embed_array'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000000 ROWS 100;
+COMMENT ON FUNCTION @extschema@.embed(text[], text, text) IS
+	'Embeddings of texts, in their order';
+
+CREATE FUNCTION @extschema@.embed_pinned(input text, model text)
+RETURNS real[]
+AS 'MODULE_PATHNAME', 'transformer_embed_pinned'
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 10000;
+COMMENT ON FUNCTION @extschema@.embed_pinned(text, text) IS
+	'Embedding by a version (name@n), for generated columns and indexes';
+
+CREATE FUNCTION @extschema@.similarity(a text, b text, model text DEFAULT NULL)
+RETURNS real
+AS 'MODULE_PATHNAME', 'transformer_similarity'
+LANGUAGE C STABLE PARALLEL SAFE COST 20000;
+COMMENT ON FUNCTION @extschema@.similarity(text, text, text) IS
+	'Cosine of the embeddings of two texts';
+
+CREATE FUNCTION @extschema@.cosine_distance(a real[], b real[])
+RETURNS float8
+AS 'MODULE_PATHNAME', 'transformer_cosine_distance'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION @extschema@.cosine_distance(real[], real[]) IS
+	'1 minus the cosine of two vectors';
+
+CREATE FUNCTION @extschema@.inner_product(a real[], b real[])
+RETURNS float8
+AS 'MODULE_PATHNAME', 'transformer_inner_product'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION @extschema@.inner_product(real[], real[]) IS
+	'Inner product of two vectors (not negated)';
+
+CREATE FUNCTION @extschema@.l2_distance(a real[], b real[])
+RETURNS float8
+AS 'MODULE_PATHNAME', 'transformer_l2_distance'
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION @extschema@.l2_distance(real[], real[]) IS
+	'Euclidean distance of two vectors';
+
+CREATE PROCEDURE @extschema@.embed_table(tbl regclass, source name, target name, model text DEFAULT NULL,
+	batch_size int DEFAULT 1000, condition text DEFAULT NULL, on_error text DEFAULT 'stop')
+AS 'MODULE_PATHNAME', 'transformer_embed_table'
+LANGUAGE C;
+COMMENT ON PROCEDURE @extschema@.embed_table(regclass, name, name, text, int, text, text) IS
+	'Embed column source into column target where that is NULL, with a commit per batch; on_error: stop or skip';
+
+CREATE FUNCTION @extschema@.load_model(model text)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'transformer_load_model'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 1000000;
+COMMENT ON FUNCTION @extschema@.load_model(text) IS
+	'Load a model into shared memory and keep it there; gives its bytes';
+
+CREATE FUNCTION @extschema@.unload_model(model text)
+RETURNS bigint
+AS 'MODULE_PATHNAME', 'transformer_unload_model'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 1000;
+COMMENT ON FUNCTION @extschema@.unload_model(text) IS
+	'Remove a model from shared memory; gives its bytes, 0 if it was not there';
+
+/* Under the views: by digest, for all databases. */
+CREATE FUNCTION _transformer.images(OUT digest bytea, OUT status text, OUT store text, OUT bytes bigint, OUT pinned bool,
+	OUT hits bigint, OUT loaded_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_images'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 1000 ROWS 10;
+COMMENT ON FUNCTION _transformer.images() IS 'Images of models in shared memory';
+
+CREATE FUNCTION _transformer.image_statistics(OUT digest bytea, OUT calls bigint, OUT rows bigint, OUT tokens bigint,
+	OUT batches bigint, OUT milliseconds float8)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_image_statistics'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 1000 ROWS 100;
+COMMENT ON FUNCTION _transformer.image_statistics() IS 'What was computed with each image';
+
+/* A superuser sees models of other databases, too, without their names. */
+CREATE VIEW @extschema@.loaded_models WITH (security_barrier) AS
+SELECT v.name || '@' || v.version AS model, i.status, i.bytes, i.pinned, i.hits, i.loaded_at
+FROM _transformer.images() i LEFT JOIN _transformer.version v ON v.digest = i.digest
+WHERE CASE WHEN v.name IS NOT NULL THEN @extschema@.has_model_privilege(v.name)
+	ELSE (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user) END;
+GRANT SELECT ON @extschema@.loaded_models TO PUBLIC;
+COMMENT ON VIEW @extschema@.loaded_models IS 'Models in shared memory that the current user may use';
+
+CREATE VIEW @extschema@.stat_models WITH (security_barrier) AS
+SELECT v.name || '@' || v.version AS model, s.calls, s.rows, s.tokens, s.milliseconds
+FROM _transformer.image_statistics() s JOIN _transformer.version v ON v.digest = s.digest
+WHERE @extschema@.has_model_privilege(v.name);
+GRANT SELECT ON @extschema@.stat_models TO PUBLIC;
+COMMENT ON VIEW @extschema@.stat_models IS 'What was computed with each model, by all sessions together';

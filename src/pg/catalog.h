@@ -173,7 +173,7 @@ extern void tr_catalog_get(const char *model, TrVersion *into);
 extern Oid	tr_role(const char *name);
 extern void tr_check_privilege_of(Oid predefined_role, const char *action);
 
-/* ---- files.c, tar.c ---- */
+/* ---- files.c, tar.c, output.c ---- */
 
 /* What a model is imported from: one file or a folder. */
 typedef struct TrInput
@@ -183,16 +183,22 @@ typedef struct TrInput
 	bool		is_folder;
 	TeSource	file;
 	TeFolder	folder;
-	uint64		size;			/* of all files together */
+	int			descriptor;		/* of the large object; -1: none */
+
+	/* set by tr_input_import(), over the files that it read */
+	uint64		size;			/* together */
 	TimestampTz mtime;			/* of the youngest */
 } TrInput;
 
 /* A file or a folder of the server, to which the caller must have been allowed.  Valid in this transaction. */
 extern TrInput *tr_input_path(TeArena *arena, const char *path);
 extern TrInput *tr_input_large_object(TeArena *arena, Oid large_object);
-extern TeModelDef *tr_input_import(TeArena *arena, const TrInput *input, const TeImportOptions *options);
+extern TeModelDef *tr_input_import(TeArena *arena, TrInput *input, const TeImportOptions *options);
+extern void tr_input_close(TrInput *input);
+/* The path as it is meant, or an error where it is not absolute. */
+extern char *tr_absolute_path(const char *path);
 
-/* Write a definition to a new file or folder; bytes. */
+/* output.c: write a definition to a new file or folder; bytes. */
 extern uint64 tr_output_path(TeArena *scratch, const TeModelDef *def, const char *name, const char *path);
 
 /* tar.c */

@@ -334,17 +334,19 @@ read_file(DefinitionReader *reader, const Datum values[], const bool nulls[])
 	TeModelDef *def = reader->def;
 	TeImportOptions options = {.task = def->task,.n_labels = def->n_labels,.labels = def->labels};
 	TrInput    *input;
+	const TeModelDef *file;
 
 	if (nulls[VERSION_PATH] || nulls[VERSION_FILE_SIZE])
 		damaged(reader, TE_STR("path"));
 	input = tr_input_path(reader->arena, TextDatumGetCString(values[VERSION_PATH]));
-	if (input->size != (uint64) DatumGetInt64(values[VERSION_FILE_SIZE]))
-		file_changed(input->name, reader->label, "Its size is another.");
 	if (!nulls[VERSION_CONVERSION])
 		options.quantization = arena_text(reader->arena, values[VERSION_CONVERSION]);
 	if (def->tokenizer.len > 0)
 		options.tokenizer = te_json_parse(reader->arena, def->tokenizer, "tokenizer.json");
-	return tr_input_import(reader->arena, input, &options);
+	file = tr_input_import(reader->arena, input, &options);
+	if (input->size != (uint64) DatumGetInt64(values[VERSION_FILE_SIZE]))
+		file_changed(input->name, reader->label, "Its size is another.");
+	return file;
 }
 
 /* The row of a version, which the snapshot saw when the version was found. */

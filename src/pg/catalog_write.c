@@ -1,0 +1,477 @@
+/*-------------------------------------------------------------------------
+ * catalog_write.c
+ *	  Changing the catalog: new versions, names, grants; and the chunks that
+ *	  versions share.
+ *
+ * Statements are SQL, run as the owner of the tables with a search_path of
+ * pg_catalog only; user, path and SPI are restored by execute() or, after an
+ * error, by the (sub)transaction.  The callers have checked who may do it.
+ *
+ * A version is written in two steps.  First its bytes, tensor by tensor, in
+ * chunks of about a megabyte that hold whole rows; a chunk that is already
+ * there is not written again.  Memory is one chunk.  Then, when the digest is known, the rows,
+ * so that the row of a name is locked only briefly and two imports under one
+ * name do not wait for each other's bytes.
+ *
+ * Chunks and concurrency.  A chunk lives as long as a row of version or tensor
+ * names its digest; no foreign key says so (they are array elements).  Who
+ * adds such rows takes the content lock in share mode before it looks for
+ * chunks and holds it to the end of the transaction; who removes chunks takes
+ * it in exclusive mode and then looks with a snapshot taken after that, so it
+ * sees every reference there is.  Removal does not wait for the lock: if a
+ * model is just being made, the bytes stay for the next drop_model().  So
+ * nobody waits for an import, and there is no deadlock over this lock.
+ *
+ * The content lock is a lock on a database object (the table, with sub-object
+ * 1), which neither VACUUM nor pg_dump meets.  Lock order: content lock, row of
+ * model, the rest.
+ *-------------------------------------------------------------------------
+ */
+#include "pg/catalog.h"
+
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+/* ---- statements ---- */
+
+/* A value for a parameter of a statement. */
+typedef struct Argument
+{
+	Oid			type;
+	Datum		value;
+	bool		null;
+} Argument;
+
+#define P_TEXT(string) ((Argument) {TEXTOID, CStringGetTextDatum(string), false})
+#define P_TEXT_OR_NULL(string) \
+	((Argument) {TEXTOID, (string) != NULL ? CStringGetTextDatum(string) : (Datum) 0, (string) == NULL})
+#define P_STR(utf8) ((Argument) {TEXTOID, PointerGetDatum(tr_text(utf8)), false})
+#define P_INT(number) ((Argument) {INT4OID, Int32GetDatum(number), false})
+#define P_BIGINT(number) ((Argument) {INT8OID, Int64GetDatum(number), false})
+#define P_BOOL(flag) ((Argument) {BOOLOID, BoolGetDatum(flag), false})
+#define P_ROLE(oid) ((Argument) {REGROLEOID, ObjectIdGetDatum(oid), false})
+#define P_DATUM(oid, datum) ((Argument) {(oid), (datum), false})
+#define P_NULL(oid) ((Argument) {(oid), (Datum) 0, true})
+
+#define MAX_ARGUMENTS 24
+
+/* execute() with a list of parameters. */
+#define RUN(result, sql, ...) \
+	execute((sql), (Argument[]) {__VA_ARGS__}, (int) lengthof(((Argument[]) {__VA_ARGS__})), (result))
+
+static Oid
+catalog_owner(void)
+{
+	Oid			relation = tr_catalog_relation("model");
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relation));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for relation %u", relation);
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/* Run a prepared statement: with the snapshot given, else as any statement of the transaction. */
+static int
+execute_plan(SPIPlanPtr plan, Datum *values, const char *nulls, Snapshot snapshot)
+{
+	if (snapshot != InvalidSnapshot)
+		return SPI_execute_snapshot(plan, values, nulls, snapshot, InvalidSnapshot, false, true, 0);
+	return SPI_execute_plan(plan, values, nulls, false, 0);
+}
+
+/* As the catalog's owner; the number of rows.  *result: the first column of the first row, an int. */
+static uint64
+execute_with(const char *sql, const Argument *arguments, int n, Snapshot snapshot, int32 *result)
+{
+	Oid			types[MAX_ARGUMENTS];
+	Datum		values[MAX_ARGUMENTS];
+	char		nulls[MAX_ARGUMENTS];
+	Oid			user;
+	int			context;
+	int			guc_level = NewGUCNestLevel();
+	SPIPlanPtr	plan;
+	uint64		rows;
+	bool		isnull;
+
+	Assert(n <= MAX_ARGUMENTS);
+	for (int i = 0; i < n; i++)
+	{
+		types[i] = arguments[i].type;
+		values[i] = arguments[i].value;
+		nulls[i] = arguments[i].null ? 'n' : ' ';
+	}
+	GetUserIdAndSecContext(&user, &context);
+	SetUserIdAndSecContext(catalog_owner(), context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+
+	SPI_connect();
+	plan = SPI_prepare(sql, n, types);
+	if (plan == NULL || execute_plan(plan, values, nulls, snapshot) < 0)
+		elog(ERROR, "could not run \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+	rows = SPI_processed;
+	if (result != NULL && rows > 0)
+		*result = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+
+	AtEOXact_GUC(false, guc_level);
+	SetUserIdAndSecContext(user, context);
+	return rows;
+}
+
+static uint64
+execute(const char *sql, const Argument *arguments, int n, int32 *result)
+{
+	return execute_with(sql, arguments, n, InvalidSnapshot, result);
+}
+
+/* ---- the content lock ---- */
+
+/* false: not available, only if !wait. */
+static bool
+lock_content(LOCKMODE mode, bool wait)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, tr_catalog_relation("chunk"), 1);
+	return LockAcquire(&tag, mode, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* ---- chunks ---- */
+
+/* Store bytes unless they are there; `chunk` is a bytea. */
+static void
+add_chunk(bytea *chunk, uint8 digest[TR_DIGEST_LENGTH])
+{
+	TrDigestKey key;
+
+	tr_sha256(VARDATA(chunk), VARSIZE(chunk) - VARHDRSZ, digest);
+	RUN(NULL, "INSERT INTO _transformer.chunk (digest, data) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+		P_DATUM(BYTEAOID, tr_digest_key(&key, digest)), P_DATUM(BYTEAOID, PointerGetDatum(chunk)));
+}
+
+/* Chunks of `bytes` bytes, chunk_bytes each; read(arg, offset, into, len) gives them. */
+typedef struct ChunkWriter
+{
+	TeArena    *arena;
+	MemoryContext memory;		/* reset after each chunk */
+	bool		keep;			/* false: take the digests only */
+} ChunkWriter;
+
+static void
+write_chunks(ChunkWriter *writer, const TeSource *source, uint64 offset, uint64 bytes, uint32 chunk_bytes, TrDigests *into)
+{
+	into->chunk_bytes = chunk_bytes;
+	into->n = (int) ((bytes + chunk_bytes - 1) / chunk_bytes);
+	into->digests = te_alloc(writer->arena, te_mul_size((size_t) into->n, TR_DIGEST_LENGTH));
+	for (int i = 0; i < into->n; i++)
+	{
+		MemoryContext before = MemoryContextSwitchTo(writer->memory);
+		uint64		start = (uint64) i * chunk_bytes;
+		size_t		len = (size_t) Min((uint64) chunk_bytes, bytes - start);
+		bytea	   *chunk = palloc(VARHDRSZ + len);
+
+		CHECK_FOR_INTERRUPTS();
+		SET_VARSIZE(chunk, VARHDRSZ + len);
+		te_source_read(source, offset + start, VARDATA(chunk), len);
+		if (writer->keep)
+			add_chunk(chunk, into->digests[i]);
+		else
+			tr_sha256(VARDATA(chunk), len, into->digests[i]);
+		MemoryContextSwitchTo(before);
+		MemoryContextReset(writer->memory);
+	}
+}
+
+static void
+write_tensor(ChunkWriter *writer, const TeTensorInfo *tensor, TrDigests *into)
+{
+	int64		rows = te_tensor_chunk_rows(tensor, TR_CHUNK_BYTES);
+	int64		n_in = tensor->n_dims > 0 ? tensor->dims[tensor->n_dims - 1] : 1;
+	uint64		chunk_bytes = (uint64) rows * te_row_bytes(tensor->dtype, n_in);
+
+	if (chunk_bytes > MaxAllocSize - VARHDRSZ)
+		te_throw(TE_ERR_UNSUPPORTED, "tensor \"%.*s\" has rows of %llu bytes, which is too long",
+				 TE_STR_ARGS(tensor->name), (unsigned long long) chunk_bytes);
+	write_chunks(writer, tensor->source, tensor->offset, tensor->bytes, (uint32) Max(chunk_bytes, 1), into);
+}
+
+/* ---- arrays ---- */
+
+static Datum
+digest_array(const TrDigests *digests)
+{
+	Datum	   *items = palloc(sizeof(Datum) * (digests->n + 1));
+	TrDigestKey *keys = palloc(sizeof(TrDigestKey) * (digests->n + 1));
+
+	for (int i = 0; i < digests->n; i++)
+		items[i] = tr_digest_key(&keys[i], digests->digests[i]);
+	return PointerGetDatum(construct_array(items, digests->n, BYTEAOID, -1, false, TYPALIGN_INT));
+}
+
+static Datum
+dims_array(const TeTensorInfo *tensor)
+{
+	Datum		items[TE_MAX_DIMS];
+
+	for (int i = 0; i < tensor->n_dims; i++)
+		items[i] = Int64GetDatum(tensor->dims[i]);
+	return PointerGetDatum(construct_array(items, tensor->n_dims, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+}
+
+static Datum
+label_array(const TeModelDef *def)
+{
+	Datum	   *items = palloc(sizeof(Datum) * (def->n_labels + 1));
+
+	for (int i = 0; i < def->n_labels; i++)
+		items[i] = PointerGetDatum(tr_text(def->labels[i]));
+	return PointerGetDatum(construct_array(items, def->n_labels, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* ---- new versions ---- */
+
+/*
+ * Take the next number of a name, or make the name.  The row of the name
+ * stays locked, and the owner is looked up after that, in case the name was
+ * made by somebody else meanwhile.
+ */
+static void
+take_version(const char *name, TrVersion *into)
+{
+	TrVersion	current;
+	int32		number = 0;
+
+	RUN(&number, "INSERT INTO _transformer.model AS m (name, deployed, last_version) VALUES ($1, 1, 1) "
+		"ON CONFLICT (name) DO UPDATE SET last_version = m.last_version + 1 RETURNING last_version", P_TEXT(name));
+	memset(into, 0, sizeof(*into));
+	into->name = pstrdup(name);
+	into->version = number;
+	into->deployed = 1;
+	into->owner = GetUserId();
+	if (number == 1)
+	{
+		RUN(NULL, "INSERT INTO _transformer.privilege (name, role, owner) VALUES ($1, $2, true)",
+			P_TEXT(name), P_ROLE(GetUserId()));
+		return;
+	}
+	PushActiveSnapshot(GetLatestSnapshot());
+	if (tr_catalog_find(name, 0, &current))
+	{
+		tr_check_owner(&current);
+		into->deployed = current.deployed;
+		into->owner = current.owner;
+	}
+	PopActiveSnapshot();
+}
+
+static void
+add_version_row(const TrNewVersion *new, const TrVersion *version, const TrDigests *tokenizer)
+{
+	const TeModelDef *def = new->def;
+	const TrInput *file = new->input;
+	TrDigestKey digest;
+
+	RUN(NULL, "INSERT INTO _transformer.version (name, version, digest, architecture, task, config, pipeline, "
+		"tokenizer, tokenizer_bytes, quantization, parameters, bytes, dimensions, context_length, labels, parent, "
+		"storage, path, conversion, file_size, file_mtime) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, "
+		"$13, $14, $15, $16, $17, $18, $19, $20, $21)",
+		P_TEXT(version->name), P_INT(version->version), P_DATUM(BYTEAOID, tr_digest_key(&digest, version->digest)),
+		P_STR(def->architecture), P_STR(def->task), P_STR(def->config), P_STR(def->pipeline),
+		P_DATUM(BYTEAARRAYOID, digest_array(tokenizer)), P_INT((int32) def->tokenizer.len), P_STR(def->quantization),
+		P_BIGINT((int64) def->parameters), P_BIGINT((int64) def->bytes), P_INT(def->dimensions), P_INT(def->context_length),
+		P_DATUM(TEXTARRAYOID, label_array(def)), P_TEXT_OR_NULL(new->parent),
+		P_TEXT(file != NULL ? "file" : "table"),
+		P_TEXT_OR_NULL(file != NULL ? file->path : NULL),
+		P_TEXT_OR_NULL(new->conversion),
+		file != NULL ? P_BIGINT((int64) file->size) : P_NULL(INT8OID),
+		file != NULL ? P_DATUM(TIMESTAMPTZOID, TimestampTzGetDatum(file->mtime)) : P_NULL(TIMESTAMPTZOID));
+}
+
+static void
+add_tensor_row(const TrVersion *version, int seq, const TeTensorInfo *tensor, const TrDigests *chunks)
+{
+	RUN(NULL, "INSERT INTO _transformer.tensor (name, version, seq, tensor, dtype, dims, bytes, chunk_bytes, chunks) "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+		P_TEXT(version->name), P_INT(version->version), P_INT(seq), P_STR(tensor->name),
+		P_TEXT(te_dtypes[tensor->dtype].name), P_DATUM(INT8ARRAYOID, dims_array(tensor)),
+		P_BIGINT((int64) tensor->bytes), P_INT((int32) chunks->chunk_bytes), P_DATUM(BYTEAARRAYOID, digest_array(chunks)));
+}
+
+/* Rows one after the other, each in memory that is given back. */
+static void
+add_rows(ChunkWriter *writer, const TrNewVersion *new, const TrVersion *version, const TrDigests *tokenizer,
+		 const TrDigests *tensors)
+{
+	MemoryContext before = MemoryContextSwitchTo(writer->memory);
+
+	add_version_row(new, version, tokenizer);
+	for (size_t i = 0; i < new->def->tensors.n; i++)
+	{
+		MemoryContextReset(writer->memory);
+		add_tensor_row(version, (int) i, &new->def->tensors.tensors[i], &tensors[i]);
+	}
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(writer->memory);
+}
+
+void
+tr_catalog_create(TeArena *arena, const TrNewVersion *new, TrContext *context, TrVersion *into)
+{
+	const TeModelDef *def = new->def;
+	TeSource	json = te_source_memory("tokenizer.json", def->tokenizer.data, def->tokenizer.len);
+	TrDigests	tokenizer;
+	TrDigests  *tensors = te_new_array(arena, TrDigests, def->tensors.n);
+	ChunkWriter writer = {.arena = arena,.keep = true};
+	uint8		digest[TR_DIGEST_LENGTH];
+
+	if (def->tokenizer.len > INT_MAX / 2)
+		te_throw(TE_ERR_UNSUPPORTED, "tokenizer of %zu bytes is too large", def->tokenizer.len);
+	writer.memory = AllocSetContextCreate(CurrentMemoryContext, "transformer import", ALLOCSET_DEFAULT_SIZES);
+	lock_content(ShareLock, true);
+
+	write_chunks(&writer, &json, 0, def->tokenizer.len, TR_CHUNK_BYTES, &tokenizer);
+	writer.keep = new->input == NULL;
+	for (size_t i = 0; i < def->tensors.n; i++)
+	{
+		context->part = def->tensors.tensors[i].name;
+		write_tensor(&writer, &def->tensors.tensors[i], &tensors[i]);
+	}
+	context->part = (TeStr) {NULL, 0};
+	tr_version_digest(def, &tokenizer, tensors, digest);
+
+	take_version(new->name, into);
+	memcpy(into->digest, digest, TR_DIGEST_LENGTH);
+	add_rows(&writer, new, into, &tokenizer, tensors);
+	MemoryContextDelete(writer.memory);
+}
+
+void
+tr_catalog_add_reference(const TrVersion *version, int seq, const float *vector, int n)
+{
+	Datum	   *items = palloc(sizeof(Datum) * (n + 1));
+
+	for (int i = 0; i < n; i++)
+		items[i] = Float4GetDatum(vector[i]);
+	RUN(NULL, "INSERT INTO _transformer.reference (name, version, seq, vector) VALUES ($1, $2, $3, $4)",
+		P_TEXT(version->name), P_INT(version->version), P_INT(seq),
+		P_DATUM(FLOAT4ARRAYOID, PointerGetDatum(construct_array(items, n, FLOAT4OID, 4, true, TYPALIGN_INT))));
+	pfree(items);
+}
+
+void
+tr_catalog_copy(const TrVersion *from, const char *name, TrVersion *into)
+{
+	static const char *const copies[] = {
+		"INSERT INTO _transformer.version SELECT $1, $2, digest, architecture, task, config, pipeline, tokenizer, "
+		"tokenizer_bytes, quantization, parameters, bytes, dimensions, context_length, labels, $3 || '@' || $4, storage, "
+		"path, conversion, file_size, file_mtime, now() FROM _transformer.version WHERE name = $3 AND version = $4",
+		"INSERT INTO _transformer.tensor SELECT $1, $2, seq, tensor, dtype, dims, bytes, chunk_bytes, chunks "
+		"FROM _transformer.tensor WHERE name = $3 AND version = $4",
+		"INSERT INTO _transformer.reference SELECT $1, $2, seq, vector "
+		"FROM _transformer.reference WHERE name = $3 AND version = $4",
+	};
+
+	lock_content(ShareLock, true);
+	take_version(name, into);
+	memcpy(into->digest, from->digest, TR_DIGEST_LENGTH);
+	for (int i = 0; i < (int) lengthof(copies); i++)
+	{
+		uint64		rows = RUN(NULL, copies[i], P_TEXT(name), P_INT(into->version), P_TEXT(from->name), P_INT(from->version));
+
+		if (i == 0 && rows == 0)
+			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
+							errmsg("model \"%s@%d\" was dropped concurrently", from->name, from->version)));
+	}
+}
+
+/* ---- names, grants ---- */
+
+/* A change that hits no row: somebody else was faster. */
+static void
+must_be_there(uint64 rows, const char *name)
+{
+	if (rows == 0)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model \"%s\" was dropped concurrently", name)));
+}
+
+void
+tr_catalog_rename(const char *name, const char *new_name)
+{
+	must_be_there(RUN(NULL, "UPDATE _transformer.model SET name = $2 WHERE name = $1", P_TEXT(name), P_TEXT(new_name)), name);
+}
+
+void
+tr_catalog_deploy(const char *name, int32 version)
+{
+	must_be_there(RUN(NULL, "UPDATE _transformer.model SET deployed = $2 WHERE name = $1 AND EXISTS "
+					  "(SELECT 1 FROM _transformer.version WHERE name = $1 AND version = $2)",
+					  P_TEXT(name), P_INT(version)), name);
+}
+
+bool
+tr_catalog_grant(const char *name, Oid role)
+{
+	return RUN(NULL, "INSERT INTO _transformer.privilege (name, role, owner) VALUES ($1, $2, false) ON CONFLICT DO NOTHING",
+			   P_TEXT(name), P_ROLE(role)) > 0;
+}
+
+bool
+tr_catalog_revoke(const char *name, Oid role)
+{
+	return RUN(NULL, "DELETE FROM _transformer.privilege WHERE name = $1 AND role = $2 AND NOT owner",
+			   P_TEXT(name), P_ROLE(role)) > 0;
+}
+
+/* ---- dropping ---- */
+
+/* Remove chunks that no row refers to. */
+static void
+remove_orphans(void)
+{
+	Snapshot	snapshot;
+
+	if (!lock_content(ExclusiveLock, false))
+	{
+		ereport(NOTICE, (errmsg("space of the dropped model is given back by the next drop_model"),
+						 errdetail("Another model is being made at the moment.")));
+		return;
+	}
+	CommandCounterIncrement();
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	execute_with("DELETE FROM _transformer.chunk c WHERE NOT EXISTS (SELECT 1 FROM "
+				 "(SELECT unnest(chunks) AS digest FROM _transformer.tensor UNION ALL "
+				 "SELECT unnest(tokenizer) FROM _transformer.version) used WHERE used.digest = c.digest)",
+				 NULL, 0, snapshot, NULL);
+	UnregisterSnapshot(snapshot);
+}
+
+/* The last version takes the name with it.  The row of the name is locked first, as by who adds a version. */
+void
+tr_catalog_drop(const char *name, int32 version)
+{
+	int32		left = 0;
+
+	must_be_there(RUN(NULL, "SELECT 1 FROM _transformer.model WHERE name = $1 FOR UPDATE", P_TEXT(name)), name);
+	if (version != 0)
+	{
+		RUN(NULL, "DELETE FROM _transformer.version WHERE name = $1 AND version = $2", P_TEXT(name), P_INT(version));
+		RUN(&left, "SELECT count(*)::int FROM _transformer.version WHERE name = $1", P_TEXT(name));
+	}
+	if (left == 0)
+		RUN(NULL, "DELETE FROM _transformer.model WHERE name = $1", P_TEXT(name));
+	remove_orphans();
+}

@@ -39,6 +39,37 @@ te_image_add_str(TeCompiler *compiler, TeStr s)
 	return (TeImageStr) {(uint32_t) offset, (uint32_t) s.len};
 }
 
+TeImageChars
+te_image_add_chars(TeCompiler *compiler, TeStr s)
+{
+	const char *p = s.data;
+	const char *end = p + s.len;
+	uint32_t   *chars = te_new_array(compiler->arena, uint32_t, s.len);
+	uint32_t	n = 0;
+
+	while (p < end)
+	{
+		int32_t		c = te_utf8_next(&p, end);
+
+		if (c < 0)
+			te_throw(TE_ERR_CORRUPT, "tokenizer: a string of the %s is not valid UTF-8", compiler->part);
+		chars[n++] = (uint32_t) c;
+	}
+	return (TeImageChars) {te_image_add(compiler, chars, n * sizeof(uint32_t)), n};
+}
+
+uint32_t
+te_char_member(TeCompiler *compiler, const TeJson *node, const char *key)
+{
+	TeStr		s = te_json_str(node, key, "");
+	const char *p = s.data;
+	int32_t		c = te_utf8_next(&p, s.data + s.len);
+
+	if (c < 0 || p != s.data + s.len)
+		te_throw(TE_ERR_CORRUPT, "tokenizer: \"%s\" of the %s is not one character", key, compiler->part);
+	return (uint32_t) c;
+}
+
 const TeTokenizer *
 te_image_so_far(TeCompiler *compiler)
 {
@@ -165,6 +196,7 @@ te_tokenizer_compile(TeArena *scratch, const TeJson *tokenizer, TeBuffer *into)
 	header->pre_tokenizer = compile_program(&compiler, te_pre_tokenizers, tokenizer, "pre_tokenizer", "pre-tokenizer");
 	header->decoder = compile_program(&compiler, te_decoders, tokenizer, "decoder", "decoder");
 	header->has_decoder = te_json_get(tokenizer, "decoder") != NULL;
+	header->patterns = te_image_add(&compiler, compiler.patterns, header->n_patterns * sizeof(TeImageStr));
 	compile_model(&compiler, tokenizer);
 	te_added_compile(&compiler, te_json_get(tokenizer, "added_tokens"));
 	te_post_compile(&compiler, te_json_get(tokenizer, "post_processor"));
@@ -200,6 +232,7 @@ te_tokenizer_attach(const void *image, size_t len)
 		!section_fits(tokenizer, tokenizer->vocab.tokens, (uint64_t) tokenizer->vocab.n_ids * sizeof(TeImageStr)) ||
 		!section_fits(tokenizer, tokenizer->vocab.slots, ((uint64_t) tokenizer->vocab.slot_mask + 1) * sizeof(TeVocabSlot)) ||
 		!section_fits(tokenizer, tokenizer->added, (uint64_t) tokenizer->n_added * sizeof(TeAdded)) ||
+		!section_fits(tokenizer, tokenizer->patterns, (uint64_t) tokenizer->n_patterns * sizeof(TeImageStr)) ||
 		!section_fits(tokenizer, tokenizer->normalizer.steps, (uint64_t) tokenizer->normalizer.n * sizeof(TeStep)) ||
 		!section_fits(tokenizer, tokenizer->pre_tokenizer.steps, (uint64_t) tokenizer->pre_tokenizer.n * sizeof(TeStep)) ||
 		!section_fits(tokenizer, tokenizer->decoder.steps, (uint64_t) tokenizer->decoder.n * sizeof(TeStep)))

@@ -19,6 +19,11 @@ const TeRow *const te_normalizers[] =
 	&te_norm_lowercase,
 	&te_norm_strip_accents,
 	&te_norm_nmt,
+	&te_norm_strip,
+	&te_norm_replace,
+	&te_norm_prepend,
+	&te_norm_precompiled,
+	&te_norm_byte_level,
 	NULL
 };
 
@@ -26,12 +31,25 @@ const TeRow *const te_pre_tokenizers[] =
 {
 	&te_pre_sequence,
 	&te_pre_bert,
+	&te_pre_whitespace,
+	&te_pre_whitespace_split,
+	&te_pre_punctuation,
+	&te_pre_digits,
+	&te_pre_delimiter,
+	&te_pre_scripts,
+	&te_pre_fixed_length,
+	&te_pre_split,
+	&te_pre_metaspace,
+	&te_pre_byte_level,
 	NULL
 };
 
 const TeRow *const te_models[] =
 {
 	&te_model_wordpiece,
+	&te_model_wordlevel,
+	&te_model_bpe,
+	&te_model_unigram,
 	NULL
 };
 
@@ -39,6 +57,14 @@ const TeRow *const te_decoders[] =
 {
 	&te_decode_sequence,
 	&te_decode_wordpiece,
+	&te_decode_byte_level,
+	&te_decode_metaspace,
+	&te_decode_bpe,
+	&te_decode_byte_fallback,
+	&te_decode_fuse,
+	&te_decode_strip,
+	&te_decode_replace,
+	&te_decode_ctc,
 	NULL
 };
 

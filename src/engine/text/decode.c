@@ -32,8 +32,8 @@ text_of(const TeTokenizer *tokenizer, int32_t id, bool skip_special)
 	return te_image_str(tokenizer, added->decoded);
 }
 
-static TeStr
-join(TeDecoder *decoder, const char *separator)
+TeStr
+te_decoder_join(TeDecoder *decoder, const char *separator)
 {
 	TeBuffer	buffer;
 
@@ -65,9 +65,46 @@ te_decode(const TeTokenizer *tokenizer, TeArena *arena, const int32_t *ids, size
 	}
 	for (uint32_t i = 0; i < tokenizer->decoder.n; i++)
 		te_decoders[steps[i].kind]->decode(&decoder, te_at(tokenizer, steps[i].param));
-	result = te_str_copy(arena, join(&decoder, tokenizer->has_decoder ? "" : " "));
+	result = te_str_copy(arena, te_decoder_join(&decoder, tokenizer->has_decoder ? "" : " "));
 	te_arena_destroy(work);
 	return result;
+}
+
+/* How many bytes at p begin a character that is then broken off: at least 1. */
+static size_t
+broken_length(const uint8_t *p, size_t left)
+{
+	uint8_t		low = p[0] == 0xE0 ? 0xA0 : p[0] == 0xF0 ? 0x90 : 0x80;
+	uint8_t		high = p[0] == 0xED ? 0x9F : p[0] == 0xF4 ? 0x8F : 0xBF;
+
+	if (p[0] < 0xE0 || p[0] > 0xF4 || left < 2 || p[1] < low || p[1] > high)
+		return 1;
+	return p[0] >= 0xF0 && left > 2 && (p[2] & 0xC0) == 0x80 ? 3 : 2;
+}
+
+TeStr
+te_utf8_repair(TeArena *arena, TeStr text)
+{
+	const char *p = text.data;
+	const char *end = p + text.len;
+	TeBuffer	buffer;
+
+	if (te_utf8_valid(text))
+		return text;
+	te_buffer_init(&buffer, arena);
+	while (p < end)
+	{
+		const char *from = p;
+
+		if (te_utf8_next(&p, end) >= 0)
+			te_buffer_add(&buffer, from, (size_t) (p - from));
+		else
+		{
+			te_buffer_add_str(&buffer, "\xef\xbf\xbd");
+			p += broken_length((const uint8_t *) p, (size_t) (end - p));
+		}
+	}
+	return (TeStr) {buffer.data, buffer.len};
 }
 
 /* ---- WordPiece ---- */
@@ -115,9 +152,8 @@ te_replace_all(TeArena *arena, TeStr text, TeStr from, TeStr to)
 	return (TeStr) {buffer.len > 0 ? buffer.data : "", buffer.len};
 }
 
-/* The reference's tidying of English, within one token. */
-static TeStr
-clean_up(TeArena *arena, TeStr text)
+TeStr
+te_clean_up(TeArena *arena, TeStr text)
 {
 	static const char *const rules[][2] = {
 		{" .", "."}, {" ?", "?"}, {" !", "!"}, {" ,", ","}, {" ' ", "'"}, {" n't", "n't"}, {" 'm", "'m"},
@@ -147,7 +183,7 @@ decode_wordpiece(TeDecoder *decoder, const void *data)
 				*token = te_str(te_format(decoder->arena, " %.*s", (int) token->len, token->data));
 		}
 		if (param->cleanup)
-			*token = clean_up(decoder->arena, *token);
+			*token = te_clean_up(decoder->arena, *token);
 	}
 }
 

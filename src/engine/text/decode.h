@@ -18,7 +18,14 @@ struct TeDecoder
 
 /* A new list with room for n texts. */
 extern void te_decoder_start(TeDecoder *decoder, size_t n);
+/* All texts as one, in the decoder's arena. */
+extern TeStr te_decoder_join(TeDecoder *decoder, const char *separator);
 /* Every occurrence replaced; text itself where there is none. */
 extern TeStr te_replace_all(TeArena *arena, TeStr text, TeStr from, TeStr to);
+
+/* Ill-formed UTF-8, replaced by U+FFFD for each longest part that could have begun a character. */
+extern TeStr te_utf8_repair(TeArena *arena, TeStr text);
+/* WordPiece's tidying of English, within one token. */
+extern TeStr te_clean_up(TeArena *arena, TeStr text);
 
 #endif							/* TE_DECODE_H */

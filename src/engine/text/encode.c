@@ -10,7 +10,7 @@
  * Nothing here throws or allocates but te_encode_alloc().
  *-------------------------------------------------------------------------
  */
-#include "text/tokenizer.h"
+#include "text/pattern.h"
 
 #define LONGEST_TEXT ((size_t) INT32_MAX)
 #define BASE_SCRATCH ((size_t) 16 * 1024)
@@ -19,7 +19,8 @@ size_t
 te_encode_scratch(const TeTokenizer *tokenizer, size_t text_bytes)
 {
 	/* Input and output of a step, then characters and tokens */
-	return BASE_SCRATCH + text_bytes * (2 * sizeof(TeChar) + sizeof(TeToken));
+	return BASE_SCRATCH + tokenizer->n_patterns * TE_PATTERN_SCRATCH +
+		text_bytes * (2 * sizeof(TeChar) + sizeof(TeToken));
 }
 
 /* ---- steps ---- */
@@ -139,6 +140,7 @@ void
 te_normalize(const TeTokenizer *tokenizer, TeStr text, TeTextScratch *scratch, TeEncoder *encoder)
 {
 	*encoder = (TeEncoder) {.tokenizer = tokenizer,.memory = scratch->memory,.high = scratch->bytes & ~(size_t) 63};
+	te_patterns_open(encoder, scratch);
 	load_text(encoder, text);
 	te_run(encoder, tokenizer->normalizer, te_normalizers);
 }
@@ -160,6 +162,34 @@ te_emit_token(TeEncoder *encoder, int32_t id, size_t from, size_t to)
 	{
 		.id = id,.start = word[from].start,.stop = word[TE_MAX(to, from + 1) - 1].stop,.word = encoder->word_index
 	};
+}
+
+/* The character of the word that a byte belongs to. */
+static size_t
+char_of_byte(const TeEncoder *encoder, size_t byte)
+{
+	size_t		low = 0;
+	size_t		high = encoder->n_word;
+
+	while (high - low > 1)
+	{
+		size_t		middle = (low + high) / 2;
+
+		if (encoder->word_at[middle] <= byte)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+void
+te_emit_bytes(TeEncoder *encoder, int32_t id, size_t from, size_t to)
+{
+	size_t		first = char_of_byte(encoder, from);
+	size_t		last = to > from ? char_of_byte(encoder, to - 1) : first;
+
+	te_emit_token(encoder, id, first, last + 1);
 }
 
 /* Give a piece to the model, in UTF-8 with the place of each character. */
@@ -416,6 +446,7 @@ te_encode(const TeTokenizer *tokenizer, TeStr text, TeStr pair, bool special, si
 	if (text.len > LONGEST_TEXT || pair.len > LONGEST_TEXT)
 		return TE_TEXT_LIMIT;
 	encoder.high = scratch->bytes & ~(size_t) 63;
+	te_patterns_open(&encoder, scratch);
 	for (int i = 0; i < 2 && encoder.status == TE_TEXT_OK; i++)
 		parts[i].tokens = encode_text(&encoder, parts[i].text, &parts[i].n);
 	if (encoder.status == TE_TEXT_OK)

@@ -71,7 +71,11 @@ typedef struct TeToken
 	uint8_t		sequence;		/* 0: text, 1: pair */
 } TeToken;
 
-/* Work memory and output of one call.  Belongs to one thread at a time. */
+/*
+ * Work memory and output of one call.  Belongs to one thread at a time.  Start with
+ * {.memory = ..., .bytes = ...} and all else zero, and again so with other memory: what
+ * is kept between calls (compiled patterns) lies in it.
+ */
 typedef struct TeTextScratch
 {
 	char	   *memory;
@@ -80,6 +84,11 @@ typedef struct TeTextScratch
 	TeToken    *tokens;			/* output; inside memory; valid until the next call */
 	size_t		n_tokens;
 	size_t		n_untruncated;	/* how many there would have been without max_tokens */
+	/* The tokenizer's own: */
+	size_t		kept;			/* bytes at the top that hold compiled patterns ... */
+	uint64_t	kept_for;		/* ... of the tokenizer with this digest ... */
+	const char *kept_memory;	/* ... while memory is still this */
+	size_t		kept_bytes;
 } TeTextScratch;
 
 /* A size of scratch that suffices for most texts of this many bytes. */

@@ -54,6 +54,13 @@ typedef struct TeImageStr
 	uint32_t	len;
 } TeImageStr;
 
+/* Code points: uint32_t[n] */
+typedef struct TeImageChars
+{
+	uint32_t	at;
+	uint32_t	n;
+} TeImageChars;
+
 /* The tokens of the model; ids need not be dense. */
 typedef struct TeVocab
 {
@@ -130,6 +137,8 @@ struct TeTokenizer
 	uint32_t	added_mask;
 	uint32_t	raw_trie;		/* of added tokens that are looked for in the text as it is */
 	uint32_t	normal_trie;	/* ... and in the normalized text */
+	uint32_t	patterns;		/* TeImageStr[n_patterns]: regular expressions, each with a NUL */
+	uint32_t	n_patterns;
 };
 
 static inline const void *
@@ -163,6 +172,8 @@ extern int32_t te_vocab_find(const TeTokenizer *tokenizer, uint64_t hash, TeStr 
 extern int32_t te_vocab_id(const TeTokenizer *tokenizer, TeStr token);
 /* Put a hash into a table of slots that has room, ahead of no equal one. */
 extern void te_slot_insert(TeVocabSlot *slots, uint32_t mask, uint64_t hash, uint32_t id);
+/* The tokens of bytes, such as <0x0A>; -1 where there is none. */
+extern void te_byte_tokens(const TeTokenizer *tokenizer, TeArena *arena, int32_t ids[256]);
 extern TeStr te_vocab_token(const TeTokenizer *tokenizer, int32_t id);
 extern const TeAdded *te_added_by_content(const TeTokenizer *tokenizer, TeStr content);
 extern const TeAdded *te_added_by_id(const TeTokenizer *tokenizer, int32_t id);
@@ -222,11 +233,15 @@ typedef struct TeCompiler
 	TeStep	   *steps;			/* of the program that is being compiled */
 	size_t		n_steps;
 	const char *part;			/* "normalizer", ...: for messages */
+	TeImageStr *patterns;		/* as far as they are known */
 } TeCompiler;
 
 /* Append to the image, 8-byte aligned; gives the offset. */
 extern uint32_t te_image_add(TeCompiler *compiler, const void *data, size_t bytes);
 extern TeImageStr te_image_add_str(TeCompiler *compiler, TeStr s);
+extern TeImageChars te_image_add_chars(TeCompiler *compiler, TeStr s);
+/* A member that is a string of one character. */
+extern uint32_t te_char_member(TeCompiler *compiler, const TeJson *node, const char *key);
 /* The image as far as it is built, to run parts of it; valid until the next te_image_add(). */
 extern const TeTokenizer *te_image_so_far(TeCompiler *compiler);
 extern void te_emit(TeCompiler *compiler, uint32_t kind, const void *param, size_t bytes);
@@ -275,6 +290,7 @@ typedef struct TeEncoder
 	const uint32_t *word_at;	/* ... with where each character begins, and the end */
 	size_t		n_word;			/* characters */
 	uint32_t	word_index;
+	const void *const *patterns;	/* compiled, in the order of the image */
 	bool		at_start;		/* the piece that is worked on begins where the text does */
 } TeEncoder;
 
@@ -339,6 +355,8 @@ extern void te_lower_piece(TeEncoder *encoder, TeChar *in, size_t n, const void 
 
 /* A token for characters [from, to) of the word. */
 extern void te_emit_token(TeEncoder *encoder, int32_t id, size_t from, size_t to);
+/* The same for bytes of the word. */
+extern void te_emit_bytes(TeEncoder *encoder, int32_t id, size_t from, size_t to);
 
 /* ---- splitting (split.c) ---- */
 
@@ -387,12 +405,38 @@ extern const TeRow te_norm_sequence,
 			te_norm_nfkd,
 			te_norm_lowercase,
 			te_norm_strip_accents,
-			te_norm_nmt;
+			te_norm_nmt,
+			te_norm_strip,
+			te_norm_replace,
+			te_norm_prepend,
+			te_norm_precompiled,
+			te_norm_byte_level;
 extern const TeRow te_pre_sequence,
-			te_pre_bert;
-extern const TeRow te_model_wordpiece;
+			te_pre_bert,
+			te_pre_whitespace,
+			te_pre_whitespace_split,
+			te_pre_punctuation,
+			te_pre_digits,
+			te_pre_delimiter,
+			te_pre_scripts,
+			te_pre_fixed_length,
+			te_pre_split,
+			te_pre_metaspace,
+			te_pre_byte_level;
+extern const TeRow te_model_wordpiece,
+			te_model_wordlevel,
+			te_model_bpe,
+			te_model_unigram;
 extern const TeRow te_decode_sequence,
-			te_decode_wordpiece;
+			te_decode_wordpiece,
+			te_decode_byte_level,
+			te_decode_metaspace,
+			te_decode_bpe,
+			te_decode_byte_fallback,
+			te_decode_fuse,
+			te_decode_strip,
+			te_decode_replace,
+			te_decode_ctc;
 
 /* A component without parameters. */
 extern void te_compile_plain(TeCompiler *compiler, const TeJson *node, uint32_t kind);

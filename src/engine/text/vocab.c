@@ -134,6 +134,13 @@ te_vocab_id(const TeTokenizer *tokenizer, TeStr token)
 	return te_vocab_find(tokenizer, te_hash_add(TE_HASH_START, token.data, token.len), (TeStr) {NULL, 0}, token);
 }
 
+void
+te_byte_tokens(const TeTokenizer *tokenizer, TeArena *arena, int32_t ids[256])
+{
+	for (int i = 0; i < 256; i++)
+		ids[i] = te_vocab_id(tokenizer, te_str(te_format(arena, "<0x%02X>", i)));
+}
+
 TeStr
 te_vocab_token(const TeTokenizer *tokenizer, int32_t id)
 {

@@ -1,0 +1,298 @@
+/*-------------------------------------------------------------------------
+ * decode_text.c
+ *	  Decoders other than those that belong to a pre-tokenizer or model:
+ *	  BPEDecoder, ByteFallback, Fuse, Strip, Replace and CTC.
+ *-------------------------------------------------------------------------
+ */
+#include "text/decode.h"
+#include "text/pattern.h"
+
+#define REPLACEMENT "\xef\xbf\xbd"	/* U+FFFD */
+
+/* ---- BPEDecoder: the suffix of a word's last token becomes a space ---- */
+
+static void
+compile_bpe(TeCompiler *compiler, const TeJson *node, uint32_t kind)
+{
+	TeImageStr	suffix = te_image_add_str(compiler, te_json_str(node, "suffix", "</w>"));
+
+	te_emit(compiler, kind, &suffix, sizeof(suffix));
+}
+
+static void
+decode_bpe(TeDecoder *decoder, const void *param)
+{
+	TeStr		suffix = te_image_str(decoder->tokenizer, *(const TeImageStr *) param);
+
+	for (size_t i = 0; i < decoder->n; i++)
+		decoder->tokens[i] = te_replace_all(decoder->arena, decoder->tokens[i], suffix,
+											i + 1 == decoder->n ? TE_STR("") : TE_STR(" "));
+}
+
+const TeRow te_decode_bpe = {"BPEDecoder", compile_bpe,.decode = decode_bpe};
+
+/* ---- ByteFallback: runs of <0x41> become the bytes, if these are UTF-8 ---- */
+
+static inline int
+hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The byte of a token such as <0x0A>, or -1. */
+static int
+byte_of(TeStr token)
+{
+	if (token.len != 6 || memcmp(token.data, "<0x", 3) != 0 || token.data[5] != '>' ||
+		hex_value(token.data[3]) < 0 || hex_value(token.data[4]) < 0)
+		return -1;
+	return hex_value(token.data[3]) * 16 + hex_value(token.data[4]);
+}
+
+/* Adds the text of a run of bytes to the new list. */
+static void
+flush_bytes(TeDecoder *decoder, TeBuffer *bytes)
+{
+	TeStr		text = {bytes->data, bytes->len};
+
+	if (bytes->len == 0)
+		return;
+	if (te_utf8_valid(text))
+		decoder->tokens[decoder->n++] = te_str_copy(decoder->arena, text);
+	else
+		for (size_t i = 0; i < bytes->len; i++)
+			decoder->tokens[decoder->n++] = TE_STR(REPLACEMENT);
+	bytes->len = 0;
+}
+
+static void
+decode_byte_fallback(TeDecoder *decoder, const void *param)
+{
+	const TeStr *tokens = decoder->tokens;
+	size_t		n = decoder->n;
+	TeBuffer	bytes;
+
+	te_buffer_init(&bytes, decoder->arena);
+	te_decoder_start(decoder, n);
+	for (size_t i = 0; i < n; i++)
+	{
+		int			byte = byte_of(tokens[i]);
+		char		one[1] = {(char) byte};
+
+		if (byte >= 0)
+			te_buffer_add(&bytes, one, 1);
+		else
+		{
+			flush_bytes(decoder, &bytes);
+			decoder->tokens[decoder->n++] = tokens[i];
+		}
+	}
+	flush_bytes(decoder, &bytes);
+}
+
+const TeRow te_decode_byte_fallback = {"ByteFallback", te_compile_plain,.decode = decode_byte_fallback};
+
+/* ---- Fuse: one text of all ---- */
+
+static void
+decode_fuse(TeDecoder *decoder, const void *param)
+{
+	TeStr		text = te_decoder_join(decoder, "");
+
+	te_decoder_start(decoder, 1);
+	decoder->tokens[decoder->n++] = text;
+}
+
+const TeRow te_decode_fuse = {"Fuse", te_compile_plain,.decode = decode_fuse};
+
+/* ---- Strip: up to so many of one character at the ends ---- */
+
+typedef struct StripParam
+{
+	uint32_t	content;
+	uint32_t	start;
+	uint32_t	stop;
+} StripParam;
+
+static void
+compile_strip(TeCompiler *compiler, const TeJson *node, uint32_t kind)
+{
+	StripParam	param;
+
+	param.content = te_char_member(compiler, node, "content");
+	param.start = (uint32_t) te_json_int_range(node, "start", 0, 0, INT32_MAX);
+	param.stop = (uint32_t) te_json_int_range(node, "stop", 0, 0, INT32_MAX);
+	te_emit(compiler, kind, &param, sizeof(param));
+}
+
+static void
+decode_strip(TeDecoder *decoder, const void *data)
+{
+	const StripParam *param = data;
+	char		utf8[4];
+	size_t		len = te_utf8_put(utf8, (int32_t) param->content);
+
+	for (size_t i = 0; i < decoder->n; i++)
+	{
+		TeStr	   *token = &decoder->tokens[i];
+
+		for (uint32_t k = 0; k < param->start && token->len >= len && memcmp(token->data, utf8, len) == 0; k++)
+			*token = (TeStr) {token->data + len, token->len - len};
+		for (uint32_t k = 0; k < param->stop && token->len >= len &&
+			 memcmp(token->data + token->len - len, utf8, len) == 0; k++)
+			token->len -= len;
+	}
+}
+
+const TeRow te_decode_strip = {"Strip", compile_strip,.decode = decode_strip};
+
+/* ---- Replace ---- */
+
+typedef struct ReplaceParam
+{
+	TePattern	pattern;
+	TeImageStr	content;
+} ReplaceParam;
+
+static void
+compile_replace(TeCompiler *compiler, const TeJson *node, uint32_t kind)
+{
+	ReplaceParam param = {0};
+
+	param.pattern = te_pattern_compile(compiler, te_json_get(node, "pattern"));
+	param.content = te_image_add_str(compiler, te_json_str(node, "content", ""));
+	te_emit(compiler, kind, &param, sizeof(param));
+}
+
+typedef struct Replacing
+{
+	TeBuffer   *out;
+	const TeChar *in;			/* start and stop are bytes of the token */
+	size_t		n;
+	TeStr		token;
+	TeStr		content;
+	size_t		done;			/* bytes of the token */
+} Replacing;
+
+static void
+replace_match(void *arg, size_t from, size_t to)
+{
+	Replacing  *replacing = arg;
+	size_t		start = from < replacing->n ? replacing->in[from].start : replacing->token.len;
+
+	te_buffer_add(replacing->out, replacing->token.data + replacing->done, start - replacing->done);
+	te_buffer_add(replacing->out, replacing->content.data, replacing->content.len);
+	replacing->done = to > from ? replacing->in[to - 1].stop : start;
+}
+
+/* A token as characters, as an encoder has them. */
+static size_t
+load(TeStr token, TeChar *chars)
+{
+	const char *p = token.data;
+	const char *end = p + token.len;
+	size_t		n = 0;
+
+	while (p < end)
+	{
+		uint32_t	start = (uint32_t) (p - token.data);
+		int32_t		c = te_utf8_next(&p, end);
+
+		if (c < 0)
+			break;
+		chars[n++] = (TeChar) {(uint32_t) c, start, (uint32_t) (p - token.data)};
+	}
+	return n;
+}
+
+static TeStr
+replace_in(TeDecoder *decoder, const ReplaceParam *param, TeTextScratch *scratch, TeStr token)
+{
+	TeBuffer	out;
+	Replacing	replacing = {&out,.token = token,.content = te_image_str(decoder->tokenizer, param->content)};
+	TeChar	   *chars = te_new_array(decoder->arena, TeChar, token.len);
+	TeEncoder	encoder;
+
+	do
+	{
+		te_buffer_init(&out, decoder->arena);
+		replacing.in = chars;
+		replacing.n = load(token, chars);
+		replacing.done = 0;
+		encoder = (TeEncoder) {.tokenizer = decoder->tokenizer,.memory = scratch->memory,.high = scratch->bytes & ~(size_t) 63};
+		te_patterns_open(&encoder, scratch);
+		if (encoder.status == TE_TEXT_OK)
+			te_pattern_each(&encoder, chars, replacing.n, &param->pattern, replace_match, &replacing);
+		if (encoder.status != TE_TEXT_MORE)
+			break;
+		scratch->bytes *= 2;
+		scratch->memory = te_alloc(decoder->arena, scratch->bytes);
+	} while (true);
+	if (encoder.status != TE_TEXT_OK)
+		te_throw(TE_ERR_TOO_LONG, "a pattern of the tokenizer's decoder passed its match limit");
+	te_buffer_add(&out, token.data + replacing.done, token.len - replacing.done);
+	return (TeStr) {out.len > 0 ? out.data : "", out.len};
+}
+
+static void
+decode_replace(TeDecoder *decoder, const void *data)
+{
+	const ReplaceParam *param = data;
+	TeTextScratch scratch = {.bytes = te_encode_scratch(decoder->tokenizer, 256)};
+
+	scratch.memory = te_alloc(decoder->arena, scratch.bytes);
+	for (size_t i = 0; i < decoder->n; i++)
+		if (decoder->tokens[i].len > 0)
+			decoder->tokens[i] = replace_in(decoder, param, &scratch, decoder->tokens[i]);
+}
+
+const TeRow te_decode_replace = {"Replace", compile_replace,.decode = decode_replace};
+
+/* ---- CTC: repetitions and padding go, the delimiter becomes a space ---- */
+
+typedef struct CtcParam
+{
+	TeImageStr	pad;
+	TeImageStr	delimiter;
+	bool		cleanup;
+} CtcParam;
+
+static void
+compile_ctc(TeCompiler *compiler, const TeJson *node, uint32_t kind)
+{
+	CtcParam	param = {0};
+
+	param.pad = te_image_add_str(compiler, te_json_str(node, "pad_token", "<pad>"));
+	param.delimiter = te_image_add_str(compiler, te_json_str(node, "word_delimiter_token", "|"));
+	param.cleanup = te_json_bool(node, "cleanup", true);
+	te_emit(compiler, kind, &param, sizeof(param));
+}
+
+static void
+decode_ctc(TeDecoder *decoder, const void *data)
+{
+	const CtcParam *param = data;
+	const TeStr *tokens = decoder->tokens;
+	size_t		n = decoder->n;
+
+	te_decoder_start(decoder, n);
+	for (size_t i = 0; i < n; i++)
+	{
+		TeStr		token = tokens[i];
+
+		if (i > 0 && te_str_eq(token, tokens[i - 1]))
+			continue;
+		token = te_replace_all(decoder->arena, token, te_image_str(decoder->tokenizer, param->pad), TE_STR(""));
+		if (param->cleanup)
+			token = te_replace_all(decoder->arena, te_clean_up(decoder->arena, token),
+								   te_image_str(decoder->tokenizer, param->delimiter), TE_STR(" "));
+		if (token.len > 0)
+			decoder->tokens[decoder->n++] = token;
+	}
+}
+
+const TeRow te_decode_ctc = {"CTC", compile_ctc,.decode = decode_ctc};

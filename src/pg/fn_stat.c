@@ -8,6 +8,7 @@
  * caller may use.
  *-------------------------------------------------------------------------
  */
+#include "pg/catalog.h"
 #include "pg/store.h"
 
 #include "nodes/pg_list.h"
@@ -20,7 +21,7 @@ owned_version(text *model)
 {
 	TrVersion	version;
 
-	tr_model_find(text_to_cstring(model), &version);
+	tr_catalog_get(text_to_cstring(model), &version);
 	tr_check_owner(&version);
 	return version;
 }

@@ -24,6 +24,7 @@
  * Texts that were cut are counted here and reported once a statement: when
  * the memory of the statement's portal goes (a procedure commits meanwhile), or else before commit.
  */
+#include "pg/catalog.h"
 #include "pg/store.h"
 
 #include "access/xact.h"
@@ -449,17 +450,7 @@ tr_model_of(const TrVersion *version)
 	return model;
 }
 
-static void
-report_missing(const char *name, const char *from_setting)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("model \"%s\" does not exist", name),
-			 from_setting == NULL ? 0 :
-			 errhint("The name comes from \"%s\". Import a model with transformer.import_model() and name it there or in the call.",
-					 from_setting)));
-}
-
+/* from_setting: where the name comes from, NULL where the user wrote it. */
 static void
 find_version(const char *name, const char *from_setting, TrVersion *into)
 {
@@ -467,14 +458,14 @@ find_version(const char *name, const char *from_setting, TrVersion *into)
 	int32		number;
 
 	tr_parse_model_name(name, &bare, &number);
-	if (!tr_catalog_find(bare, number, into))
-		report_missing(name, from_setting);
-}
-
-void
-tr_model_find(const char *name, TrVersion *into)
-{
-	find_version(name, NULL, into);
+	if (from_setting == NULL)
+		tr_catalog_get(name, into);
+	else if (!tr_catalog_find(bare, number, into))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("model \"%s\" does not exist", name),
+				 errhint("The name comes from \"%s\". Import a model with transformer.import_model() and name it there or in the call.",
+						 from_setting)));
 }
 
 static TrModel *

@@ -150,8 +150,6 @@ extern TeJob *tr_job_begin(TrModel *model, const char *task, const TeJobOptions 
 extern uint64 tr_job_end(TrModel *model, TeJob *job);	/* how many of its texts were cut */
 /* Memory of the engine for one SQL call that runs no other code of SQL; empty, bounded by transformer.session_memory. */
 extern TeArena *tr_scratch(void);
-/* The version that a name means now, or an error; privileges are the caller's to check.  Memory of the current context. */
-extern void tr_model_find(const char *name, TrVersion *into);
 
 /* ---- values.c ---- */
 

@@ -228,6 +228,9 @@ extern void tr_catalog_drop(const char *name, int32 version);
 extern bool tr_catalog_grant(const char *name, Oid role);	/* false: was granted */
 extern bool tr_catalog_revoke(const char *name, Oid role);
 
+/* fn_verify.c: compute and store what the scalar kernels give for the reference texts; nothing where the model embeds nothing. */
+extern void tr_make_references(const TrVersion *version);
+
 /* pinned.c: error 2BP01 where a column or index of this database names the version as a constant; version 0: any. */
 extern void tr_check_not_pinned(const char *name, int32 version, const char *action);
 

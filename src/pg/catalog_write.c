@@ -239,7 +239,7 @@ label_array(const TeModelDef *def)
 
 	for (int i = 0; i < def->n_labels; i++)
 		items[i] = PointerGetDatum(tr_text(def->labels[i]));
-	return PointerGetDatum(construct_array(items, def->n_labels, TEXTOID, -1, false, TYPALIGN_INT));
+	return PointerGetDatum(tr_text_array(items, def->n_labels));
 }
 
 /* ---- new versions ---- */
@@ -362,14 +362,9 @@ tr_catalog_create(TeArena *arena, const TrNewVersion *new, TrContext *context, T
 void
 tr_catalog_add_reference(const TrVersion *version, int seq, const float *vector, int n)
 {
-	Datum	   *items = palloc(sizeof(Datum) * (n + 1));
-
-	for (int i = 0; i < n; i++)
-		items[i] = Float4GetDatum(vector[i]);
 	RUN(NULL, "INSERT INTO _transformer.reference (name, version, seq, vector) VALUES ($1, $2, $3, $4)",
 		P_TEXT(version->name), P_INT(version->version), P_INT(seq),
-		P_DATUM(FLOAT4ARRAYOID, PointerGetDatum(construct_array(items, n, FLOAT4OID, 4, true, TYPALIGN_INT))));
-	pfree(items);
+		P_DATUM(FLOAT4ARRAYOID, PointerGetDatum(tr_real_array(vector, n))));
 }
 
 void
@@ -459,17 +454,27 @@ remove_orphans(void)
 	UnregisterSnapshot(snapshot);
 }
 
-/* The last version takes the name with it.  The row of the name is locked first, as by who adds a version. */
+/*
+ * The last version takes the name with it.  The row of the name is locked
+ * first, as by who adds or deploys a version.
+ */
 void
 tr_catalog_drop(const char *name, int32 version)
 {
+	int32		deployed = 0;
 	int32		left = 0;
 
-	must_be_there(RUN(NULL, "SELECT 1 FROM _transformer.model WHERE name = $1 FOR UPDATE", P_TEXT(name)), name);
+	must_be_there(RUN(&deployed, "SELECT deployed FROM _transformer.model WHERE name = $1 FOR UPDATE", P_TEXT(name)), name);
 	if (version != 0)
 	{
-		RUN(NULL, "DELETE FROM _transformer.version WHERE name = $1 AND version = $2", P_TEXT(name), P_INT(version));
+		must_be_there(RUN(NULL, "DELETE FROM _transformer.version WHERE name = $1 AND version = $2",
+						  P_TEXT(name), P_INT(version)), tr_version_name(name, version));
 		RUN(&left, "SELECT count(*)::int FROM _transformer.version WHERE name = $1", P_TEXT(name));
+		if (left > 0 && version == deployed)
+			ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+							errmsg("cannot drop the deployed version of model \"%s\"", name),
+							errdetail("The model has other versions."),
+							errhint("Deploy another version first, or drop the model with all its versions.")));
 	}
 	if (left == 0)
 		RUN(NULL, "DELETE FROM _transformer.model WHERE name = $1", P_TEXT(name));

@@ -127,6 +127,8 @@ tr_cstring(TeStr utf8)
 /* ---- errors and messages ---- */
 
 /* printf into palloc'ed memory. */
+static char *format_palloc(const char *fmt, va_list args) pg_attribute_printf(1, 0);
+
 static char *
 format_palloc(const char *fmt, va_list args)
 {

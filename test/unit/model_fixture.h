@@ -1,0 +1,189 @@
+/*-------------------------------------------------------------------------
+ * model_fixture.h
+ *	  What the tests of models share: fixtures, images, folders in memory.
+ *-------------------------------------------------------------------------
+ */
+#ifndef TE_MODEL_FIXTURE_H
+#define TE_MODEL_FIXTURE_H
+
+#include "harness.h"
+
+#include "model/model.h"
+
+/* The folders of models/fixtures that make_arch.py makes. */
+static const char *const fixture_names[] = {"bert", "distilbert", "roberta", "xlm-roberta", "mpnet"};
+
+typedef struct Fixture
+{
+	TeFolder	folder;
+	TeModelDef *def;
+	const TeJson *expected;		/* expected.json */
+} Fixture;
+
+__attribute__((unused)) static TeFolder
+fixture_folder(TeArena *arena, const char *name)
+{
+	return te_std_folder(arena, te_format(arena, "%s/fixtures/%s", TE_TEST_MODELS, name));
+}
+
+__attribute__((unused)) static const TeJson *
+fixture_json(TeArena *arena, const TeFolder *folder, const char *name)
+{
+	return te_json_parse(arena, te_source_whole(arena, te_folder_find(folder, name), SIZE_MAX), name);
+}
+
+/* Imported as `quantization`, or as it is where that is NULL. */
+__attribute__((unused)) static Fixture *
+fixture_load(TeArena *arena, const char *name, const char *quantization)
+{
+	Fixture    *fixture = te_new(arena, Fixture);
+	TeImportOptions options = {0};
+
+	if (quantization != NULL)
+		options.quantization = te_str(quantization);
+	fixture->folder = fixture_folder(arena, name);
+	fixture->expected = fixture_json(arena, &fixture->folder, "expected.json");
+	fixture->def = te_import_folder(arena, &fixture->folder, &options);
+	return fixture;
+}
+
+static const uint8_t fixture_digest[32] = {1, 2, 3};
+
+__attribute__((unused)) static void *
+build_image(TeArena *arena, const TeModelDef *def, uint64_t *bytes)
+{
+	TeImagePlan *plan = te_image_plan(arena, def, fixture_digest, bytes);
+	void	   *image = te_alloc0(arena, *bytes);
+
+	te_image_build(arena, plan, image);
+	return image;
+}
+
+__attribute__((unused)) static TeModel *
+load_model(TeArena *arena, const TeModelDef *def)
+{
+	uint64_t	bytes;
+	void	   *image = build_image(arena, def, &bytes);
+
+	return te_model_attach(arena, image, bytes);
+}
+
+/* The vector of one text in a session of its own. */
+__attribute__((unused)) static const float *
+embed_one(TeArena *arena, const TeModel *model, TeStr text, const char *kind, int *n)
+{
+	TeSession  *session = te_session_create(arena, model, 0);
+	TeJobOptions options = {0};
+	TeJob	   *job;
+
+	if (kind != NULL)
+		options.kind = te_str(kind);
+	te_session_set_truncate(session, TE_TRUNCATE_CUT);
+	job = te_job_create(session, "embed", &options);
+	te_job_feed(job, text, (TeStr) {NULL, 0});
+	te_job_run(job);
+	return te_job_vector(job, 0, n);
+}
+
+__attribute__((unused)) static double
+cosine(const float *a, const float *b, int n)
+{
+	double		ab = 0;
+	double		aa = 0;
+	double		bb = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		ab += (double) a[i] * b[i];
+		aa += (double) a[i] * a[i];
+		bb += (double) b[i] * b[i];
+	}
+	return ab / sqrt(aa * bb);
+}
+
+/* Numbers of an array. */
+__attribute__((unused)) static float *
+json_floats(TeArena *arena, const TeJson *list)
+{
+	float	   *values = te_new_array(arena, float, list->n);
+
+	for (uint32_t i = 0; i < list->n; i++)
+		values[i] = list->items[i].kind == TE_JSON_INTEGER ? (float) list->items[i].integer : (float) list->items[i].real;
+	return values;
+}
+
+/* ---- a folder in memory, written and then read ---- */
+
+#define MAX_MEMORY_FILES 32
+
+typedef struct MemoryFolder
+{
+	TeFolderSink sink;
+	TeArena    *arena;
+	TeBuffer	buffers[MAX_MEMORY_FILES];
+	TeSink		sinks[MAX_MEMORY_FILES];
+	TeSource	sources[MAX_MEMORY_FILES];
+	const char *names[MAX_MEMORY_FILES];
+	int			n;
+} MemoryFolder;
+
+static TeSink *
+memory_open(TeFolderSink *sink, const char *path)
+{
+	MemoryFolder *folder = sink->host;
+	int			i = folder->n++;
+
+	te_assert(folder->n <= MAX_MEMORY_FILES);
+	folder->names[i] = te_format(folder->arena, "%s", path);
+	te_buffer_init(&folder->buffers[i], folder->arena);
+	folder->sinks[i] = te_sink_buffer(&folder->buffers[i]);
+	return &folder->sinks[i];
+}
+
+static void
+memory_close(TeFolderSink *sink, TeSink *file)
+{
+}
+
+__attribute__((unused)) static MemoryFolder *
+memory_folder(TeArena *arena)
+{
+	MemoryFolder *folder = te_new(arena, MemoryFolder);
+
+	folder->arena = arena;
+	folder->sink.open = memory_open;
+	folder->sink.close = memory_close;
+	folder->sink.host = folder;
+	return folder;
+}
+
+__attribute__((unused)) static TeFolder
+memory_folder_read(MemoryFolder *folder)
+{
+	for (int i = 0; i < folder->n; i++)
+		folder->sources[i] = te_source_memory(folder->names[i], folder->buffers[i].data, folder->buffers[i].len);
+	return (TeFolder) {"memory", folder->n, folder->sources};
+}
+
+__attribute__((unused)) static void
+memory_folder_add(MemoryFolder *folder, const char *name, TeStr content)
+{
+	te_sink_write(memory_open(&folder->sink, name), content.data, content.len);
+}
+
+/* A copy of a folder; `without` (or NULL) is left out. */
+__attribute__((unused)) static MemoryFolder *
+memory_folder_copy(TeArena *arena, const TeFolder *from, const char *without)
+{
+	MemoryFolder *folder = memory_folder(arena);
+
+	for (int i = 0; i < from->n_files; i++)
+	{
+		if (strcmp(from->files[i].name, "expected.json") != 0
+			&& (without == NULL || strcmp(from->files[i].name, without) != 0))
+			memory_folder_add(folder, from->files[i].name, te_source_whole(arena, &from->files[i], SIZE_MAX));
+	}
+	return folder;
+}
+
+#endif							/* TE_MODEL_FIXTURE_H */

@@ -1,0 +1,527 @@
+/*-------------------------------------------------------------------------
+ * test_import.c
+ *	  Import and export: what comes back is what went out, what is not
+ *	  understood is refused by name, what is damaged is an error.
+ *-------------------------------------------------------------------------
+ */
+#include "model_fixture.h"
+
+#include "file/file.h"
+
+/* The bytes of a tensor as the definition stores them. */
+static const void *
+tensor_bytes(TeArena *arena, const TeTensorInfo *tensor)
+{
+	void	   *data = te_alloc(arena, tensor->bytes);
+
+	te_source_read(tensor->source, tensor->offset, data, tensor->bytes);
+	return data;
+}
+
+static void
+check_same_tensors(TeArena *arena, const TeModelDef *a, const TeModelDef *b)
+{
+	if (!CHECK(a->tensors.n == b->tensors.n))
+		return;
+	for (size_t i = 0; i < a->tensors.n; i++)
+	{
+		const TeTensorInfo *x = &a->tensors.tensors[i];
+		const TeTensorInfo *y = te_tensor_find(&b->tensors, x->name);
+
+		if (!CHECK(y != NULL))
+			continue;
+		CHECK(x->dtype == y->dtype && x->n_dims == y->n_dims && x->bytes == y->bytes);
+		CHECK(memcmp(x->dims, y->dims, x->n_dims * sizeof(x->dims[0])) == 0);
+		CHECK(x->bytes == y->bytes && memcmp(tensor_bytes(arena, x), tensor_bytes(arena, y), x->bytes) == 0);
+	}
+}
+
+/* The same model: architecture, configuration, pipeline, tokenizer, tensors, and what is derived from them. */
+static void
+check_same_model(TeArena *arena, const TeModelDef *a, const TeModelDef *b)
+{
+	TeDefParts	x;
+	TeDefParts	y;
+
+	te_def_parts(arena, a, &x);
+	te_def_parts(arena, b, &y);
+	CHECK(te_str_eq(a->architecture, b->architecture));
+	CHECK(te_str_eq(a->task, b->task));
+	CHECK(te_str_eq(a->quantization, b->quantization));
+	CHECK(memcmp(&x.config, &y.config, sizeof(x.config)) == 0);
+	CHECK(te_str_eq(a->pipeline, b->pipeline));
+	CHECK(te_str_eq(a->tokenizer, b->tokenizer));
+	CHECK(a->parameters == b->parameters && a->bytes == b->bytes);
+	CHECK(a->dimensions == b->dimensions && a->context_length == b->context_length);
+	check_same_tensors(arena, a, b);
+}
+
+static TeModelDef *
+through_folder(TeArena *arena, const TeModelDef *def)
+{
+	MemoryFolder *memory = memory_folder(arena);
+	TeFolder   *folder = te_new(arena, TeFolder);
+
+	te_export_folder(arena, def, &memory->sink);
+	*folder = memory_folder_read(memory);
+	return te_import_folder(arena, folder, NULL);
+}
+
+static TeSource *
+exported_gguf(TeArena *arena, const TeModelDef *def)
+{
+	TeBuffer	buffer;
+	TeSink		sink;
+	TeSource   *source = te_new(arena, TeSource);
+
+	te_buffer_init(&buffer, arena);
+	sink = te_sink_buffer(&buffer);
+	te_export_gguf(arena, def, "test", &sink);
+	*source = te_source_memory("test.gguf", buffer.data, buffer.len);
+	return source;
+}
+
+TEST(folders_come_back)
+{
+	for (size_t f = 0; f < TE_LENGTH(fixture_names); f++)
+	{
+		const TeModelDef *def = fixture_load(arena, fixture_names[f], NULL)->def;
+		const TeModelDef *back = through_folder(arena, def);
+
+		check_same_model(arena, def, back);
+		/* What is the same once stays the same, to the byte. */
+		CHECK(te_str_eq(back->config, through_folder(arena, back)->config));
+	}
+}
+
+TEST(gguf_files_come_back)
+{
+	static const char *const types[] = {NULL, "q8_0", "q4_0", "f16"};
+
+	for (size_t f = 0; f < TE_LENGTH(fixture_names); f++)
+	{
+		for (size_t t = 0; t < TE_LENGTH(types); t++)
+		{
+			const TeModelDef *def = fixture_load(arena, fixture_names[f], types[t])->def;
+			const TeModelDef *back = te_import_gguf(arena, exported_gguf(arena, def), NULL);
+
+			check_same_model(arena, def, back);
+			CHECK(te_str_eq(def->config, back->config));
+		}
+	}
+}
+
+TEST(quantized_models_leave_as_floats)
+{
+	TeModelDef *def = fixture_load(arena, "bert", "q8_0")->def;
+	TeModelDef *back = through_folder(arena, def);
+	int			n;
+	const float *before = embed_one(arena, load_model(arena, def), TE_STR("bread"), NULL, &n);
+	const float *after = embed_one(arena, load_model(arena, back), TE_STR("bread"), NULL, &n);
+
+	CHECK_STR(back->quantization, "f32");
+	CHECK(cosine(before, after, n) > 0.999999);
+	CHECK(strstr(te_std_last_report(), "written as f32") != NULL);
+}
+
+TEST(a_tokenizer_comes_back)
+{
+	TeFolder	folder = fixture_folder(arena, "bert");
+	TeImportOptions options = {.task = TE_STR("tokenizer")};
+	TeModelDef *def = te_import_folder(arena, &folder, &options);
+
+	CHECK(te_str_eq(def->tokenizer, through_folder(arena, def)->tokenizer));
+	CHECK(te_str_eq(def->tokenizer, te_import_gguf(arena, exported_gguf(arena, def), NULL)->tokenizer));
+}
+
+/* A GGUF file as llama.cpp's converter writes it: without our keys. */
+TEST(foreign_gguf_files_are_read)
+{
+	Fixture    *fixture = fixture_load(arena, "bert", NULL);
+	TeModelFile file;
+	TeJson	   *meta = te_json_new_object(arena);
+	TeBuffer	buffer;
+	TeSink		sink;
+	TeSource	source;
+	TeModelDef *back;
+	int			n;
+	const float *before;
+	const float *after;
+
+	te_gguf_read(arena, exported_gguf(arena, fixture->def), &file);
+	for (uint32_t i = 0; i < file.meta->n; i++)
+	{
+		TeStr		key = file.meta->items[i].key;
+
+		if (!te_str_starts(key, "transformer.") && !te_str_is(key, "tokenizer.huggingface.json"))
+			te_json_set_copy(arena, te_json_add(arena, meta, te_cstring(arena, key)), &file.meta->items[i]);
+	}
+	file.meta = meta;
+	te_buffer_init(&buffer, arena);
+	sink = te_sink_buffer(&buffer);
+	te_gguf_write(arena, &file, &sink);
+	source = te_source_memory("foreign.gguf", buffer.data, buffer.len);
+	back = te_import_gguf(arena, &source, NULL);
+	CHECK_STR(back->architecture, "bert");
+	check_same_tensors(arena, fixture->def, back);
+	before = embed_one(arena, load_model(arena, fixture->def), TE_STR("The lake, at six!"), NULL, &n);
+	after = embed_one(arena, load_model(arena, back), TE_STR("The lake, at six!"), NULL, &n);
+	CHECK(memcmp(before, after, n * sizeof(float)) == 0);
+
+	/* Without the architecture's keys there is nothing to go by. */
+	te_json_set_str(te_json_add(arena, meta, "general.architecture"), TE_STR("mamba"));
+	buffer.len = 0;
+	sink = te_sink_buffer(&buffer);
+	te_gguf_write(arena, &file, &sink);
+	source = te_source_memory("foreign.gguf", buffer.data, buffer.len);
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "\"mamba\"", te_import_gguf(arena, &source, NULL));
+}
+
+TEST(a_vocabulary_alone_is_a_tokenizer)
+{
+	const char *path = te_test_data("vocab-gguf/ggml-vocab-bert-bge.gguf");
+	TeSource	source;
+	TeModelDef *def;
+
+	if (path == NULL)
+		SKIP("no test data");
+	source = te_std_file(arena, path);
+	def = te_import_gguf(arena, &source, NULL);
+	CHECK_STR(def->architecture, "tokenizer");
+	te_def_check(arena, def);
+}
+
+/* ---- checking what comes from a catalog ---- */
+
+TEST(definitions_are_checked)
+{
+	TeModelDef *def = fixture_load(arena, "roberta", NULL)->def;
+	TeModelDef	copy = *def;
+	TeTensorInfo *tensors = te_new_array(arena, TeTensorInfo, def->tensors.n);
+
+	memcpy(tensors, def->tensors.tensors, def->tensors.n * sizeof(TeTensorInfo));
+	copy.tensors.tensors = tensors;
+	copy.dimensions = 0;
+	copy.parameters = 0;
+	te_def_check(arena, &copy);
+	CHECK(copy.dimensions == def->dimensions && copy.parameters == def->parameters);
+	CHECK(copy.context_length == def->context_length && te_str_eq(copy.quantization, def->quantization));
+
+	copy.tensors.n--;			/* the last one is the dense layer's bias */
+	CHECK_THROWS_LIKE(TE_ERR_MISSING, "2_Dense.linear.bias", te_def_check(arena, &copy));
+	copy.tensors.n++;
+	tensors[0].dims[0]++;
+	CHECK_THROWS_LIKE(TE_ERR_CORRUPT, "word_embeddings", te_def_check(arena, &copy));
+	tensors[0].dims[0]--;
+	tensors[0].bytes--;
+	CHECK_THROWS_LIKE(TE_ERR_CORRUPT, "another size", te_def_check(arena, &copy));
+	tensors[0].bytes++;
+	tensors[0].name = TE_STR("something");
+	CHECK_THROWS(TE_ERR_MISSING, te_def_check(arena, &copy));
+	copy = *def;
+	copy.config = TE_STR("{\"hidden_size\": 32}");
+	CHECK_THROWS_LIKE(TE_ERR_CORRUPT, "num_hidden_layers", te_def_check(arena, &copy));
+	copy.config = TE_STR("nonsense");
+	CHECK_THROWS(TE_ERR_CORRUPT, te_def_check(arena, &copy));
+	copy.architecture = TE_STR("mamba");
+	copy.config = TE_STR("{}");
+	CHECK_THROWS(TE_ERR_UNSUPPORTED, te_def_check(arena, &copy));
+}
+
+TEST(chunks_are_whole_rows)
+{
+	TeModelDef *def = fixture_load(arena, "bert", "q8_0")->def;
+	const TeTensorInfo *words = te_tensor_find(&def->tensors, TE_STR("embeddings.word_embeddings.weight"));
+	uint64_t	row = te_row_bytes(words->dtype, words->dims[1]);
+	const char *whole = tensor_bytes(arena, words);
+	char	   *parts = te_alloc0(arena, words->bytes);
+
+	CHECK(te_tensor_chunk_rows(words, 1) == 1);
+	CHECK(te_tensor_chunk_rows(words, 10 * row + 1) == 10);
+	CHECK(te_tensor_chunk_rows(words, SIZE_MAX) == words->dims[0]);
+	/* A converting source gives the same however it is read. */
+	for (uint64_t at = 0; at < words->bytes; at += 100)
+		te_source_read(words->source, words->offset + at, parts + at, TE_MIN(100, words->bytes - at));
+	CHECK(memcmp(whole, parts, words->bytes) == 0);
+}
+
+/* ---- what a folder may look like ---- */
+
+/* The bert fixture with one file replaced (content) or left out (no content). */
+static TeFolder *
+bert_with(TeArena *arena, const char *file, const char *content)
+{
+	TeFolder	from = fixture_folder(arena, "bert");
+	MemoryFolder *memory = memory_folder_copy(arena, &from, file);
+	TeFolder   *folder = te_new(arena, TeFolder);
+
+	if (content != NULL)
+		memory_folder_add(memory, file, te_str(content));
+	*folder = memory_folder_read(memory);
+	return folder;
+}
+
+/* A file of the bert fixture with a piece of its text replaced. */
+static TeFolder *
+bert_changed(TeArena *arena, const char *file, const char *piece, const char *by)
+{
+	TeFolder	from = fixture_folder(arena, "bert");
+	const char *text = te_cstring(arena, te_source_whole(arena, te_folder_find(&from, file), SIZE_MAX));
+	const char *at = strstr(text, piece);
+
+	te_assert(at != NULL);
+	return bert_with(arena, file, te_format(arena, "%.*s%s%s", (int) (at - text), text, by, at + strlen(piece)));
+}
+
+TEST(missing_files_are_named)
+{
+	TeFolder   *pickled;
+
+	CHECK_THROWS_LIKE(TE_ERR_MISSING, "model.safetensors",
+					  te_import_folder(arena, bert_with(arena, "model.safetensors", NULL), NULL));
+	pickled = bert_with(arena, "model.safetensors", NULL);
+	for (int i = 0; i < pickled->n_files; i++)
+	{
+		if (strcmp(pickled->files[i].name, "tokenizer_config.json") == 0)
+			((TeSource *) pickled->files)[i].name = "pytorch_model.bin";
+	}
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "pytorch_model.bin", te_import_folder(arena, pickled, NULL));
+	CHECK(strstr(te_std_error()->hint, "safe_serialization") != NULL);
+	CHECK_THROWS_LIKE(TE_ERR_MISSING, "neither", te_import_folder(arena, &(TeFolder) {"empty", 0, NULL}, NULL));
+	/* Without a tokenizer a model can be imported, but does not embed text. */
+	CHECK(te_import_folder(arena, bert_with(arena, "tokenizer.json", NULL), NULL)->tokenizer.len == 0);
+	/* Without modules.json, the mean is taken and not normalized. */
+	CHECK_STR(te_import_folder(arena, bert_with(arena, "modules.json", NULL), NULL)->pipeline,
+			  "{\"pooling\":[\"mean\"],\"normalize\":false,\"max_tokens\":24}");
+}
+
+TEST(unknown_things_are_named)
+{
+	static const struct
+	{
+		const char *file;
+		const char *piece;
+		const char *by;
+		const char *message;
+	}			cases[] = {
+		{"config.json", "\"bert\"", "\"mamba\"", "\"mamba\" is not supported; there are bert"},
+		{"config.json", "\"gelu\"", "\"gegelu\"", "\"gegelu\""},
+		{"config.json", "\"use_cache\"", "\"position_embedding_type\": \"relative_key\", \"x\"", "\"relative_key\""},
+		{"config.json", "\"is_decoder\": false", "\"is_decoder\": true", "is_decoder"},
+		{"1_Pooling/config.json", "\"mean\"", "\"weightedmean\"", "\"weightedmean\""},
+		{"modules.json", "normalize.Normalize", "layernorm.LayerNorm", "LayerNorm"},
+		{"modules.json", "pooling.Pooling", "cnn.CNN", "CNN"},
+	};
+
+	for (size_t i = 0; i < TE_LENGTH(cases); i++)
+		CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, cases[i].message,
+						  te_import_folder(arena, bert_changed(arena, cases[i].file, cases[i].piece, cases[i].by), NULL));
+}
+
+TEST(wrong_numbers_are_named)
+{
+	static const struct
+	{
+		const char *piece;
+		const char *by;
+		const char *message;
+	}			cases[] = {
+		{"\"hidden_size\": 32", "\"hidden_size\": -1", "hidden_size"},
+		{"\"hidden_size\": 32", "\"hidden_size\": 1e99", "hidden_size"},
+		{"\"hidden_size\": 32", "\"hidden_size\": \"x\"", "hidden_size"},
+		{"\"hidden_size\": 32", "\"hidden_sise\": 32", "hidden_size"},
+		{"\"hidden_size\": 32", "\"hidden_size\": 64", "has shape"},
+		{"\"num_hidden_layers\": 2", "\"num_hidden_layers\": 100000", "num_hidden_layers"},
+		{"\"num_attention_heads\": 4", "\"num_attention_heads\": 5", "no multiple of 5"},
+		{"\"layer_norm_eps\": 1e-12", "\"layer_norm_eps\": 0", "layer_norm_eps"},
+		{"\"vocab_size\": 340", "\"vocab_size\": 341", "word_embeddings"},
+		{"\"max_position_embeddings\": 32", "\"max_position_embeddings\": 33", "position_embeddings"},
+		{"\"type_vocab_size\": 2", "\"type_vocab_size\": 3", "token_type_embeddings"},
+	};
+
+	for (size_t i = 0; i < TE_LENGTH(cases); i++)
+		CHECK_THROWS_LIKE(TE_ERR_CORRUPT, cases[i].message,
+						  te_import_folder(arena, bert_changed(arena, "config.json", cases[i].piece, cases[i].by), NULL));
+	CHECK_THROWS_LIKE(TE_ERR_MISSING, "encoder.layer.2",
+					  te_import_folder(arena, bert_changed(arena, "config.json", "\"num_hidden_layers\": 2",
+														   "\"num_hidden_layers\": 3"), NULL));
+}
+
+TEST(wishes_are_checked)
+{
+	TeFolder	folder = fixture_folder(arena, "bert");
+	TeStr		label = TE_STR("good");
+
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "\"q9_9\"",
+					  te_import_folder(arena, &folder, &(TeImportOptions) {.quantization = TE_STR("q9_9")}));
+	CHECK_THROWS(TE_ERR_UNSUPPORTED,
+				 te_import_folder(arena, &folder, &(TeImportOptions) {.quantization = TE_STR("i8")}));
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "\"dancing\"",
+					  te_import_folder(arena, &folder, &(TeImportOptions) {.task = TE_STR("dancing")}));
+	CHECK_THROWS(TE_ERR_INVALID,
+				 te_import_folder(arena, &folder, &(TeImportOptions) {.n_labels = 1, .labels = &label}));
+	/* Rows of 32 are no multiple of 256. */
+	CHECK_STR(te_import_folder(arena, &folder, &(TeImportOptions) {.quantization = TE_STR("q4_K")})->quantization, "f16");
+	CHECK(strstr(te_std_last_report(), "stored as f16") != NULL);
+}
+
+/* Old checkpoints: gamma and beta, a prefix, tensors of heads and buffers. */
+TEST(old_names_are_found)
+{
+	TeFolder	from = fixture_folder(arena, "bert");
+	MemoryFolder *memory = memory_folder_copy(arena, &from, "model.safetensors");
+	TeModelFile file;
+	TeSink	   *sink;
+	TeFolder	folder;
+
+	te_safetensors_read(arena, te_folder_find(&from, "model.safetensors"), &file);
+	for (size_t i = 0; i < file.tensors.n; i++)
+	{
+		TeStr	   *name = &file.tensors.tensors[i].name;
+		const char *ending = "";
+		size_t		cut = 0;
+
+		if (te_str_ends(*name, "LayerNorm.weight"))
+		{
+			ending = "gamma";
+			cut = strlen("weight");
+		}
+		else if (te_str_ends(*name, "LayerNorm.bias"))
+		{
+			ending = "beta";
+			cut = strlen("bias");
+		}
+		*name = te_str(te_format(arena, "bert.%.*s%s", (int) (name->len - cut), name->data, ending));
+	}
+	te_tensor_set_index(arena, &file.tensors);
+	sink = memory_open(&memory->sink, "model.safetensors");
+	te_safetensors_write(arena, &file, sink);
+	folder = memory_folder_read(memory);
+	check_same_model(arena, fixture_load(arena, "bert", NULL)->def, te_import_folder(arena, &folder, NULL));
+}
+
+TEST(lower_case_is_added)
+{
+	TeFolder	from = fixture_folder(arena, "distilbert");
+	MemoryFolder *memory = memory_folder_copy(arena, &from, "sentence_bert_config.json");
+	TeFolder	folder;
+	TeModel    *model;
+	int			n;
+
+	memory_folder_add(memory, "sentence_bert_config.json", TE_STR("{\"max_seq_length\": 20, \"do_lower_case\": true}"));
+	folder = memory_folder_read(memory);
+	model = load_model(arena, te_import_folder(arena, &folder, NULL));
+	CHECK(te_model_context_length(model) == 20);
+	CHECK(memcmp(embed_one(arena, model, TE_STR("The BREAD"), NULL, &n),
+				 embed_one(arena, model, TE_STR("the bread"), NULL, &n), n * sizeof(float)) == 0);
+}
+
+/* ---- damage ---- */
+
+/* Import and run what came of it: any error is right, anything else is not. */
+static void
+import_damaged(TeArena *arena, const TeFolder *folder)
+{
+	TE_TRY
+	{
+		TeModelDef *def = te_import_folder(arena, folder, NULL);
+
+		if (!te_str_is(def->architecture, "tokenizer") && def->tokenizer.len > 0)
+		{
+			TeModel    *model = load_model(arena, def);
+			int			n;
+
+			embed_one(arena, model, TE_STR("The bread, 小猫"), NULL, &n);
+		}
+	}
+	TE_CATCH
+	{
+		CHECK(te_std_error()->code != TE_ERR_INTERNAL || strstr(te_std_error()->message, "assertion") == NULL);
+		CHECK(te_std_error()->code != TE_ERR_MEMORY);
+	}
+	TE_END_TRY;
+}
+
+/* Each file of a fixture cut short, and with bytes changed. */
+static void
+damage_fixture(TeArena *arena, const char *name, int n_changes)
+{
+	TeFolder	from = fixture_folder(arena, name);
+	uint32_t	state = 12345;
+
+	for (int f = 0; f < from.n_files; f++)
+	{
+		for (int i = 0; i < n_changes; i++)
+		{
+			TeArena    *scratch = te_arena_create(arena, "damage");
+			MemoryFolder *memory = memory_folder_copy(scratch, &from, NULL);
+			TeFolder	folder = memory_folder_read(memory);
+
+			for (int j = 0; j < folder.n_files; j++)
+			{
+				size_t		len = memory->buffers[j].len;
+
+				if (strcmp(memory->names[j], from.files[f].name) != 0 || len == 0)
+					continue;
+				state = state * 1664525 + 1013904223;
+				/* Headers and small files are where a byte counts. */
+				if (i % 3 == 0)
+					memory->sources[j] = te_source_memory(memory->names[j], memory->buffers[j].data, (state >> 8) % len);
+				else
+					memory->buffers[j].data[(state >> 8) % TE_MIN(len, 6000)] ^= 1 << (state & 7);
+			}
+			import_damaged(scratch, &folder);
+			te_arena_destroy(scratch);
+		}
+	}
+}
+
+TEST(damaged_folders_are_errors)
+{
+	te_std_quiet(true);
+	damage_fixture(arena, "bert", 30);
+	damage_fixture(arena, "mpnet", 12);
+	damage_fixture(arena, "roberta", 12);
+	te_std_quiet(false);
+}
+
+TEST(damaged_gguf_files_are_errors)
+{
+	TeSource   *source;
+	char	   *data;
+	uint32_t	state = 99;
+
+	te_std_quiet(true);
+	source = exported_gguf(arena, fixture_load(arena, "roberta", "q8_0")->def);
+	data = te_alloc(arena, source->size);
+	te_source_read(source, 0, data, source->size);
+	for (int i = 0; i < 150; i++)
+	{
+		TeArena    *scratch = te_arena_create(arena, "damage");
+		char	   *copy = te_alloc(scratch, source->size);
+		TeSource	damaged;
+
+		state = state * 1664525 + 1013904223;
+		memcpy(copy, data, source->size);
+		damaged = te_source_memory("damaged.gguf", copy, i % 3 == 0 ? (state >> 8) % source->size : source->size);
+		if (i % 3 != 0)
+			copy[(state >> 8) % 20000] ^= 1 << (state & 7);
+		TE_TRY
+		{
+			TeModelDef *def = te_import_gguf(scratch, &damaged, NULL);
+			int			n;
+
+			if (def->tensors.n > 0)
+				embed_one(scratch, load_model(scratch, def), TE_STR("bread"), NULL, &n);
+		}
+		TE_CATCH
+		{
+			CHECK(te_std_error()->code != TE_ERR_MEMORY);
+		}
+		TE_END_TRY;
+		te_arena_destroy(scratch);
+	}
+	te_std_quiet(false);
+}
+
+TEST_MAIN()

@@ -19,7 +19,8 @@
  * A forward pass is some hundred jobs, microseconds apart.  Therefore a helper
  * spins for SPIN_SECONDS before it sleeps, and so does the caller when it
  * waits; but not where threads outnumber processors, since spinning then keeps
- * from running what is waited for.
+ * from running what is waited for.  For the same reason a spinner yields now and
+ * then: on a busy machine two threads may share a processor for seconds.
  *
  * Nothing here throws or jumps.  An interrupt makes the counter run out.
  *-------------------------------------------------------------------------
@@ -115,6 +116,7 @@ spin_until_not(atomic_uint *value, unsigned int old)
 				return true;
 			PAUSE();
 		}
+		sched_yield();
 	} while (seconds() < until);
 	return false;
 }
@@ -260,6 +262,7 @@ close_job(void)
 	{
 		for (int i = 0; i < SPINS_PER_CLOCK && atomic_load(&pool.active) != 0; i++)
 			PAUSE();
+		sched_yield();
 	}
 	if (atomic_load(&pool.active) != 0)
 		sleep_until_idle();

@@ -439,94 +439,109 @@ bench_rows(void)
 
 /* ---- a layer of MiniLM ---- */
 
+enum
+{
+	QKV, ATTENTION, OUT, NORM1, UP, DOWN, NORM2, N_PHASES
+};
+
 typedef struct LayerBench
 {
-	LinearBench qkv;
-	LinearBench out;
-	LinearBench up;
-	LinearBench down;
+	LinearBench linears[N_PHASES];	/* of QKV, OUT, UP, DOWN */
 	TeAttention attention;
 	size_t		n_tok;
 	float	   *gamma;
-	bool		with[5];		/* gemms, attention, epilogues (activation and residual), layer norms, all */
+	double		best[N_PHASES]; /* seconds, each phase in its place after the one before */
 } LayerBench;
 
 static void
 norm_task(void *arg, size_t task, int worker)
 {
 	LayerBench *b = arg;
-	float	   *y = b->out.linear.y + task * 32 * WIDTH;
+	float	   *y = b->linears[OUT].linear.y + task * 32 * WIDTH;
 
 	te_kernel.layer_norm(TE_MIN((size_t) 32, b->n_tok - task * 32), WIDTH, y, NULL, b->gamma, b->gamma, 1e-12f, y, NULL);
 }
-
-enum
-{
-	GEMMS, ATTENTION, EPILOGUES, NORMS
-};
 
 static void
 layer_body(void *arg)
 {
 	LayerBench *b = arg;
-	size_t		norms = (b->n_tok + 31) / 32;
+	double		now = te_host_seconds();
 
-	b->up.linear.activation = b->with[EPILOGUES] ? TE_ACT_GELU : TE_ACT_NONE;
-	b->out.linear.residual = b->down.linear.residual = b->with[EPILOGUES] ? b->attention.out : NULL;
-	if (b->with[GEMMS])
-		linear_body(&b->qkv.linear);
-	if (b->with[ATTENTION])
-		attention_body(&b->attention);
-	if (b->with[GEMMS])
-		linear_body(&b->out.linear);
-	if (b->with[NORMS])
-		te_parallel_for(norms, norm_task, b);
-	if (b->with[GEMMS])
+	for (int phase = 0; phase < N_PHASES; phase++)
 	{
-		linear_body(&b->up.linear);
-		linear_body(&b->down.linear);
+		double		start = now;
+
+		if (phase == ATTENTION)
+			attention_body(&b->attention);
+		else if (phase == NORM1 || phase == NORM2)
+			te_parallel_for((b->n_tok + 31) / 32, norm_task, b);
+		else
+			linear_body(&b->linears[phase].linear);
+		now = te_host_seconds();
+		b->best[phase] = fmin(b->best[phase], now - start);
 	}
-	if (b->with[NORMS])
-		te_parallel_for(norms, norm_task, b);
+}
+
+/* The best time of each phase, with or without what the linears do beside the product; their sum. */
+static double
+layer_phases(LayerBench *b, bool epilogues)
+{
+	double		sum = 0;
+
+	b->linears[UP].linear.activation = epilogues ? TE_ACT_GELU : TE_ACT_NONE;
+	b->linears[OUT].linear.residual = b->linears[DOWN].linear.residual = epilogues ? b->attention.out : NULL;
+	for (int i = 0; i < N_PHASES; i++)
+		b->best[i] = INFINITY;
+	best_time(layer_body, b);
+	for (int i = 0; i < N_PHASES; i++)
+		sum += b->best[i];
+	return sum;
 }
 
 static void
 layer_row(int n_seq, int length)
 {
+	static const int widths[N_PHASES][2] = {[QKV] = {3, 1}, [OUT] = {1, 1}, [UP] = {4, 1}, [DOWN] = {1, 4}};
 	LayerBench	b = {.n_tok = (size_t) (n_seq * length),.gamma = floats(WIDTH)};
+	double		flops = 2.0 * 12 * WIDTH * WIDTH * (double) b.n_tok;
 
-	linear_make(&b.qkv, TE_F32, TE_PANELS, b.n_tok, 3 * WIDTH, WIDTH);
-	linear_make(&b.out, TE_F32, TE_PANELS, b.n_tok, WIDTH, WIDTH);
-	linear_make(&b.up, TE_F32, TE_PANELS, b.n_tok, 4 * WIDTH, WIDTH);
-	linear_make(&b.down, TE_F32, TE_PANELS, b.n_tok, WIDTH, 4 * WIDTH);
-	b.qkv.linear.weight[0] = &b.qkv.weight;
-	b.out.linear.weight[0] = &b.out.weight;
-	b.up.linear.weight[0] = &b.up.weight;
-	b.down.linear.weight[0] = &b.down.weight;
+	for (int i = 0; i < N_PHASES; i++)
+	{
+		if (widths[i][0] == 0)
+			continue;
+		linear_make(&b.linears[i], TE_F32, TE_PANELS, b.n_tok, widths[i][0] * WIDTH, widths[i][1] * WIDTH);
+		b.linears[i].linear.weight[0] = &b.linears[i].weight;
+	}
 	attention_make(&b.attention, n_seq, length);
+	/* the data flow of a layer, for the caches */
+	free((void *) b.attention.q);
+	b.attention.q = b.linears[QKV].linear.y;
+	b.attention.k = b.attention.q + WIDTH;
+	b.attention.v = b.attention.q + 2 * WIDTH;
 	for (int threads = 0; threads < 2; threads++)
 	{
-		double		times[5];
+		double		plain;
+		double		whole;
+		double		gemm;
 
 		te_std_set_workers(threads == 0 ? 1 : max_threads);
-		for (int i = 0; i < 5; i++)
-		{
-			/* the whole, then without one part after another */
-			for (int part = 0; part < 4; part++)
-				b.with[part] = part == GEMMS || part + i < 4;
-			times[i] = best_time(layer_body, &b) * 1e6;
-		}
-		printf("  %2d x %3d, %d thread%s: %8.0f us; %4.1f ktok/s in 6 layers; GEMM %.1f %% of peak; beside GEMM %4.1f %%: norms %.1f, epilogues %.1f, attention %.1f\n",
-			   n_seq, length, te_workers(), te_workers() > 1 ? "s" : " ", times[0], (double) b.n_tok / times[0] / 6 * 1e3,
-			   2.0 * 12 * WIDTH * WIDTH * (double) b.n_tok / times[3] / 1e3 / peak[threads] * 100,
-			   100 * (times[0] - times[3]) / times[0], 100 * (times[0] - times[1]) / times[0],
-			   100 * (times[1] - times[2]) / times[0], 100 * (times[2] - times[3]) / times[0]);
+		layer_phases(&b, false);
+		plain = b.best[QKV] + b.best[OUT] + b.best[UP] + b.best[DOWN];
+		whole = layer_phases(&b, true);
+		gemm = b.best[QKV] + b.best[OUT] + b.best[UP] + b.best[DOWN];
+		printf("  %2d x %3d, %d thread%s %6.0f us, %4.1f ktok/s in 6 layers; GEMM %.1f %% of peak; beside it %4.1f %%: attention %.1f, norms %.1f, epilogues %.1f\n",
+			   n_seq, length, te_workers(), te_workers() > 1 ? "s:" : ": ", whole * 1e6, (double) b.n_tok / whole / 6e3,
+			   flops / plain / 1e7 / peak[threads], 100 * (1 - plain / whole), 100 * b.best[ATTENTION] / whole,
+			   100 * (b.best[NORM1] + b.best[NORM2]) / whole, 100 * (gemm - plain) / whole);
 	}
+	b.attention.q = NULL;
 	attention_free(&b.attention);
-	linear_free(&b.qkv);
-	linear_free(&b.out);
-	linear_free(&b.up);
-	linear_free(&b.down);
+	for (int i = 0; i < N_PHASES; i++)
+	{
+		if (widths[i][0] != 0)
+			linear_free(&b.linears[i]);
+	}
 	free(b.gamma);
 }
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  * test_kernels.c
  *	  Every row of kernels.def against ref; linear, attention and matmul
- *	  against naive loops; and the thread pool.
+ *	  against naive loops.
  *
  * A checker per member of the dispatch table runs a kernel and its reference
  * over sizes 0..67 and some larger odd ones, at pointers that are aligned to 4 bytes
@@ -13,11 +13,8 @@
 #include "harness.h"
 
 #include "kernels/kernels.h"
-#include "port/pool.h"
 
 #include <float.h>
-#include <stdatomic.h>
-#include <sys/wait.h>
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -1092,109 +1089,6 @@ TEST(matmul_with_and_without_blas)
 				check_matmul(shapes[i][0], shapes[i][1], shapes[i][2], kind, te_host_blas());
 		}
 	}
-}
-
-/* ---- the thread pool ---- */
-
-static atomic_int counts[1000];
-static atomic_int stop_after;
-static atomic_bool nested_result;
-
-static void
-count_task(void *arg, size_t task, int worker)
-{
-	atomic_fetch_add(&counts[task], 1);
-}
-
-static void
-nested_task(void *arg, size_t task, int worker)
-{
-	if (te_pool_run(2, 4, count_task, NULL, NULL))
-		atomic_store(&nested_result, true);
-}
-
-static bool
-stop_soon(void)
-{
-	return atomic_fetch_sub(&stop_after, 1) <= 0;
-}
-
-static int
-counted(void)
-{
-	int			sum = 0;
-
-	for (size_t i = 0; i < LENGTH(counts); i++)
-		sum += atomic_exchange(&counts[i], 0);
-	return sum;
-}
-
-TEST(pool_runs_each_task_once)
-{
-	for (int threads = 1; threads <= 8; threads++)
-	{
-		for (int repeat = 0; repeat < 200; repeat++)
-		{
-			size_t		n = (size_t) (repeat * 5);
-			int			wrong = 0;
-
-			CHECK(te_pool_run(threads, n, count_task, NULL, NULL));
-			for (size_t i = 0; i < LENGTH(counts); i++)
-				wrong += atomic_exchange(&counts[i], 0) != (i < n ? 1 : 0);
-			CHECK(wrong == 0);
-		}
-	}
-}
-
-TEST(pool_stops_when_interrupted)
-{
-	for (int threads = 1; threads <= 4; threads++)
-	{
-		for (int after = 0; after < 5; after++)
-		{
-			atomic_store(&stop_after, after);
-			CHECK(!te_pool_run(threads, 1000, count_task, NULL, stop_soon) || threads > 1);
-			if (threads == 1)
-				CHECK(counted() == after);
-			else
-				CHECK(counted() <= 1000);
-		}
-	}
-	CHECK(te_pool_run(4, 1000, count_task, NULL, NULL));
-	CHECK(counted() == 1000);
-}
-
-TEST(pool_refuses_nested_use)
-{
-	atomic_store(&nested_result, false);
-	CHECK(te_pool_run(3, 20, nested_task, NULL, NULL));
-	CHECK(!atomic_load(&nested_result));
-	CHECK(counted() == 0);
-	CHECK(te_pool_run(3, 20, count_task, NULL, NULL));
-	CHECK(counted() == 20);
-}
-
-TEST(pool_works_after_fork_and_shutdown)
-{
-	pid_t		child;
-	int			status = -1;
-
-	CHECK(te_pool_run(3, 100, count_task, NULL, NULL));
-	counted();
-	child = fork();
-	if (child == 0)
-	{
-		bool		ok = te_pool_run(3, 100, count_task, NULL, NULL) && counted() == 100;
-
-		te_pool_shutdown();
-		_exit(ok ? 0 : 1);
-	}
-	CHECK(waitpid(child, &status, 0) == child);
-	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	te_pool_shutdown();
-	CHECK(te_pool_run(2, 100, count_task, NULL, NULL));
-	CHECK(counted() == 100);
-	te_pool_shutdown();
 }
 
 TEST_MAIN()

@@ -280,7 +280,7 @@ te_graph_run(TeGraph *graph)
 	bind_areas(graph);
 	for (TeNode *node = graph->first; node != NULL; node = node->next)
 	{
-		if (node->op == NULL)
+		if (node->op == NULL || node->rows == 0)
 			continue;
 		te_check_interrupts();
 		node->op->forward(graph, node);
@@ -316,7 +316,7 @@ te_graph_backward(TeGraph *graph, TeNode *output, const float *d_output)
 		nodes[node->index] = node;
 		node->grad_begun = node->op == NULL;
 	}
-	if (!output->needs_grad)
+	if (!output->needs_grad || output->rows == 0)
 		return;
 	begin_grad(output);
 	te_kernel.axpy(output->rows * output->cols, 1.0f, d_output, output->grad.data);
@@ -324,7 +324,7 @@ te_graph_backward(TeGraph *graph, TeNode *output, const float *d_output)
 	{
 		TeNode	   *node = nodes[i];
 
-		if (node->op == NULL || !node->needs_grad || !node->grad_begun)
+		if (node->op == NULL || !node->grad_begun || node->rows == 0)
 			continue;
 		te_check_interrupts();
 		for (int j = 0; j < node->n_inputs; j++)

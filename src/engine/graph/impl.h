@@ -9,6 +9,7 @@
  *	  zeroed before the first op added to it), and into the gradients of trained weights;
  *	- saved is written by forward for backward and is there only where node->needs_grad;
  *	- temp is forward's own, grad_temp backward's own: contents are undefined on entry;
+ *	- there is at least one row (a node without rows does not run);
  *	- how work is cut depends on shapes only.
  *-------------------------------------------------------------------------
  */

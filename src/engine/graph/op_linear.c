@@ -157,7 +157,7 @@ run_matrix(TeGraph *graph, size_t rows, const float *x, const TeWeight *weight, 
 	run_linear(graph, &linear);
 }
 
-/* Where t of the overlays lies: one [rows, rank] after the other. */
+/* Where t of the overlays lies: one [rows, rank] after the other.  Not asked where there are none. */
 static float *
 overlay_rows(const TeNode *node)
 {
@@ -378,11 +378,17 @@ te_linear_backward(TeGraph *graph, TeNode *node)
 {
 	const LinearParams *params = node->params;
 	size_t		activated = params->activation != TE_ACT_NONE ? node->value.floats : 0;
-	Part		part = {.node = node, .d_p = node->grad.data, .t = overlay_rows(node)};
+	size_t		overlays = node->rows * params->rank;
+	Part		part = {.node = node, .d_p = node->grad.data};
 
 	/* grad_temp: dp, then dt, then the expanded rows */
-	part.d_t = node->grad_temp.data + activated;
-	part.expanded = part.d_t + node->rows * params->rank;
+	if (overlays > 0)
+	{
+		part.t = overlay_rows(node);
+		part.d_t = node->grad_temp.data + activated;
+	}
+	if (params->expanded > 0 && node->inputs[0]->grad.data != NULL)
+		part.expanded = node->grad_temp.data + activated + overlays;
 	if (activated > 0)
 	{
 		te_graph_range(graph, node->rows, node->cols * 8 * TE_WORK_FLOAT, activate_grad_range, node);
@@ -396,7 +402,10 @@ te_linear_backward(TeGraph *graph, TeNode *node)
 		part.n_out = (size_t) part.operand->matrix->n_out;
 		part_backward(graph, &part);
 		part.d_p += part.n_out;
-		part.t += overlay;
-		part.d_t += overlay;
+		if (overlay > 0)
+		{
+			part.t += overlay;
+			part.d_t += overlay;
+		}
 	}
 }

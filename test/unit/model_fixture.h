@@ -101,6 +101,13 @@ cosine(const float *a, const float *b, int n)
 	return ab / sqrt(aa * bb);
 }
 
+/* Bit for bit.  n by reference, since the calls that set it are arguments too. */
+__attribute__((unused)) static bool
+same_vector(const float *a, const float *b, const int *n)
+{
+	return memcmp(a, b, *n * sizeof(float)) == 0;
+}
+
 /* Numbers of an array. */
 __attribute__((unused)) static float *
 json_floats(TeArena *arena, const TeJson *list)

@@ -166,7 +166,7 @@ TEST(foreign_gguf_files_are_read)
 	check_same_tensors(arena, fixture->def, back);
 	before = embed_one(arena, load_model(arena, fixture->def), TE_STR("The lake, at six!"), NULL, &n);
 	after = embed_one(arena, load_model(arena, back), TE_STR("The lake, at six!"), NULL, &n);
-	CHECK(memcmp(before, after, n * sizeof(float)) == 0);
+	CHECK(same_vector(before, after, &n));
 
 	/* Without the architecture's keys there is nothing to go by. */
 	te_json_set_str(te_json_add(arena, meta, "general.architecture"), TE_STR("mamba"));
@@ -412,8 +412,8 @@ TEST(lower_case_is_added)
 	folder = memory_folder_read(memory);
 	model = load_model(arena, te_import_folder(arena, &folder, NULL));
 	CHECK(te_model_context_length(model) == 20);
-	CHECK(memcmp(embed_one(arena, model, TE_STR("The BREAD"), NULL, &n),
-				 embed_one(arena, model, TE_STR("the bread"), NULL, &n), n * sizeof(float)) == 0);
+	CHECK(same_vector(embed_one(arena, model, TE_STR("The BREAD"), NULL, &n),
+					  embed_one(arena, model, TE_STR("the bread"), NULL, &n), &n));
 }
 
 /* ---- damage ---- */

@@ -447,6 +447,12 @@ check_arguments(FunctionCallInfo fcinfo)
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("%s must not be null", names[i])));
 	check_table(PG_GETARG_OID(0));
+	for (int i = 1; i <= 2; i++)
+		if (get_attnum(PG_GETARG_OID(0), NameStr(*PG_GETARG_NAME(i))) == InvalidAttrNumber)
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("column \"%s\" of relation \"%s\" does not exist",
+							NameStr(*PG_GETARG_NAME(i)), get_rel_name(PG_GETARG_OID(0)))));
 }
 
 /* May we not commit? */

@@ -7,8 +7,8 @@
  * tokenize(), tokens() and token_count() have an array twin, a set with a row
  * for each element; the four are one table of "text to Datum" functions.
  *
- * chunk() cuts a text where words end, else where tokens end, else where
- * characters end.  A piece of a text may have more tokens than it had inside
+ * chunk() cuts a text at spaces, else where words end, else where tokens end,
+ * else where characters end.  A piece of a text may have more tokens than it had inside
  * the text (a word that was cut begins anew), so each piece is tokenized again,
  * and made shorter until it fits.
  *-------------------------------------------------------------------------
@@ -244,32 +244,58 @@ excess(Chunker *c, size_t start, size_t stop)
 	return n > c->max_tokens ? n - c->max_tokens : 0;
 }
 
-/* May the text be cut before token i?  Byte-level tokens may be parts of a character. */
-static bool
-separable(const Chunker *c, size_t i)
+/* How good a place before token i is to cut the text. */
+typedef enum Seam
 {
-	return i >= c->n_tokens ||
-		(token_start(c, i) >= token_stop(c, i - 1) &&
-		 begins_character(c, token_start(c, i)) && begins_character(c, token_stop(c, i - 1)));
+	SEAM_NONE,					/* within a character: byte-level tokens may be parts of one */
+	SEAM_TOKEN,
+	SEAM_WORD,
+	SEAM_SPACE
+} Seam;
+
+static Seam
+seam_before(const Chunker *c, size_t i)
+{
+	size_t		stop;
+	size_t		start;
+
+	if (i >= c->n_tokens)
+		return SEAM_SPACE;
+	stop = token_stop(c, i - 1);
+	start = token_start(c, i);
+	if (start < stop || !begins_character(c, start) || !begins_character(c, stop))
+		return SEAM_NONE;
+	if (start > stop || c->input.data[start] == ' ')
+		return SEAM_SPACE;
+	return c->tokens[i].word != c->tokens[i - 1].word ? SEAM_WORD : SEAM_TOKEN;
 }
 
-static bool
-begins_word(const Chunker *c, size_t i)
-{
-	return i >= c->n_tokens || (c->tokens[i].word != c->tokens[i - 1].word && separable(c, i));
-}
-
-/* The best place to cut in (first, end]: a word's end, else a token's; `first` where there is none. */
+/*
+ * The best place to cut in (first, end]: a space if that does not halve the
+ * piece, a word's end, a token's; `first` where there is none.
+ */
 static size_t
 best_cut(const Chunker *c, size_t first, size_t end)
 {
-	for (size_t i = end; i > first; i--)
-		if (begins_word(c, i))
+	for (size_t i = end; i > first + (end - first) / 2; i--)
+		if (seam_before(c, i) == SEAM_SPACE)
 			return i;
-	for (size_t i = end; i > first; i--)
-		if (separable(c, i))
-			return i;
+	for (Seam wanted = SEAM_WORD; wanted >= SEAM_TOKEN; wanted--)
+		for (size_t i = end; i > first; i--)
+			if (seam_before(c, i) >= wanted)
+				return i;
 	return first;
+}
+
+/* Tokens of some tokenizers begin with the space before them; a piece does not. */
+static size_t
+piece_start(const Chunker *c, size_t first)
+{
+	size_t		start = token_start(c, first);
+
+	while (start < token_stop(c, first) - 1 && c->input.data[start] == ' ')
+		start++;
+	return start;
 }
 
 /* The token behind the piece that begins with token `first`; `first` where not even one token fits. */
@@ -285,7 +311,7 @@ piece_end(Chunker *c, size_t first)
 
 		if (cut == first)
 			return first;
-		over = excess(c, token_start(c, first), token_stop(c, cut - 1));
+		over = excess(c, piece_start(c, first), token_stop(c, cut - 1));
 		if (over == 0)
 			return cut;
 		end = cut > first + over ? cut - over : cut - 1;
@@ -297,11 +323,11 @@ piece_end(Chunker *c, size_t first)
 static size_t
 piece_of_token(Chunker *c, size_t first)
 {
-	size_t		start = token_start(c, first);
+	size_t		start = piece_start(c, first);
 	size_t		last = first;
 	size_t		stop;
 
-	while (!separable(c, last + 1))
+	while (seam_before(c, last + 1) == SEAM_NONE)
 		last++;
 	stop = token_stop(c, last);
 	while (excess(c, start, stop) > 0)
@@ -325,12 +351,10 @@ next_first(const Chunker *c, size_t first, size_t cut)
 {
 	size_t		from = Max(first + 1, cut > c->overlap ? cut - c->overlap : 0);
 
-	for (size_t i = from; i < cut; i++)
-		if (begins_word(c, i))
-			return i;
-	for (size_t i = from; i < cut; i++)
-		if (separable(c, i))
-			return i;
+	for (Seam wanted = SEAM_SPACE; wanted >= SEAM_TOKEN; wanted--)
+		for (size_t i = from; i < cut; i++)
+			if (seam_before(c, i) >= wanted)
+				return i;
 	return cut;
 }
 
@@ -384,7 +408,7 @@ make_pieces(FunctionCallInfo fcinfo, Chunker *c)
 		}
 		if (cut > first)
 		{
-			add_piece(fcinfo, c, seq++, token_start(c, first), token_stop(c, cut - 1));
+			add_piece(fcinfo, c, seq++, piece_start(c, first), token_stop(c, cut - 1));
 			done = cut;
 			first = cut < c->n_tokens ? next_first(c, first, cut) : cut;
 		}
@@ -392,7 +416,7 @@ make_pieces(FunctionCallInfo fcinfo, Chunker *c)
 		{
 			size_t		stop = piece_of_token(c, first);
 
-			add_piece(fcinfo, c, seq++, token_start(c, first), stop);
+			add_piece(fcinfo, c, seq++, piece_start(c, first), stop);
 			tokenize_rest(c, stop);
 			first = done = 0;
 		}

@@ -64,36 +64,46 @@ find_merge(const TeTokenizer *tokenizer, const BpeParam *param, uint32_t left, u
 
 /* ---- compiling ---- */
 
-/* The two sides of a merge: ["a", "b"] or "a b". */
-static void
-sides_of(const TeJson *merge, uint32_t number, TeStr *left, TeStr *right)
-{
-	const char *space;
-
-	if (merge->kind == TE_JSON_ARRAY && merge->n == 2 && merge->items[0].kind == TE_JSON_STRING &&
-		merge->items[1].kind == TE_JSON_STRING)
-	{
-		*left = merge->items[0].string;
-		*right = merge->items[1].string;
-		return;
-	}
-	space = merge->kind == TE_JSON_STRING ? memchr(merge->string.data, ' ', merge->string.len) : NULL;
-	if (space == NULL)
-		te_throw(TE_ERR_CORRUPT, "tokenizer: merge %u is no pair of tokens", number);
-	*left = (TeStr) {merge->string.data, (size_t) (space - merge->string.data)};
-	*right = (TeStr) {space + 1, merge->string.len - left->len - 1};
-}
-
-static uint32_t
-known_id(const TeTokenizer *image, TeStr first, TeStr second, uint32_t number)
+static inline int32_t
+id_of(const TeTokenizer *image, TeStr first, TeStr second)
 {
 	uint64_t	hash = te_hash_add(te_hash_add(TE_HASH_START, first.data, first.len), second.data, second.len);
-	int32_t		id = te_vocab_find(image, hash, first, second);
 
-	if (id < 0)
-		te_throw(TE_ERR_CORRUPT, "tokenizer: merge %u has or makes \"%.*s%.*s\", which is not in the vocabulary",
-				 number, TE_STR_ARGS(first), TE_STR_ARGS(second));
-	return (uint32_t) id;
+	return te_vocab_find(image, hash, first, second);
+}
+
+/* Both sides of a merge are tokens, and so is what they make (less the prefix of the right one). */
+static bool
+read_merge(const TeTokenizer *image, TeStr left, TeStr right, size_t prefix_len, Merge *merge)
+{
+	const TeStr none = TE_STR("");
+	int32_t		left_id = id_of(image, left, none);
+	int32_t		right_id = id_of(image, right, none);
+	int32_t		id;
+
+	if (left_id < 0 || right_id < 0 || right.len < prefix_len)
+		return false;
+	id = id_of(image, left, (TeStr) {right.data + prefix_len, right.len - prefix_len});
+	*merge = (Merge) {(uint32_t) left_id, (uint32_t) right_id, 0, (uint32_t) id};
+	return id >= 0;
+}
+
+/* ["a", "b"] or "a b"; in the latter, tokens with spaces make it necessary to try each space. */
+static Merge
+merge_of(const TeTokenizer *image, const TeJson *node, size_t prefix_len, uint32_t number)
+{
+	Merge		merge;
+	TeStr		s = node->kind == TE_JSON_STRING ? node->string : (TeStr) {"", 0};
+
+	if (node->kind == TE_JSON_ARRAY && node->n == 2 && node->items[0].kind == TE_JSON_STRING &&
+		node->items[1].kind == TE_JSON_STRING &&
+		read_merge(image, node->items[0].string, node->items[1].string, prefix_len, &merge))
+		return merge;
+	for (size_t i = 0; i < s.len; i++)
+		if (s.data[i] == ' ' &&
+			read_merge(image, (TeStr) {s.data, i}, (TeStr) {s.data + i + 1, s.len - i - 1}, prefix_len, &merge))
+			return merge;
+	te_throw(TE_ERR_CORRUPT, "tokenizer: merge %u is no pair of tokens that make a token", number);
 }
 
 /* Of equal pairs the last one counts. */
@@ -112,7 +122,6 @@ compile_merges(TeCompiler *compiler, const TeJson *list, size_t prefix_len, BpeP
 {
 	TeArena    *arena = te_arena_create(compiler->arena, "merges");
 	const TeTokenizer *image = te_image_so_far(compiler);
-	const TeStr none = TE_STR("");
 	uint32_t	mask = 15;
 	uint32_t	rank = 0;
 	Merge	   *merges;
@@ -125,19 +134,12 @@ compile_merges(TeCompiler *compiler, const TeJson *list, size_t prefix_len, BpeP
 	memset(merges, 0xFF, ((size_t) mask + 1) * sizeof(Merge));
 	for (uint32_t i = 0; i < list->n; i++)
 	{
-		TeStr		left,
-					right;
 		Merge		merge;
 
 		if (list->items[i].kind == TE_JSON_STRING && te_str_starts(list->items[i].string, "#version"))
 			continue;
-		sides_of(&list->items[i], i, &left, &right);
-		merge.left = known_id(image, left, none, i);
-		merge.right = known_id(image, right, none, i);
-		if (right.len < prefix_len)
-			te_throw(TE_ERR_CORRUPT, "tokenizer: right side of merge %u lacks the prefix", i);
+		merge = merge_of(image, &list->items[i], prefix_len, i);
 		merge.rank = rank++;
-		merge.id = known_id(image, left, (TeStr) {right.data + prefix_len, right.len - prefix_len}, i);
 		put_merge(merges, mask, merge);
 	}
 	param->mask = mask;

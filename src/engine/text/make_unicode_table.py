@@ -132,7 +132,7 @@ def scripts():
 
 
 GCB = ["Other", "CR", "LF", "Control", "Extend", "ZWJ", "Regional_Indicator", "Prepend", "SpacingMark", "L", "V", "T",
-       "LV", "LVT", "Extended_Pictographic", "Consonant", "Linker"]
+       "LV", "LVT", "Extended_Pictographic"]
 
 
 def grapheme_classes():
@@ -188,7 +188,8 @@ def check_graphemes(classes):
 
 
 FLAGS = ["WHITE", "BERT_SPACE", "BERT_CONTROL", "BERT_MARK", "BERT_PUNCT", "MARK", "NUMERIC", "RE_WORD", "RE_SPACE",
-         "ON_SPACE", "ON_WORD", "L", "LU", "LL", "LT", "LM", "LO", "M", "N", "ND", "P", "S", "COMPOSE"]
+         "ON_SPACE", "ON_WORD", "L", "LU", "LL", "LT", "LM", "LO", "M", "N", "ND", "P", "S", "COMPOSE", "NEW"]
+CATEGORIES = ("L", "LU", "LL", "LT", "LM", "LO", "M", "N", "ND", "P", "S")
 
 
 def two_stage(values, shift):
@@ -257,8 +258,14 @@ def main():
             flags["NUMERIC"].add(c)
     flags["ON_SPACE"] = members(r"\s")
     flags["ON_WORD"] = members(r"\w")
-    for name in ("L", "LU", "LL", "LT", "LM", "LO", "M", "N", "ND", "P", "S"):
+    for name in CATEGORIES:
         flags[name] = members(r"\p{%s}" % (name[0] + name[1:].lower()))
+    # What changed since the Unicode of the oldest PCRE2 that is supported (10.40 to 10.42)
+    assert unicodedata.unidata_version == "14.0.0", "run this with Python 3.11"
+    for c in POINTS:
+        category = unicodedata.category(chr(c)).upper()
+        if any((c in flags[name]) != category.startswith(name) for name in CATEGORIES):
+            flags["NEW"].add(c)
     script = scripts()
     graphemes = check_graphemes(grapheme_classes())
 

@@ -196,6 +196,34 @@ typedef struct Subject
 	size_t		n;
 } Subject;
 
+/*
+ * PCRE2 has tables of its own, as old as the library.  A character that had
+ * another category in Unicode 14, which the oldest library knows, is shown to it as an older one
+ * that is like it.
+ */
+static uint32_t
+shown_as(uint32_t c)
+{
+	static const struct
+	{
+		uint32_t	flag;
+		uint32_t	c;
+	}			likes[] = {
+		{TE_UC_LU, 0x1D400}, {TE_UC_LL, 0x1D41A}, {TE_UC_LT, 0x1F88}, {TE_UC_LM, 0x16F93}, {TE_UC_LO, 0x10280},
+		{TE_UC_M, 0x1E000}, {TE_UC_ND, 0x1D7CE}, {TE_UC_N, 0x10107}, {TE_UC_P, 0x10100}, {TE_UC_S, 0x1D000}
+	};
+	uint32_t	flags = te_uc_class(c)->flags;
+
+	if (!(flags & TE_UC_NEW))
+		return c;
+	if (c >= 0x20000 && (flags & TE_UC_LO))
+		return 0x2FA1D;			/* an ideograph */
+	for (size_t i = 0; i < TE_LENGTH(likes); i++)
+		if (flags & likes[i].flag)
+			return likes[i].c;
+	return c;
+}
+
 static bool
 make_subject(TeEncoder *encoder, const TeChar *in, size_t n, Subject *subject)
 {
@@ -209,7 +237,7 @@ make_subject(TeEncoder *encoder, const TeChar *in, size_t n, Subject *subject)
 	for (size_t i = 0; i < n; i++)
 	{
 		subject->at[i] = len;
-		len += (uint32_t) te_utf8_put(subject->bytes + len, (int32_t) (in[i].c & TE_CHAR_CODE));
+		len += (uint32_t) te_utf8_put(subject->bytes + len, (int32_t) shown_as(in[i].c & TE_CHAR_CODE));
 	}
 	subject->at[n] = len;
 	return true;

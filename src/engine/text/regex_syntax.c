@@ -12,13 +12,18 @@
  *		\uHHHH			\x{HHHH}
  *		\p{Han}			the script itself, not its extensions: \p{sc:Han}
  *
- * Classes inside classes and intersections (&&) are refused, since PCRE2
- * would take them for something else.  ^ and $ match at lines in both, by option.
+ *		[a[bc]]			[abc]
+ *		[a&&[^b]]		(?:(?=[^b])[a])
+ *
+ * What else there is of classes inside classes is refused, since PCRE2 would take
+ * it for something else.  ^ and $ match at lines in both, by option.
  *-------------------------------------------------------------------------
  */
 #include "text/pattern.h"
 
-#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+#define CLASS_WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+/* Outside a class, Oniguruma takes the superscripts and fractions of Latin-1 for word characters too */
+#define WORD CLASS_WORD "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 #define SPACE "\\x09-\\x0d\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
 #define HEX "0-9A-Fa-f"
 #define MOST_GROUPS 128
@@ -29,6 +34,7 @@ typedef struct Translator
 	size_t		at;
 	TeBuffer	out;
 	bool		in_class;
+	int			nested;			/* classes inside the class */
 	size_t		atom;			/* where the last atom begins in out */
 	bool		has_atom;
 	bool		bounded;		/* the last thing was {n,m} */
@@ -45,7 +51,7 @@ typedef struct Escape
 
 static const Escape escapes[] =
 {
-	{'w', "[" WORD "]", WORD},
+	{'w', "[" WORD "]", CLASS_WORD},
 	{'W', "[^" WORD "]", NULL},
 	{'s', "[" SPACE "]", SPACE},
 	{'S', "[^" SPACE "]", NULL},
@@ -213,40 +219,6 @@ translate_escape(Translator *translator)
 	/* The rest of a character that takes several bytes stands as it is */
 }
 
-static void
-translate_in_class(Translator *translator)
-{
-	int			c = peek(translator, 0);
-	char		byte = (char) c;
-
-	if (c == '\\')
-	{
-		translator->at++;
-		translate_escape(translator);
-		return;
-	}
-	if (c == '&' && peek(translator, 1) == '&')
-		refuse(translator, "an intersection of classes");
-	if (c == '[')
-	{
-		const char *from = translator->text.data + translator->at;
-		const char *end;
-
-		if (peek(translator, 1) != ':')
-			refuse(translator, "a class inside a class");
-		end = memchr(from, ']', translator->text.len - translator->at);
-		if (end == NULL)
-			refuse(translator, "a class without an end");
-		put_bytes(translator, from, (size_t) (end - from) + 1);
-		translator->at += (size_t) (end - from) + 1;
-		return;
-	}
-	put_bytes(translator, &byte, 1);
-	translator->at++;
-	if (c == ']')
-		translator->in_class = false;
-}
-
 /* [ and [^, and a ] that comes first and stands for itself. */
 static void
 begin_class(Translator *translator)
@@ -265,6 +237,89 @@ begin_class(Translator *translator)
 		put(translator, "\\]");
 		translator->at++;
 	}
+}
+
+static void translate_intersection(Translator *translator);
+
+/* [:alpha:] as it is; another class is a union with this one, so its brackets go. */
+static void
+translate_nested(Translator *translator)
+{
+	const char *from = translator->text.data + translator->at;
+	const char *end;
+
+	if (peek(translator, 1) != ':')
+	{
+		if (peek(translator, 1) == '^')
+			refuse(translator, "a negated class inside a class");
+		translator->nested++;
+		translator->at++;
+		return;
+	}
+	end = memchr(from, ']', translator->text.len - translator->at);
+	if (end == NULL)
+		refuse(translator, "a class without an end");
+	put_bytes(translator, from, (size_t) (end - from) + 1);
+	translator->at += (size_t) (end - from) + 1;
+}
+
+static void
+translate_in_class(Translator *translator)
+{
+	int			c = peek(translator, 0);
+	char		byte = (char) c;
+
+	if (c == '\\')
+	{
+		translator->at++;
+		translate_escape(translator);
+	}
+	else if (c == '&' && peek(translator, 1) == '&')
+		translate_intersection(translator);
+	else if (c == '[')
+		translate_nested(translator);
+	else if (c == ']' && translator->nested > 0)
+	{
+		translator->nested--;
+		translator->at++;
+	}
+	else
+	{
+		put_bytes(translator, &byte, 1);
+		translator->at++;
+		if (c == ']')
+			translator->in_class = false;
+	}
+}
+
+/* [A&&[^B]]: a character of A at which [^B] matches too, (?:(?=[^B])[A]) */
+static void
+translate_intersection(Translator *translator)
+{
+	size_t		start = translator->atom;
+	size_t		len;
+	char	   *left;
+
+	if (translator->nested > 0 || translator->out.data[start + 1] == '^' || peek(translator, 2) != '[')
+		refuse(translator, "an intersection of classes");
+	put(translator, "]");
+	len = translator->out.len - start;
+	left = te_alloc(translator->out.arena, len);
+	memcpy(left, translator->out.data + start, len);
+	translator->out.len = start;
+	put(translator, "(?:(?=");
+	translator->at += 2;
+	begin_class(translator);
+	while (translator->in_class && translator->at < translator->text.len)
+		translate_in_class(translator);
+	put(translator, ")");
+	put_bytes(translator, left, len);
+	put(translator, ")");
+	if (peek(translator, 0) != ']')
+		refuse(translator, "an intersection of classes");
+	translator->at++;
+	translator->in_class = false;
+	translator->atom = start;
 }
 
 /* "(" with what may follow it: options are letters up to : or ). */

@@ -7,7 +7,7 @@
  * five behaviours of the reference.  Splitting happens in place, since it only
  * sets flags and leaves characters out.
  *
- * A match of no characters is a segment border without a match, which is what it
+ * A match of no characters is a border between segments, which is what it
  * amounts to in every behaviour.
  *-------------------------------------------------------------------------
  */
@@ -18,7 +18,7 @@ void
 te_mark(TeChar *in, size_t n, size_t from, size_t to)
 {
 	if (from < n)
-		in[from].c |= TE_CHAR_SEGMENT;
+		in[from].c |= TE_CHAR_SEGMENT | (from == to ? TE_CHAR_EMPTY : 0);
 	for (size_t i = from; i < to; i++)
 		in[i].c |= TE_CHAR_MATCH;
 	if (to < n)
@@ -55,7 +55,8 @@ apply(const TeChar *in, size_t n, TeChar *out, TeBehavior behavior, bool invert)
 		TeChar		c = in[i];
 		bool		match = ((c.c & TE_CHAR_MATCH) != 0) != invert;
 
-		if (i > 0 && (c.c & TE_CHAR_SEGMENT) && begins_piece(behavior, match, previous))
+		if (i > 0 && (c.c & TE_CHAR_SEGMENT) &&
+			(begins_piece(behavior, match, previous) || ((c.c & TE_CHAR_EMPTY) && previous == invert)))
 			begin = true;
 		previous = match;
 		if (behavior == TE_SPLIT_REMOVED && match)

@@ -268,8 +268,9 @@ typedef struct TeChar
 #define TE_CHAR_TOKEN 0x40000000u	/* an added token, a piece of its own */
 #define TE_CHAR_SEGMENT 0x20000000u /* while splitting: first of a segment ... */
 #define TE_CHAR_MATCH 0x10000000u	/* ... that matched */
+#define TE_CHAR_EMPTY 0x08000000u	/* ... and before which an empty match is */
 #define TE_CHAR_CODE 0x001FFFFFu
-#define TE_CHAR_ID 0x0FFFFFFFu
+#define TE_CHAR_ID 0x07FFFFFFu
 
 typedef struct TeEncoder
 {

@@ -41,6 +41,8 @@
 #define TE_UC_S (1u << 21)
 #define TE_UC_COMPOSE (1u << 22)	/* may be the second of a pair that composes */
 
+#define TE_UC_NEW (1u << 23)	/* its category is other than in Unicode 14 */
+
 typedef struct TeCharClass
 {
 	uint32_t	flags;			/* TE_UC_* */
@@ -81,9 +83,7 @@ enum
 	TE_GB_T,
 	TE_GB_LV,
 	TE_GB_LVT,
-	TE_GB_PICTOGRAPHIC,
-	TE_GB_CONSONANT,			/* of scripts whose conjuncts do not break */
-	TE_GB_LINKER				/* between two of those */
+	TE_GB_PICTOGRAPHIC
 };
 
 extern const uint16_t te_uc_class_stage1[];

@@ -13,6 +13,7 @@
 #include "text/tokenizer.h"
 
 #define MOST_SPARSE 8			/* id slots a token, at most, ... */
+#define MOST_IDS 0x04000000		/* ids share a word with flags */
 #define SPARE_IDS 65536			/* ... beside so many */
 
 void
@@ -55,7 +56,7 @@ count_ids(const TeJson *vocab)
 
 		(void) token_of(vocab, i, &id);
 		n_ids = TE_MAX(n_ids, id + 1);
-		if (id >= (int64_t) vocab->n * MOST_SPARSE + SPARE_IDS)
+		if (id >= (int64_t) vocab->n * MOST_SPARSE + SPARE_IDS || id >= MOST_IDS)
 			te_throw(TE_ERR_CORRUPT, "tokenizer: token id %lld is out of proportion to %u tokens",
 					 (long long) id, vocab->n);
 	}

@@ -3,9 +3,9 @@
  *	  y = activation(x · Wᵀ + bias) + residual, for weights of any type and layout.
  *
  * A task is a tile: some rows of x times one panel of 64 columns.  Tiles are
- * cut by shape only.  Consecutive tasks share the panel, so that a weight is
- * read from memory once for all tokens, and each row tile of x is small enough
- * to stay in the L2 cache beside the panel.
+ * cut by shape only.  Consecutive tasks share the rows: they and a panel fit the
+ * L2 cache, the panels follow one another through it, and large batches leave
+ * the cache that they share with other processes alone.
  *
  * A panel that is f32 already is used in place.  Others are expanded
  * TE_EXPAND rows of k at a time into the worker's scratch and the product goes
@@ -92,8 +92,8 @@ void
 te_linear_task(void *arg, size_t task, int worker)
 {
 	const TeLinear *linear = arg;
-	size_t		row = task % linear->n_row_tiles * linear->tile_rows;
-	size_t		panel = task / linear->n_row_tiles;
+	size_t		row = task / linear->n_panels * linear->tile_rows;
+	size_t		panel = task % linear->n_panels;
 	size_t		part_column = 0;
 	int			part = 0;
 	float	   *scratch = linear->scratch + (size_t) worker * linear->scratch_stride;

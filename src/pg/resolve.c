@@ -276,12 +276,6 @@ idle_session(TrModel *model)
 	return session;
 }
 
-TeSession *
-tr_model_session(TrModel *model)
-{
-	return idle_session(model)->engine;
-}
-
 /* What a session did since it was last asked. */
 static TeUsage
 usage_since(TrSession *session)
@@ -307,14 +301,6 @@ account(TrModel *model, TrSession *session)
 	tr_control_account(model->slot, &usage);
 	count_cut(usage.truncated);
 	return usage.truncated;
-}
-
-void
-tr_model_account(TrModel *model)
-{
-	for (TrSession *session = model->sessions; session != NULL; session = session->next)
-		if (session->busy == InvalidSubTransactionId)
-			(void) account(model, session);
 }
 
 static bool

@@ -138,13 +138,10 @@ typedef struct TrModel TrModel;
  */
 extern TrModel *tr_model_open(text *model, const char *setting, const char *setting_name);
 extern TeModel *tr_model_engine(TrModel *model);
-/* The backend's session on that model: workspace is kept between calls, dropped on error. */
-extern TeSession *tr_model_session(TrModel *model);
-/* After a job: statistics, and the WARNING about cut texts (one a statement). */
-extern void tr_model_account(TrModel *model);
 /*
  * A job of an idle session of the model, kept for the next call like its session.  tr_job_end() accounts
- * for it and resets it; an error in between drops its session at the end of the (sub)transaction.  Jobs may nest.
+ * for it (statistics, the WARNING about cut texts) and resets it; an error in between drops its session at the end
+ * of the (sub)transaction.  Jobs may nest.
  */
 extern TeJob *tr_job_begin(TrModel *model, const char *task, const TeJobOptions *options);
 extern uint64 tr_job_end(TrModel *model, TeJob *job);	/* how many of its texts were cut */

@@ -185,7 +185,7 @@ typedef struct TrInput
 	TeFolder	folder;
 	int			descriptor;		/* of the large object; -1: none */
 
-	/* set by tr_input_import(), over the files that it read */
+	/* set by tr_input_import(): the files with weights */
 	uint64		size;			/* together */
 	TimestampTz mtime;			/* of the youngest */
 } TrInput;

@@ -232,7 +232,11 @@ tr_input_large_object(TeArena *arena, Oid large_object)
 
 /* ---- either ---- */
 
-/* Size and time of the files that were read. */
+/*
+ * Size and time of the files with weights, by which a change is noticed early.
+ * Others need not be read again when storage 'file' is (the catalog has the
+ * tokenizer), so they do not count.
+ */
 static void
 sum_up(TrInput *input)
 {
@@ -245,7 +249,7 @@ sum_up(TrInput *input)
 	{
 		const ServerFile *file = files[i].host;
 
-		if (!file->used)
+		if (!file->used || (input->is_folder && !te_str_ends(te_str(files[i].name), ".safetensors")))
 			continue;
 		input->size += (uint64) file->size;
 		input->mtime = Max(input->mtime, time_t_to_timestamptz((pg_time_t) file->mtime));

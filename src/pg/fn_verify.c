@@ -37,13 +37,20 @@ affordable_texts(const TeModel *engine)
 	return Max(1, (int) Min(texts, te_reference_count()));
 }
 
-/* Embed the first n reference texts; the job holds the vectors. */
+/*
+ * Embed the first n reference texts; the job holds the vectors.  The session
+ * is our own: these texts are no query of the user's, so they are not in the statistics and a
+ * model with a small limit cuts them without a word.
+ */
 static TeJob *
-embed_references(TrModel *model, int n)
+embed_references(TeArena *arena, const TeModel *engine, int n)
 {
+	TeSession  *session = te_session_create(arena, engine, tr_session_limit() / 2);
 	TeJobOptions options = {0};
-	TeJob	   *job = tr_job_begin(model, "embed", &options);
+	TeJob	   *job;
 
+	te_session_set_truncate(session, TE_TRUNCATE_CUT);
+	job = te_job_create(session, "embed", &options);
 	for (int i = 0; i < n; i++)
 		te_job_feed(job, te_reference_text(i), (TeStr) {NULL, 0});
 	te_job_run(job);
@@ -55,13 +62,15 @@ store_references(const TrVersion *version)
 {
 	TrModel    *model = tr_model_open(cstring_to_text(tr_version_name(version->name, version->version)), NULL, NULL);
 	TeModel    *engine = tr_model_engine(model);
+	TeArena    *arena;
 	TeJob	   *job;
 	int			n;
 
 	if (te_model_dimensions(engine) == 0)
 		return;
+	arena = tr_arena(CurrentMemoryContext, "reference vectors", tr_session_limit());
 	n = affordable_texts(engine);
-	job = embed_references(model, n);
+	job = embed_references(arena, engine, n);
 	for (int i = 0; i < n; i++)
 	{
 		int			dimensions;
@@ -69,7 +78,7 @@ store_references(const TrVersion *version)
 
 		tr_catalog_add_reference(version, i, vector, dimensions);
 	}
-	tr_job_end(model, job);
+	te_arena_destroy(arena);
 }
 
 /* The version is our own and new: a snapshot that sees it is needed. */
@@ -197,8 +206,9 @@ static void
 verify_vectors(ReturnSetInfo *result, const TrVersion *version, List *references)
 {
 	TrModel    *model = tr_model_open(cstring_to_text(tr_version_name(version->name, version->version)), NULL, NULL);
+	TeArena    *arena = tr_arena(CurrentMemoryContext, "reference vectors", tr_session_limit());
 	int			n = Min(list_length(references), te_reference_count());
-	TeJob	   *job = embed_references(model, n);
+	TeJob	   *job = embed_references(arena, tr_model_engine(model), n);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -211,7 +221,7 @@ verify_vectors(ReturnSetInfo *result, const TrVersion *version, List *references
 
 		add_check(result, psprintf("reference %d", i + 1), 1, actual, actual >= LEAST_COSINE);
 	}
-	tr_job_end(model, job);
+	te_arena_destroy(arena);
 }
 
 PG_FUNCTION_INFO_V1(transformer_verify_model);

@@ -8,8 +8,8 @@
  * nothing is unpacked, and names are only compared, never opened.
  *
  * Members that are not regular files are left out; so are hidden ones, and
- * macOS's "._" files with them.  A folder that all members are in ("model/config.json",
- * "./config.json") is taken off their names.
+ * macOS's "._" files with them.  Folders that all members are in ("models/minilm/config.json",
+ * "./config.json") are taken off their names.
  *
  * Every number comes from the archive: sizes are held against its end before
  * they are used, long names are at most a page.
@@ -256,23 +256,38 @@ next_member(TarReader *reader, TarHeader *header, uint64 *start, uint64 *size)
 	return true;
 }
 
-/* Take off a folder that all names begin with. */
-static void
+/* Take off a folder that all names begin with; false where there is none. */
+static bool
 strip_folder(TeFolder *folder, TeSource *files)
 {
 	const char *slash = folder->n_files > 0 ? strchr(files[0].name, '/') : NULL;
 	size_t		len;
 
 	if (slash == NULL)
-		return;
+		return false;
 	len = (size_t) (slash - files[0].name) + 1;
 	for (int i = 1; i < folder->n_files; i++)
 	{
 		if (strncmp(files[i].name, files[0].name, len) != 0)
-			return;
+			return false;
 	}
 	for (int i = 0; i < folder->n_files; i++)
 		files[i].name += len;
+	return true;
+}
+
+static void
+add_member(TarReader *reader, TeFolder *folder, TeSource *files, const char *name, uint64 start, uint64 size)
+{
+	TarMember  *member;
+
+	if (is_hidden(name))
+		return;
+	if (folder->n_files == MAX_MEMBERS)
+		te_throw(TE_ERR_UNSUPPORTED, "%s has more than %d members", reader->archive->name, MAX_MEMBERS);
+	member = te_new(reader->arena, TarMember);
+	*member = (TarMember) {.archive = reader->archive,.start = start};
+	files[folder->n_files++] = (TeSource) {.name = name,.size = size,.read = member_read,.host = member};
 }
 
 void
@@ -301,21 +316,13 @@ tr_tar_folder(TeArena *arena, const TeSource *archive, TeFolder *folder)
 				continue;		/* for all members; name of a link */
 			case '0':
 			case '\0':
-				if (!is_hidden(member_name(&reader, &header)))
-				{
-					TarMember  *member = te_new(arena, TarMember);
-
-					if (folder->n_files == MAX_MEMBERS)
-						te_throw(TE_ERR_UNSUPPORTED, "%s has more than %d members", archive->name, MAX_MEMBERS);
-					*member = (TarMember) {.archive = archive,.start = start};
-					files[folder->n_files++] = (TeSource) {.name = member_name(&reader, &header),.size = size,
-					.read = member_read,.host = member};
-				}
+				add_member(&reader, folder, files, member_name(&reader, &header), start, size);
 				break;
 			default:
 				break;
 		}
 		reader.next = (TarExtension) {0};
 	}
-	strip_folder(folder, files);
+	while (strip_folder(folder, files))
+		;
 }

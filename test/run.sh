@@ -8,7 +8,7 @@
 # Environment: PG_CONFIG or PG_MAJOR (which PostgreSQL), TESTS (TAP files, instead of all),
 # TRANSFORMER_TEST_DATA (a folder with more texts and tokenizers), TRANSFORMER_MINILM (a folder with
 # all-MiniLM-L6-v2); tests that need one of the last two skip themselves without it.
-# KEEP_LOGS=folder keeps the logs of what failed.
+# KEEP_LOGS=folder keeps the logs of what failed, and the results of pg_regress and isolation tests.
 #
 # Each stage counts what passed and failed in its own way of saying so, and a
 # stage that ends badly without having said so counts as one failure.
@@ -55,7 +55,7 @@ by_summary()
 {
 	name=$1
 	shift
-	log=$logs/$name
+	log=$logs/$name.log
 	"$@" >"$log" 2>&1 </dev/null
 	status=$?
 	set -- $(summed "$log")
@@ -82,7 +82,7 @@ stage_fuzz()
 by_regress()
 {
 	name=$1
-	log=$logs/$name
+	log=$logs/$name.log
 	shift
 	"$@" >"$log" 2>&1 </dev/null
 	status=$?
@@ -91,6 +91,11 @@ by_regress()
 	if [ "$bad" != 0 ] && [ -e "$work/$name/regression.diffs" ]
 	then
 		cat "$work/$name/regression.diffs" >>"$log"
+	fi
+	if [ -n "${KEEP_LOGS:-}" ]
+	then
+		mkdir -p "$KEEP_LOGS"
+		cp -R "$work/$name/results" "$KEEP_LOGS/$name"
 	fi
 	tally "$name" $status "$ok" "$bad" "$log"
 }
@@ -133,7 +138,7 @@ stage_tap()
 	for file in ${TESTS:-"$top"/test/t/*.pl}
 	do
 		name=$(basename "$file")
-		log=$logs/$name
+		log=$logs/$name.log
 		start=$(date +%s)
 		as_server mkdir -p "$work/tap/$name"
 		as_server env TESTDIR="$work/tap/$name" PATH="$bin:$PATH" PG_REGRESS="$pgxs/test/regress/pg_regress" \

@@ -34,7 +34,7 @@ chmod -R go+rX "$work/model"
 step "ready"
 
 as_server env DEMO_TEXTS="$work/src/test/demo/texts.tsv" "$bin/psql" -X -v model_folder="$work/model/$model_subfolder" \
-	-f "$work/src/test/demo/demo.sql"
+	<"$top/test/demo/demo.sql"
 
 echo
 if [ "${KEEP:-0}" = 1 ]

@@ -13,7 +13,7 @@ use Test::More;
 use Time::HiRes qw(usleep);
 use TransformerTest;
 
-my $node = new_node('crash', conf => "restart_after_crash = on\nfsync = on\n");
+my $node = new_node('crash', conf => "restart_after_crash = on\nfsync = on\nwal_level = replica\n");
 my $big  = make_bert(scratch() . '/big', vocabulary => 20000);
 
 import_model($node, 'tiny', fixture('bert'));
@@ -21,20 +21,17 @@ import_model($node, 'big', $big);
 my $want  = vectors($node, 'tiny', 'big');
 my @files = cache_files($node);
 
-# Kill the backend that runs $sql after some milliseconds; gives its process number
+# Kill the backend that runs $sql after some milliseconds; gives what psql had to say
 sub kill_during
 {
 	my ($sql, $after) = @_;
-	my ($stdin, $stdout, $stderr) = ("$sql;\n\\q\n", '', '');
-	my $timer = IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default);
-	my $like = (split /\(/, $sql)[1] // $sql;
-	my $run = IPC::Run::start([ 'psql', '-X', '-d', $node->connstr('postgres') ], '<', \$stdin, '>', \$stdout, '2>', \$stderr, $timer);
-	my $pid = wait_active($node, '%' . (split ' ', $sql)[1] =~ s/'.*//r =~ s/_/\\_/gr . '%');
+	my $session = $node->background_psql('postgres', on_error_stop => 0);
+	my $pid = begin_work($session, $sql);
 	usleep($after * 1000);
 	kill 'KILL', $pid;
-	IPC::Run::finish($run);
+	eval { $session->quit };
 	$node->poll_query_until('postgres', 'SELECT true') or die 'no recovery';
-	return $stderr;
+	return $session->{stderr};
 }
 
 sub check_whole
@@ -65,14 +62,16 @@ check_whole('embed');
 for my $after (0, 20, 60)
 {
 	$node->safe_psql('postgres', "SELECT transformer.unload_model('big')");
-	kill_during("SELECT transformer.load_model('big') FROM pg_sleep(0.2)", 200 + $after);
+	kill_during("SELECT transformer.load_model('big')", $after);
 	$node->safe_psql('postgres', "SELECT transformer.load_model('big')");
 	check_whole("load, $after ms");
 	$node->safe_psql('postgres', "SELECT transformer.unload_model('big')");
 	vector($node, 'big');
 }
 
+my $postmaster = $node->{_pid};
 $node->kill9;
+usleep(100_000) while kill 0, $postmaster;
 $node->start;
 check_whole('kill -9 of the postmaster');
 is(import_model($node, 'half', $big), 'half@1', 'import works after all that');

@@ -112,8 +112,12 @@ is(as('newcomer', "SELECT transformer.embed('x', 'mine');"), '42501', 'not to wh
 
 # ---- settings ----
 
-is(as('plain', 'SET transformer.max_session_memory = 1000000;'), '42501', 'a bound is not the user\'s to lift');
-is(as('plain', 'SET transformer.isa = ref;'), '42501', 'nor the instruction set');
-is(as('plain', q{SET transformer.session_memory = '64MB';}), '00000', 'within the bounds he may choose');
+my $load = q{SELECT transformer.token_count('x', 'public_one');};
+is(as('plain', "$load SET transformer.max_session_memory = 1000000;"), '42501', 'a bound is not the user\'s to lift');
+is(as('plain', "$load SET transformer.isa = ref;"), '42501', 'nor the instruction set');
+is(as('plain', "$load SET transformer.session_memory = '64MB';"), '00000', 'within the bounds he may choose');
+is( $node->safe_psql('postgres', "SET transformer.max_session_memory = '2GB'; SET transformer.isa = 'ref'; $load SHOW transformer.isa",
+		extra_params => [ '-U', 'plain' ]) =~ s/\d+\n//r,
+	'auto', 'set before the library is loaded, they are ignored');
 
 done_testing();

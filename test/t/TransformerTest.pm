@@ -18,7 +18,7 @@ use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(
   new_node fixture minilm make_bert import_model vector vectors sqlstate
-  cache_files wait_active backend_private_kb timed_ms median scratch);
+  cache_files begin_work backend_private_kb backend_anonymous_kb timed_ms median scratch);
 
 # A started node with the extension in database postgres.  Options: allows_streaming, conf (text).
 sub new_node
@@ -182,7 +182,7 @@ sub vector
 {
 	my ($node, $model, $database) = @_;
 	return $node->safe_psql($database // 'postgres',
-		"SELECT md5(transformer.embed('the quick brown fox, a lazy dog', '$model')::text)");
+		"SELECT md5(transformer.embed('a quick fox', '$model')::text)");
 }
 
 sub vectors
@@ -208,21 +208,18 @@ sub cache_files
 {
 	my ($node) = @_;
 	opendir my $dir, $node->data_dir . '/pgsql_tmp_transformer' or return ();
-	return sort grep { !/^\.\.?$/ } readdir $dir;
+	my @names = sort grep { !/^\.\.?$/ } readdir $dir;
+	return @names;
 }
 
-# Wait until a session with this application name runs a statement like that; gives its process
-sub wait_active
+# Begin a statement in a session and leave it running; gives its process
+sub begin_work
 {
-	my ($node, $like) = @_;
-	my $query = "SELECT pid FROM pg_stat_activity WHERE state = 'active' AND query LIKE '$like' AND pid <> pg_backend_pid() LIMIT 1";
-	for (1 .. 500)
-	{
-		my $pid = $node->safe_psql('postgres', $query);
-		return $pid if $pid ne '';
-		usleep(10_000);
-	}
-	die "no session runs $like";
+	my ($session, $sql) = @_;
+	my $pid = $session->query_safe('SELECT pg_backend_pid()');
+	chomp $pid;
+	$session->query_until(qr/begun/, "\\echo begun\n$sql;\n\\echo ended\n");
+	return $pid;
 }
 
 # Memory that is a backend's own, in kB
@@ -234,6 +231,14 @@ sub backend_private_kb
 	{
 		$kb += $1 if /^Private_(?:Clean|Dirty|Hugetlb):\s+(\d+) kB/;
 	}
+	return $kb;
+}
+
+# The same without pages of files, which count as private where one process alone maps them
+sub backend_anonymous_kb
+{
+	my ($pid) = @_;
+	my ($kb) = slurp_file("/proc/$pid/status") =~ /^RssAnon:\s+(\d+) kB/m;
 	return $kb;
 }
 

@@ -10,9 +10,9 @@
  * before columns that are generated from them.  Nothing in it is for users:
  * they read the views.
  *
- * Foreign keys are between the small tables only.  Besides keeping them whole
- * they make pg_dump write these tables in the right order.  That every chunk that is
- * referred to exists is kept by src/pg/catalog_write.c, under its lock.
+ * There are no foreign keys: they would be checked while a dump is restored,
+ * which with pg_restore -j fills these tables in any order.  src/pg/catalog_write.c, which alone
+ * changes the tables, keeps them whole under its locks.
  */
 CREATE SCHEMA _transformer;
 REVOKE ALL ON SCHEMA _transformer FROM PUBLIC;
@@ -27,7 +27,7 @@ CREATE TABLE _transformer.model (
 
 /* One row per version; never updated. */
 CREATE TABLE _transformer.version (
-	name		text COLLATE "C" NOT NULL REFERENCES _transformer.model ON UPDATE CASCADE ON DELETE CASCADE,
+	name		text COLLATE "C" NOT NULL,
 	version		int NOT NULL,
 	digest		bytea NOT NULL,		-- sha256 of all that follows which makes up the model
 	architecture text NOT NULL,
@@ -63,8 +63,7 @@ CREATE TABLE _transformer.tensor (
 	bytes		bigint NOT NULL,
 	chunk_bytes	int NOT NULL,		-- of each chunk but the last
 	chunks		bytea[] NOT NULL,	-- digests, in order; of storage 'file' too, where they guard against a changed file
-	PRIMARY KEY (name, version, seq),
-	FOREIGN KEY (name, version) REFERENCES _transformer.version ON UPDATE CASCADE ON DELETE CASCADE
+	PRIMARY KEY (name, version, seq)
 );
 
 /* What the scalar kernels gave for the reference texts, when the version was made. */
@@ -73,8 +72,7 @@ CREATE TABLE _transformer.reference (
 	version		int NOT NULL,
 	seq			int NOT NULL,		-- number of the text
 	vector		real[] NOT NULL,
-	PRIMARY KEY (name, version, seq),
-	FOREIGN KEY (name, version) REFERENCES _transformer.version ON UPDATE CASCADE ON DELETE CASCADE
+	PRIMARY KEY (name, version, seq)
 );
 
 /* Bytes, once each: versions share what they have in common. */
@@ -90,7 +88,7 @@ ALTER TABLE _transformer.chunk ALTER COLUMN data SET STORAGE EXTERNAL;
  * may be another role's elsewhere; a model without an owner is the superusers'.
  */
 CREATE TABLE _transformer.privilege (
-	name		text COLLATE "C" NOT NULL REFERENCES _transformer.model ON UPDATE CASCADE ON DELETE CASCADE,
+	name		text COLLATE "C" NOT NULL,
 	role		regrole NOT NULL,
 	owner		bool NOT NULL,
 	PRIMARY KEY (name, role)

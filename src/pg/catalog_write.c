@@ -13,6 +13,12 @@
  * so that the row of a name is locked only briefly and two imports under one
  * name do not wait for each other's bytes.
  *
+ * There are no foreign keys (see the script).  Whoever adds, removes or
+ * renames rows of a name updates its row of table model first, so that these
+ * follow one another; who only reads the rows of a name, to copy them, locks that row in share
+ * mode.  An update even where nothing changes makes concurrent ones fail, not go wrong, in
+ * transactions that keep their snapshot.
+ *
  * Chunks and concurrency.  A chunk lives as long as a row of version or tensor
  * names its digest; no foreign key says so (they are array elements).  Who
  * adds such rows takes the content lock in share mode before it looks for
@@ -23,8 +29,9 @@
  * nobody waits for an import, and there is no deadlock over this lock.
  *
  * The content lock is a lock on a database object (the table, with sub-object
- * 1), which neither VACUUM nor pg_dump meets.  Lock order: content lock, row of
- * model, the rest.
+ * 1), which neither VACUUM nor pg_dump meets.  Lock order: content lock in
+ * share mode, rows of model, the rest; the content lock in exclusive mode is
+ * only tried.
  *-------------------------------------------------------------------------
  */
 #include "pg/catalog.h"
@@ -148,6 +155,27 @@ lock_content(LOCKMODE mode, bool wait)
 
 	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, tr_catalog_relation("chunk"), 1);
 	return LockAcquire(&tag, mode, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/* ---- the row of a name ---- */
+
+/* A change that hits no row: somebody else was faster. */
+static void
+must_be_there(uint64 rows, const char *name)
+{
+	if (rows == 0)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model \"%s\" was dropped concurrently", name)));
+}
+
+/* For changing the rows of a name; the version that is deployed. */
+static int32
+lock_name(const char *name)
+{
+	int32		deployed = 0;
+
+	must_be_there(RUN(&deployed, "UPDATE _transformer.model SET deployed = deployed WHERE name = $1 RETURNING deployed",
+					  P_TEXT(name)), name);
+	return deployed;
 }
 
 /* ---- chunks ---- */
@@ -381,45 +409,49 @@ tr_catalog_copy(const TrVersion *from, const char *name, TrVersion *into)
 	};
 
 	lock_content(ShareLock, true);
+	must_be_there(RUN(NULL, "SELECT 1 FROM _transformer.model WHERE name = $1 FOR SHARE", P_TEXT(from->name)), from->name);
 	take_version(name, into);
 	memcpy(into->digest, from->digest, TR_DIGEST_LENGTH);
 	for (int i = 0; i < (int) lengthof(copies); i++)
 	{
 		uint64		rows = RUN(NULL, copies[i], P_TEXT(name), P_INT(into->version), P_TEXT(from->name), P_INT(from->version));
 
-		if (i == 0 && rows == 0)
-			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT),
-							errmsg("model \"%s@%d\" was dropped concurrently", from->name, from->version)));
+		if (i == 0)
+			must_be_there(rows, tr_version_name(from->name, from->version));
 	}
 }
 
 /* ---- names, grants ---- */
 
-/* A change that hits no row: somebody else was faster. */
-static void
-must_be_there(uint64 rows, const char *name)
-{
-	if (rows == 0)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model \"%s\" was dropped concurrently", name)));
-}
-
 void
 tr_catalog_rename(const char *name, const char *new_name)
 {
-	must_be_there(RUN(NULL, "UPDATE _transformer.model SET name = $2 WHERE name = $1", P_TEXT(name), P_TEXT(new_name)), name);
+	static const char *const updates[] = {
+		"UPDATE _transformer.model SET name = $2 WHERE name = $1",
+		"UPDATE _transformer.version SET name = $2 WHERE name = $1",
+		"UPDATE _transformer.tensor SET name = $2 WHERE name = $1",
+		"UPDATE _transformer.reference SET name = $2 WHERE name = $1",
+		"UPDATE _transformer.privilege SET name = $2 WHERE name = $1",
+	};
+
+	lock_name(name);
+	for (int i = 0; i < (int) lengthof(updates); i++)
+		RUN(NULL, updates[i], P_TEXT(name), P_TEXT(new_name));
 }
 
 void
 tr_catalog_deploy(const char *name, int32 version)
 {
+	lock_name(name);
 	must_be_there(RUN(NULL, "UPDATE _transformer.model SET deployed = $2 WHERE name = $1 AND EXISTS "
 					  "(SELECT 1 FROM _transformer.version WHERE name = $1 AND version = $2)",
-					  P_TEXT(name), P_INT(version)), name);
+					  P_TEXT(name), P_INT(version)), tr_version_name(name, version));
 }
 
 bool
 tr_catalog_grant(const char *name, Oid role)
 {
+	lock_name(name);
 	return RUN(NULL, "INSERT INTO _transformer.privilege (name, role, owner) VALUES ($1, $2, false) ON CONFLICT DO NOTHING",
 			   P_TEXT(name), P_ROLE(role)) > 0;
 }
@@ -454,29 +486,40 @@ remove_orphans(void)
 	UnregisterSnapshot(snapshot);
 }
 
-/*
- * The last version takes the name with it.  The row of the name is locked
- * first, as by who adds or deploys a version.
- */
+/* Rows of one version, or of all of them. */
+static uint64
+delete_versions(const char *name, int32 version)
+{
+	static const char *const deletes[] = {
+		"DELETE FROM _transformer.reference WHERE name = $1 AND (version = $2 OR $2 = 0)",
+		"DELETE FROM _transformer.tensor WHERE name = $1 AND (version = $2 OR $2 = 0)",
+		"DELETE FROM _transformer.version WHERE name = $1 AND (version = $2 OR $2 = 0)",
+	};
+	uint64		rows = 0;
+
+	for (int i = 0; i < (int) lengthof(deletes); i++)
+		rows = RUN(NULL, deletes[i], P_TEXT(name), P_INT(version));
+	return rows;
+}
+
+/* The last version takes the name with it. */
 void
 tr_catalog_drop(const char *name, int32 version)
 {
-	int32		deployed = 0;
+	int32		deployed = lock_name(name);
 	int32		left = 0;
 
-	must_be_there(RUN(&deployed, "SELECT deployed FROM _transformer.model WHERE name = $1 FOR UPDATE", P_TEXT(name)), name);
-	if (version != 0)
-	{
-		must_be_there(RUN(NULL, "DELETE FROM _transformer.version WHERE name = $1 AND version = $2",
-						  P_TEXT(name), P_INT(version)), tr_version_name(name, version));
-		RUN(&left, "SELECT count(*)::int FROM _transformer.version WHERE name = $1", P_TEXT(name));
-		if (left > 0 && version == deployed)
-			ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-							errmsg("cannot drop the deployed version of model \"%s\"", name),
-							errdetail("The model has other versions."),
-							errhint("Deploy another version first, or drop the model with all its versions.")));
-	}
+	must_be_there(delete_versions(name, version), version != 0 ? tr_version_name(name, version) : name);
+	RUN(&left, "SELECT count(*)::int FROM _transformer.version WHERE name = $1", P_TEXT(name));
+	if (left > 0 && version == deployed)
+		ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+						errmsg("cannot drop the deployed version of model \"%s\"", name),
+						errdetail("The model has other versions."),
+						errhint("Deploy another version first, or drop the model with all its versions.")));
 	if (left == 0)
+	{
+		RUN(NULL, "DELETE FROM _transformer.privilege WHERE name = $1", P_TEXT(name));
 		RUN(NULL, "DELETE FROM _transformer.model WHERE name = $1", P_TEXT(name));
+	}
 	remove_orphans();
 }

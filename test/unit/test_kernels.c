@@ -82,15 +82,20 @@ magnitude(const float *x, size_t n)
 
 /* Compare n results; one check, and one message that says where. */
 static void
-check_all(const char *what, size_t size, const float *actual, const float *expected, size_t n, double max_error)
+check_within(const char *what, size_t size, const float *actual, const float *expected, size_t n, double tolerance)
 {
-	double		tolerance = max_error * magnitude(expected, n) + 1e-37;
 	size_t		i = 0;
 
 	while (i < n && near(actual[i], expected[i], tolerance))
 		i++;
 	if (!CHECK(i == n))
 		fprintf(stderr, "  %s %s size %zu: [%zu] is %.9g, not %.9g\n", te_isa_name(), what, size, i, actual[i], expected[i]);
+}
+
+static void
+check_all(const char *what, size_t size, const float *actual, const float *expected, size_t n, double max_error)
+{
+	check_within(what, size, actual, expected, n, max_error * magnitude(expected, n) + 1e-37);
 }
 
 static const size_t sizes[] = {
@@ -116,36 +121,47 @@ plant(float *x, size_t n, bool finite)
 
 /* ---- a checker per kernel ---- */
 
+/* A by rows of k + 3, or by columns of m + 3. */
 static void
-check_gemm_panel_f32(double error)
+check_gemm(bool columns, double error)
 {
 	static const size_t rows[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 31, 64, 97};
 	static const size_t ks[] = {0, 1, 2, 3, 16, 17, 64, 129};
 
-	for (size_t i = 0; i < LENGTH(rows); i++)
+	for (size_t i = 0; i < LENGTH(rows) * LENGTH(ks); i++)
 	{
-		for (size_t j = 0; j < LENGTH(ks); j++)
-		{
-			size_t		m = rows[i];
-			size_t		k = ks[j];
-			size_t		n = m == 0 ? 0 : (m - 1) * 67 + TE_PANEL;
-			float	   *a = floats(m * (k + 3), 1);
-			float	   *panel = floats(k * TE_PANEL, 1);
-			float	   *actual = floats(n, 1);
-			float	   *expected = copy_of(actual, n);
+		size_t		m = rows[i / LENGTH(ks)];
+		size_t		k = ks[i % LENGTH(ks)];
+		size_t		ld = (columns ? m : k) + 3;
+		size_t		n = m == 0 ? 0 : (m - 1) * 67 + TE_PANEL;
+		float	   *a = floats((columns ? k : m) * ld, 1);
+		float	   *panel = floats(k * TE_PANEL, 1);
+		float	   *actual = floats(n, 1);
+		float	   *expected = copy_of(actual, n);
 
-			for (int add = 0; add < 2; add++)
-			{
-				te_kernel.gemm_panel_f32(m, k, a, k + 3, panel, actual, 67, add);
-				te_kernel_ref.gemm_panel_f32(m, k, a, k + 3, panel, expected, 67, add);
-				check_all("gemm_panel_f32", m * 1000 + k, actual, expected, n, error);
-			}
-			floats_free(a);
-			floats_free(panel);
-			floats_free(actual);
-			floats_free(expected);
+		for (int add = 0; add < 2; add++)
+		{
+			(columns ? te_kernel.gemm_columns_f32 : te_kernel.gemm_panel_f32) (m, k, a, ld, panel, actual, 67, add);
+			(columns ? te_kernel_ref.gemm_columns_f32 : te_kernel_ref.gemm_panel_f32) (m, k, a, ld, panel, expected, 67, add);
+			check_all(columns ? "gemm_columns_f32" : "gemm_panel_f32", m * 1000 + k, actual, expected, n, error);
 		}
+		floats_free(a);
+		floats_free(panel);
+		floats_free(actual);
+		floats_free(expected);
 	}
+}
+
+static void
+check_gemm_panel_f32(double error)
+{
+	check_gemm(false, error);
+}
+
+static void
+check_gemm_columns_f32(double error)
+{
+	check_gemm(true, error);
 }
 
 static void
@@ -293,13 +309,8 @@ check_activate(double error)
 
 			te_kernel.activate((TeActivation) activation, n, x, actual);
 			te_kernel_ref.activate((TeActivation) activation, n, x, expected);
-			/* an error of `error` absolute: a function that is nearly 0 everywhere has no scale of its own */
-			for (size_t i = 0; i < n; i++)
-			{
-				actual[i] += 1.0f;
-				expected[i] += 1.0f;
-			}
-			check_all(te_activation_name((TeActivation) activation), n, actual, expected, n, error);
+			check_within(te_activation_name((TeActivation) activation), n, actual, expected, n,
+						 error * fmax(1, magnitude(expected, n)));
 			floats_free(x);
 			floats_free(actual);
 			floats_free(expected);
@@ -1078,7 +1089,7 @@ check_matmul(size_t m, size_t n, size_t k, int kind, const TeBlas *blas)
 
 TEST(matmul_with_and_without_blas)
 {
-	static const size_t shapes[][3] = {{1, 1, 1}, {5, 7, 3}, {64, 64, 64}, {130, 70, 65}, {3, 300, 129}, {0, 5, 5}};
+	static const size_t shapes[][3] = {{1, 1, 1}, {5, 7, 3}, {64, 64, 64}, {130, 70, 65}, {3, 300, 129}, {0, 5, 5}, {300, 64, 520}};
 
 	for (size_t i = 0; i < LENGTH(shapes); i++)
 	{

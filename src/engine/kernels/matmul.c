@@ -3,18 +3,19 @@
  *	  C (+)= op(A) · op(B) of dense f32 matrices, for backward passes.
  *
  * A task is a block of TILE_M x TILE_N of C, cut by shape only.  OpenBLAS
- * computes it on one thread where the host has it; where not, the panel kernel
- * does: 64 columns and TILE_K rows of op(B) at a time are copied into a panel
- * on the stack, and so are rows of op(A) where A is transposed.
+ * computes it on one thread where it is asked for; else the panel kernels
+ * do, TILE_K of k at a time: that piece of op(B) is copied into panels, and
+ * strips of 64 rows of op(A) go over them, copied too where A is transposed.
+ * The copies are on the stack (180 kB) and stay in the L2 cache.
  *-------------------------------------------------------------------------
  */
 #include "kernels/impl.h"
 
-#define TILE_M 128
+#define TILE_M 256
 #define TILE_N 256
-#define TILE_K 64				/* of our own loop: a panel of 16 kB on the stack */
+#define TILE_K 128				/* of our own loop */
 
-/* What a task covers. */
+/* What a task covers of C. */
 typedef struct Block
 {
 	size_t		row;
@@ -42,7 +43,7 @@ blas_block(const TeMatmul *mm, const Block *block)
 					mm->add ? 1.0f : 0.0f, mm->c + block->row * mm->ld_c + block->column, (int) mm->ld_c);
 }
 
-/* op(B)[k0 .. k0 + k) x 64 columns from `column` on, zero beyond n. */
+/* op(B)[k0 .. k0 + k) x n <= 64 columns from `column` on, zero beyond n. */
 static void
 copy_panel(const TeMatmul *mm, size_t k0, size_t k, size_t column, size_t n, float *panel)
 {
@@ -58,53 +59,59 @@ copy_panel(const TeMatmul *mm, size_t k0, size_t k, size_t column, size_t n, flo
 	}
 }
 
-/* One panel's columns of a block, for up to 64 rows: the product into a tile, then into C. */
-static void
-own_tile(const TeMatmul *mm, size_t row, size_t m, size_t column, size_t n)
+/* Rows [row, row + m), m <= 64, of op(A) from k0 on; as they are, or copied with k outside. */
+static const float *
+copy_strip(const TeMatmul *mm, size_t k0, size_t k, size_t row, size_t m, float *strip)
 {
-	float		panel[TILE_K * TE_PANEL];
-	float		rows[TE_PANEL * TILE_K];
+	if (!mm->trans_a)
+		return mm->a + row * mm->ld_a + k0;
+	for (size_t i = 0; i < k; i++)
+		memcpy(strip + i * TE_PANEL, mm->a + (k0 + i) * mm->ld_a + row, m * sizeof(float));
+	return strip;
+}
+
+/* c[m, n <= 64] (+)= strip · panel; where C is narrower than the panel by way of a tile. */
+static void
+strip_product(const TeMatmul *mm, size_t m, size_t n, size_t k, const float *strip, const float *panel, float *c, bool add)
+{
+	TeFn_gemm_panel_f32 *gemm = mm->trans_a ? te_kernel.gemm_columns_f32 : te_kernel.gemm_panel_f32;
+	size_t		ld = mm->trans_a ? TE_PANEL : mm->ld_a;
 	float		tile[TE_PANEL * TE_PANEL];
 
-	memset(tile, 0, sizeof(tile));
-	for (size_t k0 = 0; k0 < mm->k; k0 += TILE_K)
+	if (n == TE_PANEL)
 	{
-		size_t		k = TE_MIN((size_t) TILE_K, mm->k - k0);
-		const float *a = mm->a + row * mm->ld_a + k0;
-		size_t		ld_a = mm->ld_a;
-
-		copy_panel(mm, k0, k, column, n, panel);
-		if (mm->trans_a)
-		{
-			for (size_t i = 0; i < k; i++)
-			{
-				for (size_t r = 0; r < m; r++)
-					rows[r * TILE_K + i] = mm->a[(k0 + i) * mm->ld_a + row + r];
-			}
-			a = rows;
-			ld_a = TILE_K;
-		}
-		te_kernel.gemm_panel_f32(m, k, a, ld_a, panel, tile, TE_PANEL, true);
+		gemm(m, k, strip, ld, panel, c, mm->ld_c, add);
+		return;
 	}
-	for (size_t r = 0; r < m; r++)
-	{
-		float	   *c = mm->c + (row + r) * mm->ld_c + column;
-
-		if (mm->add)
-			te_kernel.add(n, c, tile + r * TE_PANEL, c);
-		else
-			memcpy(c, tile + r * TE_PANEL, n * sizeof(float));
-	}
+	memset(tile, 0, m * TE_PANEL * sizeof(float));
+	for (size_t i = 0; add && i < m; i++)
+		memcpy(tile + i * TE_PANEL, c + i * mm->ld_c, n * sizeof(float));
+	gemm(m, k, strip, ld, panel, tile, TE_PANEL, add);
+	for (size_t i = 0; i < m; i++)
+		memcpy(c + i * mm->ld_c, tile + i * TE_PANEL, n * sizeof(float));
 }
 
 static void
 own_block(const TeMatmul *mm, const Block *block)
 {
-	for (size_t c = 0; c < block->n; c += TE_PANEL)
+	float		panels[TILE_N * TILE_K];
+	float		strip_copy[TE_PANEL * TILE_K];
+
+	for (size_t k0 = 0; k0 < mm->k; k0 += TILE_K)
 	{
+		size_t		k = TE_MIN((size_t) TILE_K, mm->k - k0);
+
+		for (size_t c = 0; c < block->n; c += TE_PANEL)
+			copy_panel(mm, k0, k, block->column + c, TE_MIN((size_t) TE_PANEL, block->n - c), panels + c * TILE_K);
 		for (size_t r = 0; r < block->m; r += TE_PANEL)
-			own_tile(mm, block->row + r, TE_MIN((size_t) TE_PANEL, block->m - r),
-					 block->column + c, TE_MIN((size_t) TE_PANEL, block->n - c));
+		{
+			size_t		m = TE_MIN((size_t) TE_PANEL, block->m - r);
+			const float *strip = copy_strip(mm, k0, k, block->row + r, m, strip_copy);
+
+			for (size_t c = 0; c < block->n; c += TE_PANEL)
+				strip_product(mm, m, TE_MIN((size_t) TE_PANEL, block->n - c), k, strip, panels + c * TILE_K,
+							  mm->c + (block->row + r) * mm->ld_c + block->column + c, mm->add || k0 > 0);
+		}
 	}
 }
 

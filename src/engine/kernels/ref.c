@@ -216,9 +216,9 @@ te_ref_activate_backward(TeActivation activation, size_t n, const float *x, cons
 
 /* ---- matrices ---- */
 
-void
-te_ref_gemm_panel_f32(size_t m, size_t k, const float *a, size_t ld_a, const float *panel,
-					  float *acc, size_t ld_acc, bool add)
+static void
+gemm_panel(size_t m, size_t k, const float *a, size_t row_stride, size_t k_stride, const float *panel,
+		   float *acc, size_t ld_acc, bool add)
 {
 	for (size_t r = 0; r < m; r++)
 	{
@@ -228,12 +228,26 @@ te_ref_gemm_panel_f32(size_t m, size_t k, const float *a, size_t ld_a, const flo
 			memset(y, 0, TE_PANEL * sizeof(float));
 		for (size_t i = 0; i < k; i++)
 		{
-			float		factor = a[r * ld_a + i];
+			float		factor = a[r * row_stride + i * k_stride];
 
 			for (size_t c = 0; c < TE_PANEL; c++)
 				y[c] += factor * panel[i * TE_PANEL + c];
 		}
 	}
+}
+
+void
+te_ref_gemm_panel_f32(size_t m, size_t k, const float *a, size_t ld_a, const float *panel,
+					  float *acc, size_t ld_acc, bool add)
+{
+	gemm_panel(m, k, a, ld_a, 1, panel, acc, ld_acc, add);
+}
+
+void
+te_ref_gemm_columns_f32(size_t m, size_t k, const float *a, size_t ld_a, const float *panel,
+						float *acc, size_t ld_acc, bool add)
+{
+	gemm_panel(m, k, a, 1, ld_a, panel, acc, ld_acc, add);
 }
 
 void

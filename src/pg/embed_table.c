@@ -239,10 +239,10 @@ try_rows(Batch *batch, int from, int to)
 
 		MemoryContextSwitchTo(context);
 		error = CopyErrorData();
-		if (!is_about_data(error->sqlerrcode))
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
+		if (!is_about_data(error->sqlerrcode))
+			ReThrowError(error);
 		if (to - from == 1 && task->first_error == NULL)
 			task->first_error = MemoryContextStrdup(task->memory, error->message);
 		FreeErrorData(error);
@@ -394,18 +394,27 @@ walk(Task *task)
 	}
 }
 
+static unsigned long
+plural_of(uint64 n)
+{
+	return (unsigned long) Min(n, 1000);
+}
+
 static void
 report_result(const Task *task)
 {
 	ereport(NOTICE,
-			(errmsg("embed_table: %llu rows embedded", (unsigned long long) task->embedded),
+			(errmsg_plural("embed_table: %llu row embedded", "embed_table: %llu rows embedded",
+						   plural_of(task->embedded), (unsigned long long) task->embedded),
 			 task->changed == 0 ? 0 :
-			 errdetail("%llu rows were changed by others meanwhile; run it again for those.",
-					   (unsigned long long) task->changed)));
+			 errdetail_plural("%llu row was passed over, since somebody changed it meanwhile or a trigger kept it as it was.",
+							  "%llu rows were passed over, since somebody changed them meanwhile or a trigger kept them as they were.",
+							  plural_of(task->changed), (unsigned long long) task->changed)));
 	if (task->failed > 0)
 		ereport(WARNING,
-				(errmsg("embed_table: %llu rows could not be embedded and were skipped",
-						(unsigned long long) task->failed),
+				(errmsg_plural("embed_table: %llu row could not be embedded and was skipped",
+							   "embed_table: %llu rows could not be embedded and were skipped",
+							   plural_of(task->failed), (unsigned long long) task->failed),
 				 errdetail("The first error was: %s", task->first_error)));
 }
 

@@ -203,6 +203,12 @@ typedef struct Chunker
 } Chunker;
 
 static inline bool
+is_space(char c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static inline bool
 begins_character(const Chunker *c, size_t place)
 {
 	return place >= c->input.len || ((unsigned char) c->input.data[place] & 0xC0) != 0x80;
@@ -265,7 +271,7 @@ seam_before(const Chunker *c, size_t i)
 	start = token_start(c, i);
 	if (start < stop || !begins_character(c, start) || !begins_character(c, stop))
 		return SEAM_NONE;
-	if (start > stop || c->input.data[start] == ' ')
+	if (start > stop || is_space(c->input.data[start]))
 		return SEAM_SPACE;
 	return c->tokens[i].word != c->tokens[i - 1].word ? SEAM_WORD : SEAM_TOKEN;
 }
@@ -287,15 +293,29 @@ best_cut(const Chunker *c, size_t first, size_t end)
 	return first;
 }
 
-/* Tokens of some tokenizers begin with the space before them; a piece does not. */
+/*
+ * Where a piece begins and ends.  Characters that are in no token (a tokenizer
+ * may drop accents and control characters) go with the tokens before them, at
+ * the very beginning with those behind; spaces at the ends are left out.
+ */
 static size_t
 piece_start(const Chunker *c, size_t first)
 {
-	size_t		start = token_start(c, first);
+	size_t		start = first == 0 ? c->base : token_start(c, first);
 
-	while (start < token_stop(c, first) - 1 && c->input.data[start] == ' ')
+	while (start + 1 < token_stop(c, first) && is_space(c->input.data[start]))
 		start++;
 	return start;
+}
+
+static size_t
+piece_stop(const Chunker *c, size_t cut)
+{
+	size_t		stop = cut < c->n_tokens ? token_start(c, cut) : c->input.len;
+
+	while (stop > token_stop(c, cut - 1) && is_space(c->input.data[stop - 1]))
+		stop--;
+	return stop;
 }
 
 /* The token behind the piece that begins with token `first`; `first` where not even one token fits. */
@@ -311,7 +331,7 @@ piece_end(Chunker *c, size_t first)
 
 		if (cut == first)
 			return first;
-		over = excess(c, piece_start(c, first), token_stop(c, cut - 1));
+		over = excess(c, piece_start(c, first), piece_stop(c, cut));
 		if (over == 0)
 			return cut;
 		end = cut > first + over ? cut - over : cut - 1;
@@ -408,7 +428,7 @@ make_pieces(FunctionCallInfo fcinfo, Chunker *c)
 		}
 		if (cut > first)
 		{
-			add_piece(fcinfo, c, seq++, piece_start(c, first), token_stop(c, cut - 1));
+			add_piece(fcinfo, c, seq++, piece_start(c, first), piece_stop(c, cut));
 			done = cut;
 			first = cut < c->n_tokens ? next_first(c, first, cut) : cut;
 		}

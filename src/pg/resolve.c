@@ -48,8 +48,9 @@ typedef struct KeptJob
 } KeptJob;
 
 /*
- * Workspace of the engine for one computation at a time.  Half of it is for
- * the activations of a batch, the rest for texts, tokens and results.
+ * Workspace of the engine for one computation at a time.  A quarter of it is for
+ * the activations of a batch, the rest for texts, tokens, results and what
+ * their growth leaves unused.
  */
 typedef struct TrSession
 {
@@ -244,7 +245,7 @@ make_session(TrModel *model)
 	PG_TRY();
 	{
 		session->arena = tr_arena(context, "session", session->limit);
-		session->engine = te_session_create(session->arena, model->engine, session->limit / 2);
+		session->engine = te_session_create(session->arena, model->engine, session->limit / 4);
 	}
 	PG_CATCH();
 	{

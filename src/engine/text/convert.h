@@ -16,6 +16,7 @@ typedef struct TeBertOptions
 	bool		lower;
 	bool		chinese;
 	int			strip;			/* -1: as lower */
+	bool		double_sep;		/* two separators between the texts of a pair, as MPNet has */
 	TeBuildSpecial cls;
 	TeBuildSpecial sep;
 	TeBuildSpecial unk;
@@ -25,5 +26,42 @@ typedef struct TeBertOptions
 
 /* A BERT tokenizer over a WordPiece vocabulary. */
 extern const TeJson *te_build_bert(TeArena *arena, const TeStr *tokens, size_t n, const TeBertOptions *options);
+
+/* The special tokens of a list that have ids, as added tokens; the last one with lstrip, if so. */
+extern void te_build_specials(TeTokenizerBuild *build, const TeBuildSpecial *specials, size_t n, bool lstrip_last);
+/* A BPE model member by member: vocabulary, merges, byte fallback and unknown token (NULL: none). */
+extern void te_build_bpe(TeTokenizerBuild *build, const TeStr *tokens, size_t n, const TeJson *merges, const char *unk,
+						 bool byte_fallback, bool ignore_merges);
+/* Added tokens, components and model of SentencePiece's kinds (spm.c), for a vocabulary with scores and types. */
+typedef struct TeSpmVocab
+{
+	TeStr	   *tokens;
+	double	   *scores;
+	int64_t    *types;			/* TE_SPM_* */
+	size_t		n;
+	bool		is_bpe;
+	bool		byte_fallback;
+	bool		prefix_space;
+	bool		extra_space;	/* runs of spaces are kept */
+	TeStr		charsmap;		/* bytes; empty: none */
+	int64_t		unk,			/* ids; -1: there is none */
+				bos,
+				eos,
+				pad;
+	bool		add_bos;
+	bool		add_eos;
+} TeSpmVocab;
+
+enum
+{
+	TE_SPM_NORMAL = 1,
+	TE_SPM_UNKNOWN,
+	TE_SPM_CONTROL,
+	TE_SPM_USER_DEFINED,
+	TE_SPM_UNUSED,
+	TE_SPM_BYTE
+};
+
+extern const TeJson *te_build_spm(TeArena *arena, TeSpmVocab *vocab, const TeJson *config, TeStr model_type);
 
 #endif							/* TE_CONVERT_H */

@@ -11,24 +11,13 @@
  */
 #include "text/convert.h"
 
-/* tokenizer.ggml.token_type */
-enum
-{
-	GGUF_NORMAL = 1,
-	GGUF_UNKNOWN,
-	GGUF_CONTROL,
-	GGUF_USER_DEFINED,
-	GGUF_UNUSED,
-	GGUF_BYTE
-};
-
 #define PHANTOM_SPACE "\xe2\x96\x81"
 
 typedef struct Vocabulary
 {
 	const TeJson *meta;
 	TeStr	   *tokens;
-	int64_t    *types;			/* GGUF_* */
+	int64_t    *types;			/* TE_SPM_*: the same numbers */
 	size_t		n;
 } Vocabulary;
 
@@ -56,7 +45,7 @@ read_vocabulary(TeArena *arena, const TeJson *meta, Vocabulary *vocabulary)
 		if (tokens->items[i].kind != TE_JSON_STRING)
 			te_throw(TE_ERR_CORRUPT, "item %u of \"tokenizer.ggml.tokens\" is no string", i);
 		vocabulary->tokens[i] = tokens->items[i].string;
-		vocabulary->types[i] = GGUF_NORMAL;
+		vocabulary->types[i] = TE_SPM_NORMAL;
 		if (types != NULL && types->items[i].kind == TE_JSON_INTEGER)
 			vocabulary->types[i] = types->items[i].integer;
 	}
@@ -115,7 +104,7 @@ from_bert(TeArena *arena, Vocabulary *vocabulary)
 	for (size_t i = 0; i < vocabulary->n; i++)
 	{
 		TeStr		token = vocabulary->tokens[i];
-		bool		is_special = vocabulary->types[i] == GGUF_CONTROL || vocabulary->types[i] == GGUF_UNKNOWN ||
+		bool		is_special = vocabulary->types[i] == TE_SPM_CONTROL || vocabulary->types[i] == TE_SPM_UNKNOWN ||
 			in_brackets(token);
 
 		if (!is_special && has_capitals(token))
@@ -134,6 +123,216 @@ from_bert(TeArena *arena, Vocabulary *vocabulary)
 	options.pad = special_by_key(vocabulary, "tokenizer.ggml.padding_token_id");
 	options.mask = special_by_key(vocabulary, "tokenizer.ggml.mask_token_id");
 	return te_build_bert(arena, vocabulary->tokens, vocabulary->n, &options);
+}
+
+/* ---- gpt2: byte-level BPE; tokenizer.ggml.pre names how text is split ---- */
+
+#define GPT2 "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+#define CL100K(digits) "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits \
+	"| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define CASED "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define O200K(ending, digits) "[^\\r\\n\\p{L}\\p{N}]?" CASED "*" LOWER "+" ending "|[^\\r\\n\\p{L}\\p{N}]?" CASED "+" LOWER "*" ending "|" digits \
+	"| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define DEEPSEEK "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+" \
+	"| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define BLOOM " ?[^(\\s|.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c)]+"
+#define MOST_SPLITS 4
+
+/* Patterns that are applied one after the other; names: separated by spaces, the first one is written. */
+static const struct
+{
+	const char *names;
+	bool		ignore_merges;
+	bool		add_bos;
+	const char *patterns[MOST_SPLITS];
+}			splits[] = {
+	{"gpt-2 phi-2 mpt olmo jais trillion granite-docling jina-es jina-de jina-v2-es jina-v2-de gigachat a.x-4.0 mellum "
+	"jina-v1-en jina-v2-code roberta-bpe exaone4", false, false, {GPT2}},
+	{"llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2", true, true, {CL100K("\\p{N}{1,3}")}},
+	{"dbrx smaug-bpe glm4 chatglm-bpe", false, false, {CL100K("\\p{N}{1,3}")}},
+	{"qwen2 deepseek-r1-qwen stablelm2 megrez hunyuan grok-2 kormo", false, false, {CL100K("\\p{N}")}},
+	{"starcoder refact command-r smollm codeshell exaone minerva-7b", false, false, {"\\p{N}", GPT2}},
+	{"falcon", false, false, {"[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9][0-9][0-9]"}},
+	{"deepseek-v3 hunyuan-dense", false, false, {"\\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+", DEEPSEEK}},
+	{"gpt-4o llama4 minimax-m2", false, false, {O200K("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "\\p{N}{1,3}")}},
+	{"tekken", true, true, {O200K("", "\\p{N}")}},
+	{"poro-chat bloom gpt3-finnish", false, false, {BLOOM}},
+	{"viking", false, false, {BLOOM, "\\p{N}"}},
+	{"default", false, false, {"[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
+};
+
+/* Is a name one of a list that spaces separate? */
+static bool
+names_have(const char *names, TeStr name)
+{
+	while (name.len > 0)
+	{
+		size_t		len = strcspn(names, " ");
+
+		if (len == name.len && memcmp(names, name.data, len) == 0)
+			return true;
+		if (names[len] == '\0')
+			return false;
+		names += len + 1;
+	}
+	return false;
+}
+
+/* The row of tokenizer.ggml.pre. */
+static size_t
+split_row(const TeJson *meta)
+{
+	TeStr		pre = te_json_str(meta, "tokenizer.ggml.pre", "default");
+
+	for (size_t i = 0; i < TE_LENGTH(splits); i++)
+		if (names_have(splits[i].names, pre))
+			return i;
+	te_throw(TE_ERR_UNSUPPORTED, "tokenizer.ggml.pre \"%.*s\" is not supported", TE_STR_ARGS(pre));
+}
+
+/* {"type": "Split", "pattern": {"Regex": ...}, "behavior": "Isolated", "invert": false} */
+static TeJson *
+split_component(TeTokenizerBuild *build, const char *pattern)
+{
+	TeJson	   *node = te_json_new_object(build->arena);
+	TeJson	   *regex = te_json_new_object(build->arena);
+
+	te_build_str(build, regex, "Regex", te_str(pattern));
+	te_build_str(build, node, "type", TE_STR("Split"));
+	te_build_take(build, node, "pattern", regex);
+	te_build_str(build, node, "behavior", TE_STR("Isolated"));
+	te_build_bool(build, node, "invert", false);
+	return node;
+}
+
+static void
+build_splits(TeTokenizerBuild *build, size_t row)
+{
+	TeJson	   *list = te_json_new_array(build->arena, MOST_SPLITS + 1);
+
+	list->n = 0;
+	for (int i = 0; i < MOST_SPLITS && splits[row].patterns[i] != NULL; i++)
+		list->items[list->n++] = *split_component(build, splits[row].patterns[i]);
+	te_build_set(build, &list->items[list->n++],
+				 "{'type': 'ByteLevel', 'add_prefix_space': false, 'trim_offsets': true, 'use_regex': false}");
+	te_build_set(build, build->pre_tokenizer, "{'type': 'Sequence'}");
+	te_build_take(build, build->pre_tokenizer, "pretokenizers", list);
+}
+
+/* Control and user-defined tokens. */
+static void
+build_added(TeTokenizerBuild *build, const Vocabulary *vocabulary)
+{
+	TeBuildAdded *added = te_new_array(build->arena, TeBuildAdded, vocabulary->n);
+	size_t		n = 0;
+
+	for (size_t i = 0; i < vocabulary->n; i++)
+		if ((vocabulary->types[i] == TE_SPM_CONTROL || vocabulary->types[i] == TE_SPM_USER_DEFINED) &&
+			vocabulary->tokens[i].len > 0)
+			added[n++] = (TeBuildAdded) {vocabulary->tokens[i], (int64_t) i,.special = vocabulary->types[i] == TE_SPM_CONTROL};
+	te_build_added(build, added, n);
+}
+
+static const TeJson *
+from_gpt2(TeArena *arena, Vocabulary *vocabulary)
+{
+	const TeJson *merges = te_json_get(vocabulary->meta, "tokenizer.ggml.merges");
+	size_t		row = split_row(vocabulary->meta);
+	TeBuildSpecial ends[2];
+	TeTokenizerBuild build;
+
+	if (merges == NULL || merges->kind != TE_JSON_ARRAY)
+		te_throw(TE_ERR_CORRUPT, "file has no list \"tokenizer.ggml.merges\"");
+	ends[0] = special_by_key(vocabulary, "tokenizer.ggml.bos_token_id");
+	ends[1] = special_by_key(vocabulary, "tokenizer.ggml.eos_token_id");
+	if (!te_json_bool(vocabulary->meta, "tokenizer.ggml.add_bos_token", splits[row].add_bos))
+		ends[0].id = -1;
+	if (!te_json_bool(vocabulary->meta, "tokenizer.ggml.add_eos_token", false))
+		ends[1].id = -1;
+	te_build_start(&build, arena);
+	build_added(&build, vocabulary);
+	build_splits(&build, row);
+	if (ends[0].id >= 0 || ends[1].id >= 0)
+		te_build_template(&build, "0:0 $A:0 1:0", "0:0 $A:0 1:0 0:1 $B:1 1:1", ends, TE_LENGTH(ends));
+	te_build_set(&build, build.decoder, "{'type': 'ByteLevel', 'add_prefix_space': true, 'trim_offsets': true, 'use_regex': true}");
+	te_build_bpe(&build, vocabulary->tokens, vocabulary->n, merges, NULL, false, splits[row].ignore_merges);
+	return build.root;
+}
+
+/* ---- llama and t5: SentencePiece, BPE and Unigram ---- */
+
+static double *
+read_scores(TeArena *arena, const Vocabulary *vocabulary)
+{
+	const TeJson *scores = te_json_get(vocabulary->meta, "tokenizer.ggml.scores");
+	double	   *result = te_new_array(arena, double, vocabulary->n);
+
+	if (scores == NULL || scores->kind != TE_JSON_ARRAY || scores->n != vocabulary->n)
+		te_throw(TE_ERR_CORRUPT, "\"tokenizer.ggml.scores\" is not one number a token");
+	for (size_t i = 0; i < vocabulary->n; i++)
+	{
+		const TeJson *score = &scores->items[i];
+
+		if (score->kind == TE_JSON_REAL)
+			result[i] = score->real;
+		else if (score->kind == TE_JSON_INTEGER)
+			result[i] = (double) score->integer;
+		if (!(result[i] > -1e30 && result[i] < 1e30))
+			te_throw(TE_ERR_CORRUPT, "item %zu of \"tokenizer.ggml.scores\" is not valid", i);
+	}
+	return result;
+}
+
+/* tokenizer.ggml.precompiled_charsmap is a list of bytes. */
+static TeStr
+read_charsmap(TeArena *arena, const TeJson *meta)
+{
+	const TeJson *list = te_json_get(meta, "tokenizer.ggml.precompiled_charsmap");
+	char	   *bytes;
+
+	if (list == NULL || list->kind != TE_JSON_ARRAY)
+		return (TeStr) {NULL, 0};
+	bytes = te_alloc(arena, list->n);
+	for (uint32_t i = 0; i < list->n; i++)
+	{
+		if (list->items[i].kind != TE_JSON_INTEGER)
+			te_throw(TE_ERR_CORRUPT, "item %u of \"tokenizer.ggml.precompiled_charsmap\" is no byte", i);
+		bytes[i] = (char) list->items[i].integer;
+	}
+	return (TeStr) {bytes, list->n};
+}
+
+static const TeJson *
+from_spm(TeArena *arena, Vocabulary *vocabulary, bool is_bpe)
+{
+	const TeJson *meta = vocabulary->meta;
+	TeSpmVocab	spm = {.tokens = vocabulary->tokens,.types = vocabulary->types,.n = vocabulary->n,.is_bpe = is_bpe};
+
+	spm.scores = read_scores(arena, vocabulary);
+	spm.charsmap = read_charsmap(arena, meta);
+	spm.byte_fallback = is_bpe;
+	spm.prefix_space = te_json_bool(meta, "tokenizer.ggml.add_space_prefix", true);
+	spm.extra_space = !te_json_bool(meta, "tokenizer.ggml.remove_extra_whitespaces", !is_bpe);
+	spm.unk = te_json_int(meta, "tokenizer.ggml.unknown_token_id", is_bpe ? 0 : 2);
+	spm.bos = te_json_int(meta, "tokenizer.ggml.bos_token_id", is_bpe ? 1 : -1);
+	spm.eos = te_json_int(meta, "tokenizer.ggml.eos_token_id", is_bpe ? 2 : 1);
+	spm.pad = te_json_int(meta, "tokenizer.ggml.padding_token_id", -1);
+	spm.add_bos = te_json_bool(meta, "tokenizer.ggml.add_bos_token", is_bpe);
+	spm.add_eos = te_json_bool(meta, "tokenizer.ggml.add_eos_token", !is_bpe);
+	return te_build_spm(arena, &spm, NULL, TE_STR(""));
+}
+
+static const TeJson *
+from_llama(TeArena *arena, Vocabulary *vocabulary)
+{
+	return from_spm(arena, vocabulary, true);
+}
+
+static const TeJson *
+from_t5(TeArena *arena, Vocabulary *vocabulary)
+{
+	return from_spm(arena, vocabulary, false);
 }
 
 /* ---- writing ---- */
@@ -157,7 +356,7 @@ list_tokens(TeArena *arena, const TeJson *tokenizer, Vocabulary *vocabulary)
 	{
 		TeStr		token = te_token_text(compiled, (int32_t) i);
 
-		vocabulary->types[i] = token.data != NULL ? GGUF_NORMAL : GGUF_UNUSED;
+		vocabulary->types[i] = token.data != NULL ? TE_SPM_NORMAL : TE_SPM_UNUSED;
 		vocabulary->tokens[i] = token.data != NULL ? te_str_copy(arena, token) :
 			te_str(te_format(arena, "[PAD%zu]", i));
 	}
@@ -174,7 +373,7 @@ mark_added(const TeJson *tokenizer, Vocabulary *vocabulary)
 		int64_t		id = te_json_int(&added->items[i], "id", -1);
 
 		if (id >= 0 && (size_t) id < vocabulary->n)
-			vocabulary->types[id] = te_json_bool(&added->items[i], "special", false) ? GGUF_CONTROL : GGUF_USER_DEFINED;
+			vocabulary->types[id] = te_json_bool(&added->items[i], "special", false) ? TE_SPM_CONTROL : TE_SPM_USER_DEFINED;
 	}
 }
 
@@ -247,7 +446,7 @@ to_bert(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 	{
 		TeStr	   *token = &vocabulary.tokens[i];
 
-		if (vocabulary.types[i] != GGUF_NORMAL || in_brackets(*token))
+		if (vocabulary.types[i] != TE_SPM_NORMAL || in_brackets(*token))
 			continue;
 		if (token->len > prefix.len && memcmp(token->data, prefix.data, prefix.len) == 0)
 			*token = (TeStr) {token->data + prefix.len, token->len - prefix.len};
@@ -257,9 +456,238 @@ to_bert(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 	put_vocabulary(arena, meta, &vocabulary);
 }
 
+/* The ids of the beginning and end tokens, and whether the post-processor adds them. */
+static void
+put_ends(TeArena *arena, const TeJson *tokenizer, TeJson *meta, const Vocabulary *vocabulary, TeStr bos, TeStr eos)
+{
+	TeStr		first = template_token(tokenizer, false);
+	TeStr		last = template_token(tokenizer, true);
+
+	put_special(arena, meta, vocabulary, "tokenizer.ggml.bos_token_id", first.len > 0 ? first : bos);
+	put_special(arena, meta, vocabulary, "tokenizer.ggml.eos_token_id", last.len > 0 ? last : eos);
+	te_json_set_bool(te_json_add(arena, meta, "tokenizer.ggml.add_bos_token"), first.len > 0);
+	te_json_set_bool(te_json_add(arena, meta, "tokenizer.ggml.add_eos_token"), last.len > 0);
+}
+
+/* Does the pre-tokenizer, a Split, a ByteLevel or a Sequence of them, split by these patterns? */
+static bool
+splits_by(const TeJson *pre, size_t row)
+{
+	const TeJson *list = te_json_get(pre, "pretokenizers");
+	size_t		n = list != NULL && list->kind == TE_JSON_ARRAY ? list->n : 1;
+	int			k = 0;
+
+	for (size_t i = 0; i < n; i++)
+	{
+		const TeJson *node = list != NULL ? &list->items[i] : pre;
+		TeStr		type = te_json_str(node, "type", "");
+		TeStr		pattern = te_json_str(te_json_get(node, "pattern"), "Regex", "");
+
+		if (te_str_is(type, "ByteLevel") && te_json_bool(node, "use_regex", true))
+			pattern = TE_STR(GPT2);
+		else if (te_str_is(type, "ByteLevel"))
+			continue;
+		if (k == MOST_SPLITS || splits[row].patterns[k] == NULL || !te_str_is(pattern, splits[row].patterns[k]))
+			return false;
+		k++;
+	}
+	return k == MOST_SPLITS || splits[row].patterns[k] == NULL;
+}
+
+static const char *
+pre_name(TeArena *arena, const TeJson *tokenizer)
+{
+	const TeJson *pre = te_json_get(tokenizer, "pre_tokenizer");
+
+	bool		ignore_merges = te_json_bool(te_json_get(tokenizer, "model"), "ignore_merges", false);
+
+	for (size_t i = 0; i < TE_LENGTH(splits); i++)
+		if (splits_by(pre, i) && splits[i].ignore_merges == ignore_merges)
+			return te_cstring(arena, (TeStr) {splits[i].names, strcspn(splits[i].names, " ")});
+	te_throw(TE_ERR_UNSUPPORTED, "GGUF has no name for the way this tokenizer splits text");
+}
+
+/* "a b" for ["a", "b"] */
+static void
+put_merges(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
+{
+	const TeJson *merges = te_json_get(te_json_get(tokenizer, "model"), "merges");
+	TeJson	   *list = te_json_new_array(arena, merges != NULL ? merges->n : 0);
+
+	for (uint32_t i = 0; i < list->n; i++)
+	{
+		const TeJson *merge = &merges->items[i];
+
+		if (merge->kind == TE_JSON_STRING)
+			te_json_set_str(&list->items[i], merge->string);
+		else
+			te_json_set_str(&list->items[i],
+							te_str(te_format(arena, "%.*s %.*s", (int) merge->items[0].string.len, merge->items[0].string.data,
+											 (int) merge->items[1].string.len, merge->items[1].string.data)));
+	}
+	put_array(arena, meta, "tokenizer.ggml.merges", list);
+}
+
+static void
+to_gpt2(TeArena *arena, const TeJson *tokenizer, TeJson *meta, Vocabulary *vocabulary)
+{
+	te_json_set_str(te_json_add(arena, meta, "tokenizer.ggml.pre"), te_str(pre_name(arena, tokenizer)));
+	put_vocabulary(arena, meta, vocabulary);
+	put_merges(arena, tokenizer, meta);
+	put_ends(arena, tokenizer, meta, vocabulary, TE_STR("<|endoftext|>"), TE_STR("<|endoftext|>"));
+	put_special(arena, meta, vocabulary, "tokenizer.ggml.unknown_token_id", TE_STR("<unk>"));
+	put_special(arena, meta, vocabulary, "tokenizer.ggml.padding_token_id", TE_STR("<pad>"));
+	put_special(arena, meta, vocabulary, "tokenizer.ggml.mask_token_id", TE_STR("<mask>"));
+}
+
+/* <0x00> and so on, and the unknown token, have types of their own. */
+static void
+mark_bytes(Vocabulary *vocabulary, TeStr unk)
+{
+	for (size_t i = 0; i < vocabulary->n; i++)
+	{
+		TeStr		token = vocabulary->tokens[i];
+
+		if (token.len == 6 && te_str_starts(token, "<0x") && token.data[5] == '>')
+			vocabulary->types[i] = TE_SPM_BYTE;
+		if (unk.len > 0 && te_str_eq(token, unk))
+			vocabulary->types[i] = TE_SPM_UNKNOWN;
+	}
+}
+
+static void
+put_scores(TeArena *arena, TeJson *meta, const double *scores, size_t n)
+{
+	TeJson	   *list = te_json_new_array(arena, n);
+
+	for (size_t i = 0; i < n; i++)
+		te_json_set_real(&list->items[i], scores[i]);
+	put_array(arena, meta, "tokenizer.ggml.scores", list);
+}
+
+/* A token's score is the rank of the first merge that makes it, downwards. */
+static double *
+scores_of_merges(TeArena *arena, const TeJson *tokenizer, const Vocabulary *vocabulary)
+{
+	const TeJson *merges = te_json_get(te_json_get(tokenizer, "model"), "merges");
+	TeTokenIndex index = te_token_index(arena, vocabulary->tokens, vocabulary->n);
+	double	   *scores = te_new_array(arena, double, vocabulary->n);
+
+	for (uint32_t i = merges != NULL ? merges->n : 0; i-- > 0;)
+	{
+		const TeJson *merge = &merges->items[i];
+		TeBuffer	whole;
+		int64_t		id;
+
+		te_buffer_init(&whole, arena);
+		if (merge->kind == TE_JSON_ARRAY && merge->n == 2)
+			for (int k = 0; k < 2; k++)
+				te_buffer_add(&whole, merge->items[k].string.data, merge->items[k].string.len);
+		else if (merge->kind == TE_JSON_STRING)
+			for (size_t k = 0; k < merge->string.len; k++)
+				if (merge->string.data[k] != ' ')
+					te_buffer_add(&whole, merge->string.data + k, 1);
+		id = te_token_find(&index, (TeStr) {whole.data != NULL ? whole.data : "", whole.len});
+		if (id >= 0)
+			scores[id] = -1.0 - (double) i;
+	}
+	return scores;
+}
+
+/* A component of a kind anywhere in a normalizer; NULL where there is none. */
+static const TeJson *
+find_component(const TeJson *node, const char *type)
+{
+	const TeJson *list = te_json_get(node, "normalizers");
+
+	if (te_str_is(te_json_str(node, "type", ""), type))
+		return node;
+	for (uint32_t i = 0; list != NULL && list->kind == TE_JSON_ARRAY && i < list->n; i++)
+	{
+		const TeJson *found = find_component(&list->items[i], type);
+
+		if (found != NULL)
+			return found;
+	}
+	return NULL;
+}
+
+static void
+put_spm(TeArena *arena, const TeJson *tokenizer, TeJson *meta, Vocabulary *vocabulary, const double *scores, TeStr unk)
+{
+	TeStr		scheme = te_json_str(te_json_get(tokenizer, "pre_tokenizer"), "prepend_scheme", "never");
+	const TeJson *normalizer = te_json_get(tokenizer, "normalizer");
+	bool		prefix = find_component(normalizer, "Prepend") != NULL || !te_str_is(scheme, "never");
+
+	mark_bytes(vocabulary, unk);
+	put_vocabulary(arena, meta, vocabulary);
+	put_scores(arena, meta, scores, vocabulary->n);
+	put_ends(arena, tokenizer, meta, vocabulary, TE_STR("<s>"), TE_STR("</s>"));
+	put_special(arena, meta, vocabulary, "tokenizer.ggml.unknown_token_id", unk);
+	put_special(arena, meta, vocabulary, "tokenizer.ggml.padding_token_id", TE_STR("<pad>"));
+	te_json_set_bool(te_json_add(arena, meta, "tokenizer.ggml.add_space_prefix"), prefix);
+}
+
+/* BPE: with byte fallback it is SentencePiece's, else GPT-2's. */
+static void
+to_bpe(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
+{
+	const TeJson *model = te_json_get(tokenizer, "model");
+	bool		is_spm = te_json_bool(model, "byte_fallback", false);
+	Vocabulary	vocabulary;
+
+	list_tokens(arena, tokenizer, &vocabulary);
+	mark_added(tokenizer, &vocabulary);
+	te_json_set_str(te_json_add(arena, meta, "tokenizer.ggml.model"), is_spm ? TE_STR("llama") : TE_STR("gpt2"));
+	if (!is_spm)
+		to_gpt2(arena, tokenizer, meta, &vocabulary);
+	else
+	{
+		te_json_set_str(te_json_add(arena, meta, "tokenizer.ggml.pre"), TE_STR("default"));
+		put_spm(arena, tokenizer, meta, &vocabulary, scores_of_merges(arena, tokenizer, &vocabulary),
+				te_json_str(model, "unk_token", ""));
+	}
+}
+
+static void
+to_unigram(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
+{
+	const TeJson *model = te_json_get(tokenizer, "model");
+	const TeJson *vocab = te_json_get(model, "vocab");
+	const TeJson *map = find_component(te_json_get(tokenizer, "normalizer"), "Precompiled");
+	int64_t		unk = te_json_int(model, "unk_id", -1);
+	Vocabulary	vocabulary;
+	double	   *scores;
+
+	list_tokens(arena, tokenizer, &vocabulary);
+	mark_added(tokenizer, &vocabulary);
+	scores = te_new_array(arena, double, vocabulary.n);
+	for (size_t i = 0; vocab != NULL && vocab->kind == TE_JSON_ARRAY && i < vocab->n && i < vocabulary.n; i++)
+		if (vocab->items[i].kind == TE_JSON_ARRAY && vocab->items[i].n == 2)
+			scores[i] = vocab->items[i].items[1].kind == TE_JSON_REAL ? vocab->items[i].items[1].real :
+				(double) vocab->items[i].items[1].integer;
+	put_spm(arena, tokenizer, meta, &vocabulary, scores,
+			unk >= 0 && (size_t) unk < vocabulary.n ? vocabulary.tokens[unk] : (TeStr) {NULL, 0});
+	te_json_set_str(te_json_add(arena, meta, "tokenizer.ggml.pre"), TE_STR("default"));
+	te_json_set_bool(te_json_add(arena, meta, "tokenizer.ggml.remove_extra_whitespaces"),
+					 find_component(te_json_get(tokenizer, "normalizer"), "Strip") != NULL);
+	if (map != NULL)
+	{
+		TeStr		bytes = te_base64_decode(arena, te_json_str(map, "precompiled_charsmap", ""));
+		TeJson	   *list = te_json_new_array(arena, bytes.len);
+
+		for (size_t i = 0; i < bytes.len; i++)
+			te_json_set_int(&list->items[i], (uint8_t) bytes.data[i]);
+		put_array(arena, meta, "tokenizer.ggml.precompiled_charsmap", list);
+	}
+}
+
 static const ModelRow model_rows[] =
 {
 	{"bert", "WordPiece", from_bert, to_bert},
+	{"gpt2", "BPE", from_gpt2, to_bpe},
+	{"llama", "BPE", from_llama, to_bpe},
+	{"t5", "Unigram", from_t5, to_unigram},
 };
 
 const TeJson *

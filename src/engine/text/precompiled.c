@@ -13,6 +13,7 @@
  * for conjuncts (GB9c) is left out, as it makes no cluster that short.
  *-------------------------------------------------------------------------
  */
+#include "text/build.h"
 #include "text/tokenizer.h"
 
 #define SHORT_CLUSTER 6			/* bytes */
@@ -27,49 +28,10 @@ typedef struct PrecompiledParam
 
 /* ---- compiling ---- */
 
-static int
-base64_value(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-static TeStr
-decode_base64(TeArena *arena, TeStr text)
-{
-	char	   *out = te_alloc(arena, text.len / 4 * 3 + 3);
-	size_t		n = 0;
-	uint32_t	bits = 0;
-	int			n_bits = 0;
-
-	while (text.len > 0 && text.data[text.len - 1] == '=')
-		text.len--;
-	for (size_t i = 0; i < text.len; i++)
-	{
-		int			value = base64_value(text.data[i]);
-
-		if (value < 0)
-			te_throw(TE_ERR_CORRUPT, "tokenizer: precompiled_charsmap is not base64");
-		bits = bits << 6 | (uint32_t) value;
-		n_bits += 6;
-		if (n_bits >= 8)
-		{
-			n_bits -= 8;
-			out[n++] = (char) (bits >> n_bits);
-		}
-	}
-	return (TeStr) {out, n};
-}
-
 static void
 compile_precompiled(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
-	TeStr		blob = decode_base64(compiler->arena, te_json_str(node, "precompiled_charsmap", ""));
+	TeStr		blob = te_base64_decode(compiler->arena, te_json_str(node, "precompiled_charsmap", ""));
 	PrecompiledParam param = {0};
 	uint32_t	size;
 

@@ -11,8 +11,8 @@
  * Also here: the activations and their derivatives, one pair a row of
  * activations.def.  gelu is the exact one, by the error function.
  *
- * To add an activation: a row there, the pair here, and a case in vec.inc
- * where a vector form pays.
+ * To add an activation: a row there, the pair here, and the pair in
+ * vec_math.inc.
  *-------------------------------------------------------------------------
  */
 #include "kernels/impl.h"

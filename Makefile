@@ -142,5 +142,6 @@ bench:          ## kernels, engine, and SQL against sentence-transformers (PYTHO
 lint:           ## layering, documentation of every function and setting, lengths, banned calls, symbols
 	@$(here)/test/run.sh lint
 
-format:         ## clang-format all sources in place
-	@cd $(here) && find src test \( -name '*.c' -o -name '*.h' \) -print0 | xargs -0 clang-format -i
+format:         ## show what clang-format would change: for information, pgindent is the authority
+	@cd $(here) && find src test -name '*.[ch]' ! -name '*table*' | while read -r file; do \
+		clang-format "$$file" | diff -u "$$file" - ; done; true

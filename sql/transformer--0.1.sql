@@ -335,7 +335,7 @@ RETURNS bigint
 AS 'MODULE_PATHNAME', 'transformer_unload_model'
 LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 1000;
 COMMENT ON FUNCTION @extschema@.unload_model(text) IS
-	'Remove a model from shared memory; gives its bytes, 0 if it was not there';
+	'Remove a model from shared memory; gives its bytes, 0 if it was not there. Superusers may name it as loaded_models does';
 
 /* Under the views: by digest, for all databases. */
 CREATE FUNCTION _transformer.images(OUT digest bytea, OUT status text, OUT store text, OUT bytes bigint, OUT pinned bool,
@@ -352,9 +352,10 @@ AS 'MODULE_PATHNAME', 'transformer_image_statistics'
 LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 1000 ROWS 100;
 COMMENT ON FUNCTION _transformer.image_statistics() IS 'What was computed with each image';
 
-/* A superuser sees models of other databases, too, without their names. */
+/* A superuser sees images that no model of this database has, too, by their digest. */
 CREATE VIEW @extschema@.loaded_models WITH (security_barrier) AS
-SELECT v.name || '@' || v.version AS model, i.status, i.bytes, i.pinned, i.hits, i.loaded_at
+SELECT coalesce(v.name || '@' || v.version, 'sha256:' || encode(i.digest, 'hex')) AS model,
+	i.status, i.bytes, i.pinned, i.hits, i.loaded_at
 FROM _transformer.images() i LEFT JOIN _transformer.version v ON v.digest = i.digest
 WHERE CASE WHEN v.name IS NOT NULL THEN @extschema@.has_model_privilege(v.name)
 	ELSE (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user) END;

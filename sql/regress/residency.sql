@@ -66,6 +66,15 @@ SELECT transformer.unload_model('resident') > 0 AS there;
 SELECT count(*) FROM transformer.loaded_models WHERE model = 'resident@1';
 RESET transformer.weights_store;
 
+-- Pinned, then dropped: a superuser can still unload it.
+SELECT transformer.import_model('orphan', :'bert', quantization => 'q4_1');
+SELECT transformer.load_model('orphan') > 0 AS loaded;
+SELECT 'sha256:' || encode(digest, 'hex') AS orphan FROM _transformer.version WHERE name = 'orphan' \gset
+SELECT transformer.drop_model('orphan');
+SELECT pinned FROM transformer.loaded_models WHERE model = :'orphan';
+SELECT transformer.unload_model(:'orphan') > 0 AS there;
+SELECT count(*) FROM transformer.loaded_models WHERE model = :'orphan';
+
 SELECT transformer.load_model('no_such_model');
 SELECT transformer.unload_model('no_such_model');
 SELECT transformer.drop_model('resident');

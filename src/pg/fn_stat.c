@@ -11,9 +11,12 @@
 #include "pg/catalog.h"
 #include "pg/store.h"
 
+#include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+
+#define DIGEST_PREFIX "sha256:"	/* in the view loaded_models, too */
 
 /* Memory is everybody's: what changes it for all is the owner's or a superuser's to do. */
 static TrVersion
@@ -64,14 +67,34 @@ transformer_load_model(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64((int64) mapping->bytes);
 }
 
+/*
+ * The view shows images that no model here has as "sha256:<hex>".  They may be
+ * another database's, or pinned and then dropped with their model, so a
+ * superuser can unload them under that name.
+ */
+static bool
+parse_digest(const char *name, uint8 *digest)
+{
+	const char *hex = name + strlen(DIGEST_PREFIX);
+
+	if (strncmp(name, DIGEST_PREFIX, strlen(DIGEST_PREFIX)) != 0 || !superuser() ||
+		strlen(hex) != 2 * TR_DIGEST_LENGTH || strspn(hex, "0123456789abcdef") != 2 * TR_DIGEST_LENGTH)
+		return false;
+	(void) hex_decode(hex, 2 * TR_DIGEST_LENGTH, (char *) digest);
+	return true;
+}
+
 PG_FUNCTION_INFO_V1(transformer_unload_model);
 Datum
 transformer_unload_model(PG_FUNCTION_ARGS)
 {
-	TrVersion	version = owned_version(PG_GETARG_TEXT_PP(0));
+	text	   *model = PG_GETARG_TEXT_PP(0);
+	uint8		digest[TR_DIGEST_LENGTH];
 
-	tr_image_pin(version.digest, false);
-	PG_RETURN_INT64((int64) tr_image_drop(version.digest));
+	if (!parse_digest(text_to_cstring(model), digest))
+		memcpy(digest, owned_version(model).digest, TR_DIGEST_LENGTH);
+	tr_image_pin(digest, false);
+	PG_RETURN_INT64((int64) tr_image_drop(digest));
 }
 
 static Datum

@@ -370,6 +370,16 @@ tr_job_end(TrModel *model, TeJob *job)
 
 /* ---- models ---- */
 
+/* Do we map another copy of the same image, that took the place of this one? */
+static bool
+has_successor(const TrModel *model)
+{
+	for (TrModel *other = models; other != NULL; other = other->next)
+		if (other != model && other->slot == model->slot)
+			return true;
+	return false;
+}
+
 static void
 let_go(TrModel *model)
 {
@@ -379,7 +389,8 @@ let_go(TrModel *model)
 			*link = model->next;
 			break;
 		}
-	tr_control_use(model->slot, false);
+	if (!has_successor(model))
+		tr_control_use(model->slot, false);
 	tr_image_unmap(&model->mapping);
 	MemoryContextDelete(model->context);
 }

@@ -43,13 +43,17 @@ typedef enum TeGraphMode
 	TE_TRAIN					/* keep what backward needs */
 } TeGraphMode;
 
+/* batch may be NULL where no op needs one (attention, relative_bias and pool do).  Sequences have at least one token. */
 extern TeGraph *te_graph_create(TeArena *step, TeGraphMode mode, const TeBatch *batch);
 
 /* ---- building: each checks shapes and throws TE_ERR_INTERNAL naming the op ---- */
 
 /* Values given from outside; grad (same shape, added into) may be NULL. */
 extern TeNode *te_input(TeGraph *graph, const float *data, size_t rows, size_t cols, float *grad);
-/* Rows ids[i] + offset of a weight of any type: embeddings. */
+/*
+ * Rows ids[i] + offset of a weight of any type: embeddings.  ids NULL: all 0.  A row that the table does
+ * not have throws TE_ERR_INVALID when the graph runs.
+ */
 extern TeNode *te_gather(TeGraph *graph, const TeWeight *table, const int32_t *ids, size_t n, int32_t offset);
 extern TeNode *te_add(TeGraph *graph, TeNode *a, TeNode *b);
 extern TeNode *te_multiply(TeGraph *graph, TeNode *a, TeNode *b);
@@ -116,10 +120,13 @@ extern TeNode *te_l2_normalize(TeGraph *graph, TeNode *x, float eps);
 
 /* ---- running ---- */
 
-extern void te_graph_keep(TeGraph *graph, TeNode *node);	/* its value stays valid after the run */
+extern void te_graph_keep(TeGraph *graph, TeNode *node);	/* its value stays valid after the run; before planning */
 extern size_t te_graph_plan(TeGraph *graph);	/* bytes of workspace that a run takes */
-extern void te_graph_run(TeGraph *graph);	/* all nodes; results in te_node_value() of kept nodes */
-/* d_output has the node's shape; gradients add into weights' and inputs' grad. */
+extern void te_graph_run(TeGraph *graph);	/* all nodes; results in te_node_value() of kept nodes; again, where weights or inputs changed */
+/*
+ * d_output has the node's shape; gradients add into weights' and inputs' grad.  After a run, from as many
+ * outputs as there are, one after the other.
+ */
 extern void te_graph_backward(TeGraph *graph, TeNode *output, const float *d_output);
 
 extern const float *te_node_value(const TeNode *node);

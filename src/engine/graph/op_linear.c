@@ -24,6 +24,8 @@
 
 /* Rows of a weight that backward expands together. */
 #define EXPAND_ROWS 256
+/* Rows of a gradient that are summed in f32. */
+#define SUM_ROWS 32
 
 typedef struct LinearParams
 {
@@ -260,11 +262,16 @@ activate_grad_range(void *arg, size_t first, size_t end, float *scratch)
 								node->grad_temp.data + at);
 }
 
-/* Sums of the columns of d_p, a block a task, rows in order. */
+/*
+ * Sums of the columns of d_p, a block a task, rows in order: in f32 over
+ * SUM_ROWS rows, those in double.
+ */
 static void
 bias_columns(void *arg, size_t first, size_t end, float *scratch)
 {
 	const Part *part = arg;
+	size_t		rows = part->node->rows;
+	size_t		ld = part->node->cols;
 
 	for (size_t block = first; block < end; block++)
 	{
@@ -273,10 +280,14 @@ bias_columns(void *arg, size_t first, size_t end, float *scratch)
 		const float *d_p = part->d_p + column;
 		double		sums[TE_COLUMN_BLOCK] = {0};
 
-		for (size_t r = 0; r < part->node->rows; r++, d_p += part->node->cols)
+		for (size_t r = 0; r < rows; r += SUM_ROWS)
 		{
+			float		partial[TE_COLUMN_BLOCK] = {0};
+
+			for (size_t i = r; i < TE_MIN(r + SUM_ROWS, rows); i++)
+				te_kernel.add(n, partial, d_p + i * ld, partial);
 			for (size_t c = 0; c < n; c++)
-				sums[c] += (double) d_p[c];
+				sums[c] += (double) partial[c];
 		}
 		for (size_t c = 0; c < n; c++)
 			part->operand->bias->grad[column + c] += (float) sums[c];

@@ -169,7 +169,7 @@ memorize(Snapshot snapshot, const char *name, TrModel *model)
 		forget_names();
 		remember_snapshot(snapshot);
 	}
-	strcpy(memos[next_memo].name, name);
+	strlcpy(memos[next_memo].name, name, MEMO_NAME);
 	memos[next_memo].role = GetUserId();
 	memos[next_memo].model = model;
 	next_memo = (next_memo + 1) % MEMO_ENTRIES;

@@ -221,6 +221,7 @@ report_private(uint64 bytes, int error)
 static void
 build_private(TrBuild *build, TrMapping *into, int error)
 {
+	make_plan(build);
 	report_private(build->bytes, error);
 	*into = (TrMapping) {.store = NULL,.bytes = build->bytes};
 	memcpy(into->digest, build->digest, TR_DIGEST_LENGTH);
@@ -240,6 +241,14 @@ build_private(TrBuild *build, TrMapping *into, int error)
 	(void) mprotect(into->address, into->bytes, PROT_READ);
 }
 
+/* Compiles the tokenizer: for the one who builds, not for all that wait. */
+static void
+make_plan(TrBuild *build)
+{
+	if (build->plan == NULL)
+		build->plan = te_image_plan(build->arena, build->definition, build->digest, &build->bytes);
+}
+
 /* 0, or why there is no room in the store. Somebody else may have built it while we waited. */
 static int
 build_shared(const TrStore *store, TrBuild *build, TrMapping *into)
@@ -252,6 +261,7 @@ build_shared(const TrStore *store, TrBuild *build, TrMapping *into)
 	{
 		if (!store->map(build->digest, into))
 		{
+			make_plan(build);
 			error = claim_room(build);
 			if (error == 0)
 				error = store->build(build, into);
@@ -284,7 +294,7 @@ build_image(const TrStore *store, const TrVersion *version, TrMapping *into)
 
 	tr_context_push(&doing, psprintf("building the shared image of model \"%s@%d\"", version->name, version->version));
 	memcpy(build.digest, version->digest, TR_DIGEST_LENGTH);
-	build.plan = te_image_plan(build.arena, tr_catalog_definition(build.arena, version), build.digest, &build.bytes);
+	build.definition = tr_catalog_definition(build.arena, version);
 	error = build_shared(store, &build, into);
 	if (error != 0 && !is_lack_of_room(error))
 	{

@@ -94,7 +94,8 @@ typedef struct TrBuild
 	char		path[MAXPGPATH];	/* the lock, which is also the temporary file */
 	int			fd;				/* of it */
 	TeArena    *arena;
-	TeImagePlan *plan;
+	const TeModelDef *definition;
+	TeImagePlan *plan;			/* NULL: not made yet */
 } TrBuild;
 
 /* An image in a store, to count or to evict. */

@@ -192,6 +192,14 @@ claim_room(TrBuild *build)
 
 /* ---- building ---- */
 
+/* Compiles the tokenizer: for the one who builds, not for all that wait. */
+static void
+make_plan(TrBuild *build)
+{
+	if (build->plan == NULL)
+		build->plan = te_image_plan(build->arena, build->definition, build->digest, &build->bytes);
+}
+
 static void
 private_unmap(TrMapping *mapping)
 {
@@ -239,14 +247,6 @@ build_private(TrBuild *build, TrMapping *into, int error)
 	}
 	PG_END_TRY();
 	(void) mprotect(into->address, into->bytes, PROT_READ);
-}
-
-/* Compiles the tokenizer: for the one who builds, not for all that wait. */
-static void
-make_plan(TrBuild *build)
-{
-	if (build->plan == NULL)
-		build->plan = te_image_plan(build->arena, build->definition, build->digest, &build->bytes);
 }
 
 /* 0, or why there is no room in the store. Somebody else may have built it while we waited. */

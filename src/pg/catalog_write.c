@@ -180,25 +180,42 @@ lock_name(const char *name)
 
 /* ---- chunks ---- */
 
-/* Store bytes unless they are there; `chunk` is a bytea. */
+/* Store bytes unless they are there. */
 static void
-add_chunk(bytea *chunk, uint8 digest[TR_DIGEST_LENGTH])
+add_chunk(bytea *chunk, const uint8 *digest)
 {
 	TrDigestKey key;
 
-	tr_sha256(VARDATA(chunk), VARSIZE(chunk) - VARHDRSZ, digest);
 	RUN(NULL, "INSERT INTO _transformer.chunk (digest, data) VALUES ($1, $2) ON CONFLICT DO NOTHING",
 		P_DATUM(BYTEAOID, tr_digest_key(&key, digest)), P_DATUM(BYTEAOID, PointerGetDatum(chunk)));
 }
 
-/* Chunks of `bytes` bytes, chunk_bytes each; read(arg, offset, into, len) gives them. */
+/* What is needed while the bytes of a version are written. */
 typedef struct ChunkWriter
 {
 	TeArena    *arena;
-	MemoryContext memory;		/* reset after each chunk */
+	MemoryContext memory;		/* of one statement */
+	bytea	   *buffer;			/* one chunk */
+	size_t		room;			/* of buffer */
 	bool		keep;			/* false: take the digests only */
 } ChunkWriter;
 
+/* The buffer, for a chunk of len bytes. */
+static bytea *
+chunk_buffer(ChunkWriter *writer, size_t len)
+{
+	if (writer->buffer == NULL || writer->room < len)
+	{
+		if (writer->buffer != NULL)
+			pfree(writer->buffer);
+		writer->buffer = palloc(VARHDRSZ + len);
+		writer->room = len;
+	}
+	SET_VARSIZE(writer->buffer, VARHDRSZ + len);
+	return writer->buffer;
+}
+
+/* Bytes [offset, offset + bytes) of a source, in chunks. */
 static void
 write_chunks(ChunkWriter *writer, const TeSource *source, uint64 offset, uint64 bytes, uint32 chunk_bytes, TrDigests *into)
 {
@@ -207,18 +224,16 @@ write_chunks(ChunkWriter *writer, const TeSource *source, uint64 offset, uint64 
 	into->digests = te_alloc(writer->arena, te_mul_size((size_t) into->n, TR_DIGEST_LENGTH));
 	for (int i = 0; i < into->n; i++)
 	{
-		MemoryContext before = MemoryContextSwitchTo(writer->memory);
 		uint64		start = (uint64) i * chunk_bytes;
 		size_t		len = (size_t) Min((uint64) chunk_bytes, bytes - start);
-		bytea	   *chunk = palloc(VARHDRSZ + len);
+		bytea	   *chunk = chunk_buffer(writer, len);
+		MemoryContext before = MemoryContextSwitchTo(writer->memory);
 
 		CHECK_FOR_INTERRUPTS();
-		SET_VARSIZE(chunk, VARHDRSZ + len);
 		te_source_read(source, offset + start, VARDATA(chunk), len);
+		tr_sha256(VARDATA(chunk), len, into->digests[i]);
 		if (writer->keep)
 			add_chunk(chunk, into->digests[i]);
-		else
-			tr_sha256(VARDATA(chunk), len, into->digests[i]);
 		MemoryContextSwitchTo(before);
 		MemoryContextReset(writer->memory);
 	}
@@ -376,6 +391,7 @@ tr_catalog_create(TeArena *arena, const TrNewVersion *new, TrContext *context, T
 	for (size_t i = 0; i < def->tensors.n; i++)
 	{
 		context->part = def->tensors.tensors[i].name;
+		te_report(TE_DEBUG, "tensor %zu of %zu: \"%.*s\"", i + 1, def->tensors.n, TE_STR_ARGS(context->part));
 		write_tensor(&writer, &def->tensors.tensors[i], &tensors[i]);
 	}
 	context->part = (TeStr) {NULL, 0};
@@ -385,6 +401,8 @@ tr_catalog_create(TeArena *arena, const TrNewVersion *new, TrContext *context, T
 	memcpy(into->digest, digest, TR_DIGEST_LENGTH);
 	add_rows(&writer, new, into, &tokenizer, tensors);
 	MemoryContextDelete(writer.memory);
+	if (writer.buffer != NULL)
+		pfree(writer.buffer);
 }
 
 void

@@ -76,6 +76,8 @@ extern int64_t te_token_find(const TeTokenIndex *index, TeStr token);	/* the las
  * together from two others, by falling score.  As a list of pairs.
  */
 extern TeJson *te_build_merges(TeArena *arena, const TeStr *tokens, const double *scores, size_t n);
+/* "BPE", "WordPiece", ... of a tokenizer's "model" (compile.c) */
+extern TeStr te_model_type(const TeJson *model);
 extern TeStr te_base64(TeArena *arena, TeStr bytes);
 extern TeStr te_base64_decode(TeArena *arena, TeStr text); /* throws */
 

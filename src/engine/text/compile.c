@@ -10,9 +10,11 @@
  * "truncation" and "padding" of the file are not read: both are the caller's.
  *-------------------------------------------------------------------------
  */
+#include "text/build.h"
 #include "text/tokenizer.h"
 
 #define IMAGE_ALIGN 8
+#define MOST_STEPS 256			/* of a program */
 
 uint32_t
 te_image_add(TeCompiler *compiler, const void *data, size_t bytes)
@@ -98,12 +100,10 @@ te_compile_plain(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 	te_emit(compiler, kind, NULL, 0);
 }
 
-void
-te_compile_node(TeCompiler *compiler, const TeRow *const *table, const TeJson *node)
+static void
+compile_typed(TeCompiler *compiler, const TeRow *const *table, const TeJson *node, TeStr type)
 {
-	TeStr		type = te_json_str(node, "type", "");
-
-	if (compiler->n_steps > 256)
+	if (compiler->n_steps > MOST_STEPS)
 		te_throw(TE_ERR_LIMIT, "tokenizer: too many components in the %s", compiler->part);
 	for (uint32_t i = 0; table[i] != NULL; i++)
 	{
@@ -113,6 +113,12 @@ te_compile_node(TeCompiler *compiler, const TeRow *const *table, const TeJson *n
 		return;
 	}
 	te_throw(TE_ERR_UNSUPPORTED, "tokenizer: %s \"%.*s\" is not supported", compiler->part, TE_STR_ARGS(type));
+}
+
+void
+te_compile_node(TeCompiler *compiler, const TeRow *const *table, const TeJson *node)
+{
+	compile_typed(compiler, table, node, te_json_str(node, "type", ""));
 }
 
 void
@@ -142,42 +148,33 @@ compile_program(TeCompiler *compiler, const TeRow *const *table, const TeJson *t
 	return program;
 }
 
-/* Older files leave out the model's type; its members tell. */
-static const TeJson *
-model_with_type(TeArena *arena, const TeJson *model)
+/* Older files leave it out; then the members tell. */
+TeStr
+te_model_type(const TeJson *model)
 {
-	TeJson	   *copy;
-	const char *type;
+	const TeJson *vocab = te_json_get(model, "vocab");
 
-	if (model == NULL || model->kind != TE_JSON_OBJECT)
-		te_throw(TE_ERR_CORRUPT, "tokenizer: there is no \"model\"");
 	if (te_json_get(model, "type") != NULL)
-		return model;
+		return te_json_str(model, "type", "");
 	if (te_json_get(model, "merges") != NULL)
-		type = "BPE";
-	else if (te_json_get(model, "max_input_chars_per_word") != NULL)
-		type = "WordPiece";
-	else if (te_json_get(model, "vocab") != NULL && te_json_get(model, "vocab")->kind == TE_JSON_ARRAY)
-		type = "Unigram";
-	else
-		type = "WordLevel";
-	copy = te_json_new_object(arena);
-	te_json_set_str(te_json_add(arena, copy, "type"), te_str(type));
-	for (uint32_t i = 0; i < model->n; i++)
-		*te_json_add(arena, copy, te_cstring(arena, model->items[i].key)) = model->items[i];
-	return copy;
+		return TE_STR("BPE");
+	if (te_json_get(model, "max_input_chars_per_word") != NULL)
+		return TE_STR("WordPiece");
+	return vocab != NULL && vocab->kind == TE_JSON_ARRAY ? TE_STR("Unigram") : TE_STR("WordLevel");
 }
 
 static void
 compile_model(TeCompiler *compiler, const TeJson *tokenizer)
 {
-	const TeJson *model = model_with_type(compiler->arena, te_json_get(tokenizer, "model"));
+	const TeJson *model = te_json_get(tokenizer, "model");
 
+	if (model == NULL || model->kind != TE_JSON_OBJECT)
+		te_throw(TE_ERR_CORRUPT, "tokenizer: there is no \"model\"");
 	compiler->part = "model";
 	compiler->steps = NULL;
 	compiler->n_steps = 0;
 	te_vocab_compile(compiler, te_json_get(model, "vocab"));
-	te_compile_node(compiler, te_models, model);
+	compile_typed(compiler, te_models, model, te_model_type(model));
 	compiler->header.model = compiler->steps[0];
 }
 

@@ -426,12 +426,32 @@ template_token(const TeJson *tokenizer, bool last)
 	return te_json_str(te_json_get(&single->items[last ? single->n - 1 : 0], "SpecialToken"), "id", "");
 }
 
+/* A component of a kind anywhere in a normalizer or pre-tokenizer; NULL where there is none. */
+static const TeJson *
+find_component(const TeJson *node, const char *type)
+{
+	const TeJson *list = te_json_get(node, te_json_get(node, "normalizers") != NULL ? "normalizers" : "pretokenizers");
+
+	if (te_str_is(te_json_str(node, "type", ""), type))
+		return node;
+	for (uint32_t i = 0; list != NULL && list->kind == TE_JSON_ARRAY && i < list->n; i++)
+	{
+		const TeJson *found = find_component(&list->items[i], type);
+
+		if (found != NULL)
+			return found;
+	}
+	return NULL;
+}
+
 static void
 to_bert(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 {
 	Vocabulary	vocabulary;
 	TeStr		prefix = te_json_str(te_json_get(tokenizer, "model"), "continuing_subword_prefix", "##");
 
+	te_json_set_bool(te_json_add(arena, meta, "tokenizer.ggml.normalizer.lowercase"),
+					 te_json_bool(find_component(te_json_get(tokenizer, "normalizer"), "BertNormalizer"), "lowercase", true));
 	list_tokens(arena, tokenizer, &vocabulary);
 	mark_added(tokenizer, &vocabulary);
 	put_special(arena, meta, &vocabulary, "tokenizer.ggml.cls_token_id", template_token(tokenizer, false));
@@ -594,30 +614,14 @@ scores_of_merges(TeArena *arena, const TeJson *tokenizer, const Vocabulary *voca
 	return scores;
 }
 
-/* A component of a kind anywhere in a normalizer; NULL where there is none. */
-static const TeJson *
-find_component(const TeJson *node, const char *type)
-{
-	const TeJson *list = te_json_get(node, "normalizers");
-
-	if (te_str_is(te_json_str(node, "type", ""), type))
-		return node;
-	for (uint32_t i = 0; list != NULL && list->kind == TE_JSON_ARRAY && i < list->n; i++)
-	{
-		const TeJson *found = find_component(&list->items[i], type);
-
-		if (found != NULL)
-			return found;
-	}
-	return NULL;
-}
-
 static void
 put_spm(TeArena *arena, const TeJson *tokenizer, TeJson *meta, Vocabulary *vocabulary, const double *scores, TeStr unk)
 {
-	TeStr		scheme = te_json_str(te_json_get(tokenizer, "pre_tokenizer"), "prepend_scheme", "never");
 	const TeJson *normalizer = te_json_get(tokenizer, "normalizer");
-	bool		prefix = find_component(normalizer, "Prepend") != NULL || !te_str_is(scheme, "never");
+	const TeJson *metaspace = find_component(te_json_get(tokenizer, "pre_tokenizer"), "Metaspace");
+	bool		prefix = find_component(normalizer, "Prepend") != NULL ||
+		(metaspace != NULL && !te_str_is(te_json_str(metaspace, "prepend_scheme", "always"), "never") &&
+		 te_json_bool(metaspace, "add_prefix_space", true));
 
 	mark_bytes(vocabulary, unk);
 	put_vocabulary(arena, meta, vocabulary);
@@ -636,6 +640,7 @@ to_bpe(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 	bool		is_spm = te_json_bool(model, "byte_fallback", false);
 	Vocabulary	vocabulary;
 
+	refuse_normalizers(tokenizer);
 	list_tokens(arena, tokenizer, &vocabulary);
 	mark_added(tokenizer, &vocabulary);
 	te_json_set_str(te_json_add(arena, meta, "tokenizer.ggml.model"), is_spm ? TE_STR("llama") : TE_STR("gpt2"));
@@ -649,6 +654,17 @@ to_bpe(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 	}
 }
 
+/* What these do cannot be said in GGUF. */
+static void
+refuse_normalizers(const TeJson *tokenizer)
+{
+	static const char *const types[] = {"NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "BertNormalizer"};
+
+	for (size_t i = 0; i < TE_LENGTH(types); i++)
+		if (find_component(te_json_get(tokenizer, "normalizer"), types[i]) != NULL)
+			te_throw(TE_ERR_UNSUPPORTED, "GGUF cannot express the normalizer \"%s\" of this tokenizer", types[i]);
+}
+
 static void
 to_unigram(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 {
@@ -659,6 +675,7 @@ to_unigram(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 	Vocabulary	vocabulary;
 	double	   *scores;
 
+	refuse_normalizers(tokenizer);
 	list_tokens(arena, tokenizer, &vocabulary);
 	mark_added(tokenizer, &vocabulary);
 	scores = te_new_array(arena, double, vocabulary.n);
@@ -670,6 +687,7 @@ to_unigram(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 			unk >= 0 && (size_t) unk < vocabulary.n ? vocabulary.tokens[unk] : (TeStr) {NULL, 0});
 	te_json_set_str(te_json_add(arena, meta, "tokenizer.ggml.pre"), TE_STR("default"));
 	te_json_set_bool(te_json_add(arena, meta, "tokenizer.ggml.remove_extra_whitespaces"),
+					 find_component(te_json_get(tokenizer, "pre_tokenizer"), "WhitespaceSplit") != NULL ||
 					 find_component(te_json_get(tokenizer, "normalizer"), "Strip") != NULL);
 	if (map != NULL)
 	{
@@ -708,7 +726,7 @@ te_tokenizer_from_gguf(TeArena *arena, const TeJson *meta)
 void
 te_tokenizer_to_gguf(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 {
-	TeStr		type = te_json_str(te_json_get(tokenizer, "model"), "type", "");
+	TeStr		type = te_model_type(te_json_get(tokenizer, "model"));
 
 	for (size_t i = 0; i < TE_LENGTH(model_rows); i++)
 		if (te_str_is(type, model_rows[i].type))

@@ -270,7 +270,11 @@ add_tokens(Spm *spm, const TeStr *tokens, size_t n)
 	vocab->n += n;
 }
 
-/* Control pieces, the unknown one and user-defined ones are added tokens. */
+/*
+ * Control pieces and the unknown one are added tokens.  So are user-defined ones of
+ * BPE; to Unigram they are tokens of a very good score, and a text is not
+ * to begin anew, with a space, behind each of them.
+ */
 static void
 build_added(Spm *spm)
 {
@@ -284,7 +288,7 @@ build_added(Spm *spm)
 		int64_t		type = vocab->types[i];
 		bool		special = type == TE_SPM_CONTROL || type == TE_SPM_UNKNOWN || (int64_t) i == mask;
 
-		if ((special || type == TE_SPM_USER_DEFINED) && vocab->tokens[i].len > 0)
+		if ((special || (type == TE_SPM_USER_DEFINED && vocab->is_bpe)) && vocab->tokens[i].len > 0)
 			added[n++] = (TeBuildAdded) {vocab->tokens[i], (int64_t) i,.special = special,
 			.lstrip = spm->lstrip_last && (int64_t) i == mask};
 	}
@@ -314,26 +318,26 @@ build_normalizers(Spm *spm, const char *const *list, size_t n, size_t map_at)
 	te_build_take(build, build->normalizer, "normalizers", items);
 }
 
-/* The character map, then runs of spaces as one, none at the end. */
-static void
-build_plain_normalizer(Spm *spm)
-{
-	static const char *const list[] = {"{'type': 'Strip', 'strip_left': false, 'strip_right': true}",
-	"{'type': 'Replace', 'pattern': {'Regex': ' {2,}'}, 'content': '" MARK "'}"};
-
-	build_normalizers(spm, list, spm->vocab->extra_space ? 0 : TE_LENGTH(list), 0);
-}
-
-/* Spaces as marks, and one before the text. */
+/* Words, each with its spaces as marks and a mark before it; where runs of spaces count, the text as a whole. */
 static void
 build_metaspace(Spm *spm)
 {
+	TeTokenizerBuild *build = &spm->build;
 	const char *json = spm->vocab->prefix_space ?
 		"{'type': 'Metaspace', 'replacement': '" MARK "', 'prepend_scheme': 'always', 'split': true}" :
 		"{'type': 'Metaspace', 'replacement': '" MARK "', 'prepend_scheme': 'never', 'split': true}";
+	TeJson	   *list = te_json_new_array(build->arena, 2);
 
-	te_build_set(&spm->build, spm->build.pre_tokenizer, json);
-	te_build_set(&spm->build, spm->build.decoder, json);
+	te_build_set(build, build->decoder, json);
+	te_build_set(build, &list->items[0], "{'type': 'WhitespaceSplit'}");
+	te_build_set(build, &list->items[1], json);
+	if (spm->vocab->extra_space)
+		te_build_set(build, build->pre_tokenizer, json);
+	else
+	{
+		te_build_set(build, build->pre_tokenizer, "{'type': 'Sequence'}");
+		te_build_take(build, build->pre_tokenizer, "pretokenizers", list);
+	}
 }
 
 /* The beginning and end tokens, as far as they are wanted. */
@@ -350,15 +354,22 @@ build_ends(Spm *spm)
 
 /* ---- conventions of models ---- */
 
-/* BPE with byte fallback: no pre-tokenizer, the normalizer writes the marks. */
+/* BPE: no pre-tokenizer; the normalizer writes the marks, after the spaces that are not to count are gone. */
 static void
 convention_llama(Spm *spm)
 {
-	static const char *const list[] = {"{'type': 'Prepend', 'prepend': '" MARK "'}",
-	"{'type': 'Replace', 'pattern': {'String': ' '}, 'content': '" MARK "'}"};
-	size_t		skip = spm->vocab->prefix_space ? 0 : 1;
+	const char *list[4];
+	size_t		n = 0;
 
-	build_normalizers(spm, list + skip, TE_LENGTH(list) - skip, 0);
+	if (!spm->vocab->extra_space)
+	{
+		list[n++] = "{'type': 'Strip', 'strip_left': true, 'strip_right': true}";
+		list[n++] = "{'type': 'Replace', 'pattern': {'Regex': ' {2,}'}, 'content': ' '}";
+	}
+	if (spm->vocab->prefix_space)
+		list[n++] = "{'type': 'Prepend', 'prepend': '" MARK "'}";
+	list[n++] = "{'type': 'Replace', 'pattern': {'String': ' '}, 'content': '" MARK "'}";
+	build_normalizers(spm, list, n, 0);
 	te_build_set(&spm->build, spm->build.decoder, spm->vocab->prefix_space ?
 				 "{'type': 'Sequence', 'decoders': [{'type': 'Replace', 'pattern': {'String': '" MARK "'}, 'content': ' '}, "
 				 "{'type': 'ByteFallback'}, {'type': 'Fuse'}, {'type': 'Strip', 'content': ' ', 'start': 1, 'stop': 0}]}" :
@@ -375,7 +386,7 @@ convention_plain(Spm *spm)
 		convention_llama(spm);
 		return;
 	}
-	build_plain_normalizer(spm);
+	build_normalizers(spm, NULL, 0, 0);
 	build_metaspace(spm);
 	build_ends(spm);
 }
@@ -406,7 +417,7 @@ convention_xlm_roberta(Spm *spm)
 	vocab->unk = 3;
 	add_tokens(spm, &mask, 1);
 	spm->lstrip_last = true;
-	build_plain_normalizer(spm);
+	build_normalizers(spm, NULL, 0, 0);
 	build_metaspace(spm);
 	te_build_template(&spm->build, "0:0 $A:0 1:0", "0:0 $A:0 1:0 1:0 $B:0 1:0", ends, TE_LENGTH(ends));
 }
@@ -422,23 +433,9 @@ convention_t5(Spm *spm)
 	for (int64_t i = 0; i < n; i++)
 		extra[i] = te_str(te_format(spm->build.arena, "<extra_id_%lld>", (long long) (n - 1 - i)));
 	add_tokens(spm, extra, (size_t) n);
-	build_plain_normalizer(spm);
+	build_normalizers(spm, NULL, 0, 0);
 	build_metaspace(spm);
 	te_build_template(&spm->build, "$A:0 0:0", "$A:0 0:0 $B:0 0:0", &end, 1);
-}
-
-/* "12," is less likely than its score says, so that numbers fall apart at the comma. */
-static void
-lower_number_commas(TeSpmVocab *vocab)
-{
-	for (size_t i = 0; i < vocab->n; i++)
-	{
-		TeStr		token = vocab->tokens[i];
-
-		if (token.len >= 2 && token.data[token.len - 1] == ',' && token.data[token.len - 2] >= '0' &&
-			token.data[token.len - 2] <= '9')
-			vocab->scores[i] -= 100;
-	}
 }
 
 /* Quotes, accents and case, as ALBERT and XLNet normalize them before the character map. */
@@ -457,8 +454,7 @@ build_cased_normalizer(Spm *spm, bool lower)
 	}
 	if (te_json_bool(spm->config, "do_lower_case", lower))
 		list[n++] = "{'type': 'Lowercase'}";
-	list[n++] = "{'type': 'Replace', 'pattern': {'Regex': ' {2,}'}, 'content': ' '}";
-	build_normalizers(spm, list, n, n - 1);
+	build_normalizers(spm, list, n, n);
 }
 
 static void
@@ -466,7 +462,6 @@ convention_albert(Spm *spm)
 {
 	const TeBuildSpecial ends[] = {named(spm, "cls_token", "[CLS]"), named(spm, "sep_token", "[SEP]")};
 
-	lower_number_commas(spm->vocab);
 	spm->lstrip_last = true;
 	build_cased_normalizer(spm, true);
 	build_metaspace(spm);
@@ -478,7 +473,6 @@ convention_xlnet(Spm *spm)
 {
 	const TeBuildSpecial ends[] = {named(spm, "sep_token", "<sep>"), named(spm, "cls_token", "<cls>")};
 
-	lower_number_commas(spm->vocab);
 	spm->lstrip_last = true;
 	build_cased_normalizer(spm, false);
 	build_metaspace(spm);

@@ -632,6 +632,17 @@ put_spm(TeArena *arena, const TeJson *tokenizer, TeJson *meta, Vocabulary *vocab
 	te_json_set_bool(te_json_add(arena, meta, "tokenizer.ggml.add_space_prefix"), prefix);
 }
 
+/* What these do cannot be said in GGUF. */
+static void
+refuse_normalizers(const TeJson *tokenizer)
+{
+	static const char *const types[] = {"NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "BertNormalizer"};
+
+	for (size_t i = 0; i < TE_LENGTH(types); i++)
+		if (find_component(te_json_get(tokenizer, "normalizer"), types[i]) != NULL)
+			te_throw(TE_ERR_UNSUPPORTED, "GGUF cannot express the normalizer \"%s\" of this tokenizer", types[i]);
+}
+
 /* BPE: with byte fallback it is SentencePiece's, else GPT-2's. */
 static void
 to_bpe(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
@@ -652,17 +663,6 @@ to_bpe(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 		put_spm(arena, tokenizer, meta, &vocabulary, scores_of_merges(arena, tokenizer, &vocabulary),
 				te_json_str(model, "unk_token", ""));
 	}
-}
-
-/* What these do cannot be said in GGUF. */
-static void
-refuse_normalizers(const TeJson *tokenizer)
-{
-	static const char *const types[] = {"NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "BertNormalizer"};
-
-	for (size_t i = 0; i < TE_LENGTH(types); i++)
-		if (find_component(te_json_get(tokenizer, "normalizer"), types[i]) != NULL)
-			te_throw(TE_ERR_UNSUPPORTED, "GGUF cannot express the normalizer \"%s\" of this tokenizer", types[i]);
 }
 
 static void

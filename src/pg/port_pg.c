@@ -276,11 +276,12 @@ must_stop(void)
 int
 te_workers(void)
 {
-	int			cpus;
+	static int	cpus = 0;		/* asked once: it is a system call */
 
 	if (IsParallelWorker())
 		return 1;
-	cpus = te_pool_cpus();
+	if (cpus == 0)
+		cpus = te_pool_cpus();
 	return tr_threads > 0 ? tr_threads : Min(cpus, MOST_DEFAULT_THREADS);
 }
 

@@ -54,7 +54,7 @@ usage(void)
 static Options
 read_options(int argc, char **argv)
 {
-	Options		options = {.workers = 1, .repeats = 1};
+	Options		options = {.workers = 1, .repeats = 1, .isa = "auto"};
 	int			c;
 
 	while ((c = getopt(argc, argv, "q:w:i:r:k:o:t:l:x:")) != -1)
@@ -286,7 +286,7 @@ main(int argc, char **argv)
 	Options		options = read_options(argc, argv);
 
 	te_std_set_workers(options.workers);
-	if (options.isa != NULL && !te_isa_select(options.isa))
+	if (!te_isa_select(options.isa))
 	{
 		fprintf(stderr, "instruction set %s is not there\n", options.isa);
 		return 2;

@@ -379,7 +379,7 @@ TEST(damaged_images_are_errors)
 	char	   *image = build_image(arena, fixture->def, &bytes);
 	uint8_t		other[32] = {9};
 	TeArena    *scratch = te_arena_create(arena, "attach");
-	size_t		tables = 9000;	/* header, pipeline, names: all of them are hashed */
+	size_t		tables = 5000;	/* header, pipeline, names: all of them are hashed */
 
 	CHECK(te_image_valid(image, bytes, fixture_digest));
 	CHECK(!te_image_valid(image, bytes, other));

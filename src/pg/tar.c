@@ -73,7 +73,7 @@ typedef struct TarReader
 static TE_NORETURN void
 damaged(const TarReader *reader, const char *what)
 {
-	te_throw(TE_ERR_CORRUPT, "%s: %s of the tar header at offset %llu is invalid", reader->archive->name, what,
+	te_throw(TE_ERR_CORRUPT, "\"%s\" is damaged: %s of the tar header at offset %llu is invalid", reader->archive->name, what,
 			 (unsigned long long) reader->offset);
 }
 

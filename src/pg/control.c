@@ -10,20 +10,24 @@
  *	  threads	how many threads each of those backends computes with
  *
  * There are no locks in it.  Fields are atomics, and a process that dies in
- * the middle leaves nothing inconsistent: counters are independent of each other, a slot for a
- * backend is owned by one word (process id and start time) and reclaimed when that process is no
- * more, and what needs several steps (a new image slot, eviction) runs under a
- * lock of the kernel on the file (tr_control_lock), which dies with its holder.
+ * the middle leaves nothing inconsistent: counters are independent of each
+ * other, a slot for a backend is owned by one word (process id and start time)
+ * and reclaimed when that process is no more, and what needs several steps (a
+ * new image slot, eviction) runs under a lock of the kernel on the file
+ * (tr_control_lock), which dies with its holder.
  *
  * The file is never trusted.  Its header is checked when it is mapped and the
- * file made anew when it is not ours; any other damage gives wrong numbers, since no field is
- * an address or an index.  Losing it loses statistics and pins only: which
- * images there are is known from the stores, except that DSM segments are then only forgotten.
+ * file made anew when it is not ours; any other damage gives wrong numbers,
+ * since no field is an address or an index.  Losing it loses statistics and
+ * pins only: which images there are is known from the stores, except that DSM
+ * segments are then only forgotten.
  *
- * Where no file can be made, anonymous memory stands in: counts are then the session's own.
+ * Where no file can be made, anonymous memory stands in: counts are then the
+ * session's own.
  *
- * Backends find the slot of an image anew for each statement.  One that is given to another image in the
- * middle of a statement gets a few counts too many; nothing else depends on it.
+ * Backends find the slot of an image anew for each statement.  One that is
+ * given to another image in the middle of a statement gets a few counts too
+ * many; nothing else depends on it.
  *-------------------------------------------------------------------------
  */
 #include "pg/store.h"

@@ -6,14 +6,14 @@
  * The table is walked once, in the order of its blocks, by ranges of ctid:
  * each batch reads the next rows from where the last one ended.  So the whole
  * costs one pass, no cursor is kept over commits, and the walk ends, whatever
- * happens to the rows (it goes to where the table ended at the start).  Rows that
- * it misses, because somebody changed them meanwhile, are left NULL; to run it
- * again continues there.
+ * happens to the rows (it goes to where the table ended at the start).  Rows
+ * that it misses, because somebody changed them meanwhile, are left NULL; to
+ * run it again continues there.
  *
  * No row is locked while the model computes.  The update of a row asks again
  * for its place, that the target is still NULL and that the text is still the
- * one that was embedded; if not, the row is passed over and counted.  A snapshot
- * is held for the batch, so that long texts stay readable.
+ * one that was embedded; if not, the row is passed over and counted.  A
+ * snapshot is held for the batch, so that long texts stay readable.
  *
  * All SQL runs with the caller's rights, row security and triggers included,
  * with qualified and quoted names.  on_error 'skip' runs a batch in a

@@ -3,10 +3,12 @@
  *	  embed(), its array twin, embed_pinned() and similarity().
  *
  * A single text is a job of one row; an array is cut into windows that bound
- * the memory, each a job of its own.  Results of single texts are remembered in a small cache of this backend: the planner and
- * EXPLAIN evaluate calls with constants several times, and an index condition
- * once more.  The cache is keyed by content (digest of the model, kernels, kind, text), so it needs no
- * invalidation.  Texts that were cut are not kept: each call must report them.
+ * the memory, each a job of its own.  Results of single texts are remembered
+ * in a small cache of this backend: the planner and EXPLAIN evaluate calls
+ * with constants several times, and an index condition once more.  The cache
+ * is keyed by content (digest of the model, kernels, kind, text), so it needs
+ * no invalidation.  Texts that were cut are not kept: each call must report
+ * them.
  *-------------------------------------------------------------------------
  */
 #include "pg/store.h"

@@ -4,8 +4,8 @@
  *	  what is under the views loaded_models and stat_models.
  *
  * The stores say which images there are, the control file how much they are
- * used.  Both know digests only; names are the views' matter, which join the catalog and show what the
- * caller may use.
+ * used.  Both know digests only; names are the views' matter, which join the
+ * catalog and show what the caller may use.
  *-------------------------------------------------------------------------
  */
 #include "pg/catalog.h"

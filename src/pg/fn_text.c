@@ -8,9 +8,9 @@
  * for each element; the four are one table of "text to Datum" functions.
  *
  * chunk() cuts a text at spaces, else where words end, else where tokens end,
- * else where characters end.  A piece of a text may have more tokens than it had inside
- * the text (a word that was cut begins anew), so each piece is tokenized again,
- * and made shorter until it fits.
+ * else where characters end.  A piece of a text may have more tokens than it
+ * had inside the text (a word that was cut begins anew), so each piece is
+ * tokenized again, and made shorter until it fits.
  *-------------------------------------------------------------------------
  */
 #include "pg/transformer.h"

@@ -7,22 +7,27 @@
  *	  image -> TrModel	attached once, kept over transactions
  *	  TrModel -> TrSession	workspace and jobs of the engine, kept over calls
  *
- * Which version.  Names are looked up with the active snapshot, so a
- * statement sees the version that it should, and a transaction its own.  A result is remembered, together with
- * the role whose privilege was checked, for as long as the active snapshot is equal to that of
- * the look-up; and it is forgotten at the end of a transaction and when a subtransaction is rolled
- * back, since that can take back what an equal snapshot saw.  Messages of the relation cache cannot replace this:
- * a change is visible to others before its message arrives.
+ * Which version.  Names are looked up with the active snapshot, so a statement
+ * sees the version that it should, and a transaction its own.  A result is
+ * remembered, together with the role whose privilege was checked, for as long
+ * as the active snapshot is equal to that of the look-up; and it is forgotten
+ * at the end of a transaction and when a subtransaction is rolled back, since
+ * that can take back what an equal snapshot saw.  Messages of the relation
+ * cache cannot replace this: a change is visible to others before its message
+ * arrives.
  *
  * Lifetimes.  A TrModel that was handed out is valid until the end of the
- * transaction.  Then those whose image is not the one in shared memory any more (evicted, unloaded) are let go, so
- * that the memory comes back.  A session lives in a context of its own below its model's; a
- * session that an error left in the middle of a job is dropped when the (sub)transaction that
- * began the job aborts, one that has grown large at the end of the transaction.
- * Jobs may nest (a trigger that embeds, fired by embed_table): each gets a session that is idle.
+ * transaction.  Then those whose image is not the one in shared memory any
+ * more (evicted, unloaded) are let go, so that the memory comes back.  A
+ * session lives in a context of its own below its model's; a session that an
+ * error left in the middle of a job is dropped when the (sub)transaction that
+ * began the job aborts, one that has grown large at the end of the
+ * transaction. Jobs may nest (a trigger that embeds, fired by embed_table):
+ * each gets a session that is idle.
  *
- * Texts that were cut are counted here and reported once a statement: when
- * the memory of the statement's portal goes (a procedure commits meanwhile), or else before commit.
+ * Texts that were cut are counted here and reported once a statement: when the
+ * memory of the statement's portal goes (a procedure commits meanwhile), or
+ * else before commit.
  */
 #include "pg/catalog.h"
 #include "pg/store.h"
@@ -48,8 +53,8 @@ typedef struct KeptJob
 } KeptJob;
 
 /*
- * Workspace of the engine for one computation at a time.  A quarter of it is for
- * the activations of a batch, the rest for texts, tokens, results and what
+ * Workspace of the engine for one computation at a time.  A quarter of it is
+ * for the activations of a batch, the rest for texts, tokens, results and what
  * their growth leaves unused.
  */
 typedef struct TrSession

@@ -8,18 +8,22 @@
  * (store_file.c, store_dsm.c).
  *
  * Building.  The lock of a digest is a lock of the kernel on the file
- * "<digest>.<layout>.tmp", which is also what the file store builds in.  Others that need the image wait
- * for it with their latch, so that they can be cancelled, in whatever database they are; when the builder
- * dies, the kernel gives the lock to the next.  Who gets the lock looks whether the path is still
- * that file: if it was renamed (the image is ready) or removed (the builder failed), it begins again.
+ * "<digest>.<layout>.tmp", which is also what the file store builds in.
+ * Others that need the image wait for it with their latch, so that they can be
+ * cancelled, in whatever database they are; when the builder dies, the kernel
+ * gives the lock to the next.  Who gets the lock looks whether the path is
+ * still that file: if it was renamed (the image is ready) or removed (the
+ * builder failed), it begins again.
  *
  * Room.  transformer.shared_memory bounds the sum of all images.  A builder
- * claims its room by giving its file that length, under the control lock, after
- * it has removed the least recently used images that nobody pinned.  Who still maps one of them
- * keeps it until the end of its transaction (resolve.c).
+ * claims its room by giving its file that length, under the control lock,
+ * after it has removed the least recently used images that nobody pinned.  Who
+ * still maps one of them keeps it until the end of its transaction
+ * (resolve.c).
  *
  * Where the cache directory cannot be written or is full, the image goes to
- * private memory, within transformer.session_memory and with a warning; else it is an error.
+ * private memory, within transformer.session_memory and with a warning; else
+ * it is an error.
  *
  * Lock order: catalog relations, the lock of a digest, the control lock.
  *-------------------------------------------------------------------------
@@ -151,7 +155,8 @@ report_no_room(uint64 bytes, uint64 fixed)
 
 /*
  * Remove images until `bytes` more fit.  Nothing is removed where that could
- * not be enough.  To list the images also sweeps the leftovers of dead builders.
+ * not be enough.  To list the images also sweeps the leftovers of dead
+ * builders.
  */
 static void
 make_room(uint64 bytes)

@@ -4,9 +4,9 @@
  *	  stores and resolve.c share.
  *
  * The truth about which images exist is in the stores: the files of the cache
- * directory, the segments that the control file names.  The control file has what is
- * only useful (hits, pins, statistics) or only needed while the server runs (segments, threads), so that losing it
- * loses no image.
+ * directory, the segments that the control file names.  The control file has
+ * what is only useful (hits, pins, statistics) or only needed while the server
+ * runs (segments, threads), so that losing it loses no image.
  *
  * To add a store: write store_<name>.c with its TrStore row, add the row to
  * tr_stores[] in store.c and its word to the setting's list in module.c.

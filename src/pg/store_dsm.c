@@ -4,16 +4,18 @@
  *
  * For memory that the kernel must not evict, and for huge pages (with
  * min_dynamic_shared_memory and huge_pages, the only way that PostgreSQL has
- * to get them).  A segment lives until the server stops or crashes, or until it is dropped and its
- * last user has let go; PostgreSQL counts the users.
+ * to get them).  A segment lives until the server stops or crashes, or until
+ * it is dropped and its last user has let go; PostgreSQL counts the users.
  *
  * The control file says which segment holds an image, together with the
- * incarnation of shared memory that it belongs to, so that what a file from before a restart says is not
- * believed.  Whatever is attached is checked to be the image that was asked for.
+ * incarnation of shared memory that it belongs to, so that what a file from
+ * before a restart says is not believed.  Whatever is attached is checked to
+ * be the image that was asked for.
  *
- * Segments are made read-only in this process once they are attached.  That
- * is not possible for those that lie in the server's main shared memory, and
- * it is taken back before a segment is detached: PostgreSQL keeps its own notes in free pages.
+ * Segments are made read-only in this process once they are attached.  That is
+ * not possible for those that lie in the server's main shared memory, and it
+ * is taken back before a segment is detached: PostgreSQL keeps its own notes
+ * in free pages.
  *-------------------------------------------------------------------------
  */
 #include "pg/store.h"

@@ -4,16 +4,19 @@
  *
  * The file's name is the registry: the digest of the content and the version
  * of the image's layout.  A file under that name is complete, since it was
- * built under another name, flushed and renamed; and it never changes.  So it needs
- * no reference count (who maps it keeps it, also when it is removed), it is there again after a crash or a
- * restart, and its memory is the kernel's page cache: one copy for all backends, evictable.
+ * built under another name, flushed and renamed; and it never changes.  So it
+ * needs no reference count (who maps it keeps it, also when it is removed), it
+ * is there again after a crash or a restart, and its memory is the kernel's
+ * page cache: one copy for all backends, evictable.
  *
  * A backend maps it from a descriptor that was opened for reading, so that no
  * bug in it can write to the weights.  The builder maps it for writing, after
- * the room on disk has been reserved: a full disk is an error then, never SIGBUS.
+ * the room on disk has been reserved: a full disk is an error then, never
+ * SIGBUS.
  *
- * A temporary file is also the lock of its digest (store.c).  One whose lock is free was left by a
- * process that died, and goes when the directory is read next, like files of another layout.
+ * A temporary file is also the lock of its digest (store.c).  One whose lock
+ * is free was left by a process that died, and goes when the directory is read
+ * next, like files of another layout.
  *-------------------------------------------------------------------------
  */
 #include "pg/store.h"

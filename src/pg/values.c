@@ -3,7 +3,8 @@
  *	  SQL's arrays and sets for the engine, and the engine's for SQL.
  *
  * Conversions only: nothing here knows of models.  Arrays of floats cross
- * without a Datum per element.  Errors about a user's arrays are data exceptions, as in pgvector.
+ * without a Datum per element.  Errors about a user's arrays are data
+ * exceptions, as in pgvector.
  *-------------------------------------------------------------------------
  */
 #include "pg/transformer.h"

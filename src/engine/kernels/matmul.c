@@ -97,6 +97,8 @@ own_block(const TeMatmul *mm, const Block *block)
 	float		panels[TILE_N * TILE_K];
 	float		strip_copy[TE_PANEL * TILE_K];
 
+	for (size_t r = 0; mm->k == 0 && !mm->add && r < block->m; r++)
+		memset(mm->c + (block->row + r) * mm->ld_c + block->column, 0, block->n * sizeof(float));
 	for (size_t k0 = 0; k0 < mm->k; k0 += TILE_K)
 	{
 		size_t		k = TE_MIN((size_t) TILE_K, mm->k - k0);

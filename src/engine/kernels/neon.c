@@ -4,8 +4,9 @@
  *
  * NEON is part of the base of aarch64, so no target is set.
  *
- * The register tile is 6 rows x 16 columns: 24 sums, 4 columns of the panel and one
- * broadcast, of 32 registers.
+ * The register tile is 5 rows x 16 columns: 20 sums, 4 columns of the panel and
+ * 5 elements of A, of 32 registers.  With 6 rows gcc spills: it multiplies by a
+ * lane of a register and so holds every row's element at once.
  *-------------------------------------------------------------------------
  */
 #include "kernels/impl.h"
@@ -25,7 +26,7 @@
 #define VI int32x4_t
 #define VW 4
 #define TILE_NV 4
-#define TILE_ROWS(nv) ((nv) == 4 ? 6 : (nv) == 3 ? 8 : 12)
+#define TILE_ROWS(nv) ((nv) == 4 ? 5 : (nv) == 3 ? 6 : (nv) == 2 ? 8 : 12)
 #define VEC static inline __attribute__((always_inline))
 
 #define vf_zero() vdupq_n_f32(0.0f)

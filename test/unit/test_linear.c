@@ -1,0 +1,291 @@
+/*-------------------------------------------------------------------------
+ * test_linear.c
+ *	  Packed weights, linear over every type and layout, matmul: against naive
+ *	  loops in double; and that a row does not depend on its batch.
+ *-------------------------------------------------------------------------
+ */
+#include "kernel_check.h"
+
+/* ---- weights and linear ---- */
+
+TEST(pack_round_trip_of_every_type)
+{
+	for (int dtype = 0; dtype < TE_N_DTYPES; dtype++)
+	{
+		static const int64_t outs[] = {1, 63, 64, 65, 130};
+
+		for (size_t o = 0; te_dtypes[dtype].to_float != NULL && o < LENGTH(outs); o++)
+		{
+			int64_t		n_in = te_dtypes[dtype].block_elements == 1 ? 37 : 2 * te_dtypes[dtype].block_elements;
+			int64_t		n_out = outs[o];
+			size_t		bytes = te_row_bytes((TeDtype) dtype, n_in);
+			char	   *rows = weight_rows((TeDtype) dtype, n_out, n_in);
+			char	   *packed = aligned_alloc(64, TE_ALIGN(te_pack_bytes((TeDtype) dtype, n_out, n_in), 64));
+			float	   *actual = floats((size_t) n_in, 0);
+			float	   *expected = floats((size_t) n_in, 0);
+			TeWeight	weight = {.dtype = (TeDtype) dtype,.layout = te_pack_layout((TeDtype) dtype, n_in),.n_out = n_out,.n_in = n_in,.data = packed};
+
+			for (int64_t r = 0; r < n_out; r += TE_PANEL)
+				te_pack_rows((TeDtype) dtype, n_out, n_in, r, TE_MIN(n_out - r, TE_PANEL), rows + (size_t) r * bytes, packed);
+			for (int64_t r = 0; r < n_out; r++)
+			{
+				te_weight_row(&weight, r, actual);
+				te_dtypes[dtype].to_float(rows + (size_t) r * bytes, expected, (size_t) n_in);
+				check_all(te_dtypes[dtype].name, (size_t) r, actual, expected, (size_t) n_in, 0);
+			}
+			free(rows);
+			free(packed);
+			floats_free(actual);
+			floats_free(expected);
+		}
+	}
+}
+
+typedef struct LinearCase
+{
+	TeDtype		dtype;
+	TeLayout	layout;
+	size_t		n_tok;
+	int64_t		n_out[2];		/* second 0: one part */
+	int64_t		n_in;
+} LinearCase;
+
+/* A weight and its rows as floats. */
+typedef struct LinearWeight
+{
+	TeWeight	weight;
+	float	   *rows;
+	float	   *bias;
+} LinearWeight;
+
+static LinearWeight
+linear_weight(const LinearCase *c, int64_t n_out)
+{
+	LinearWeight w = {.weight = {.dtype = c->dtype,.layout = c->layout,.n_out = n_out,.n_in = c->n_in}};
+	size_t		bytes = te_row_bytes(c->dtype, c->n_in);
+	char	   *rows = weight_rows(c->dtype, n_out, c->n_in);
+
+	w.rows = floats((size_t) (n_out * c->n_in), 0);
+	w.bias = floats((size_t) n_out, 1);
+	for (int64_t r = 0; r < n_out; r++)
+		te_dtypes[c->dtype].to_float(rows + (size_t) r * bytes, w.rows + r * c->n_in, (size_t) c->n_in);
+	w.weight.data = rows;
+	if (c->layout == TE_PANELS)
+	{
+		void	   *packed = aligned_alloc(64, TE_ALIGN(te_pack_bytes(c->dtype, n_out, c->n_in), 64));
+
+		te_pack_rows(c->dtype, n_out, c->n_in, 0, n_out, rows, packed);
+		free(rows);
+		w.weight.data = packed;
+	}
+	return w;
+}
+
+static void
+linear_weight_free(LinearWeight *w)
+{
+	free((void *) w->weight.data);
+	floats_free(w->rows);
+	floats_free(w->bias);
+}
+
+/* Scratch for any number of workers, aligned as linear wants it. */
+static void
+linear_scratch(TeLinear *linear)
+{
+	linear->scratch_stride = TE_ALIGN(te_linear_scratch(linear), 16);
+	linear->scratch = aligned_alloc(64, linear->scratch_stride * (size_t) te_workers() * sizeof(float));
+}
+
+/* One element of y by its definition, with its tolerance. */
+static double
+linear_expected(const TeLinear *l, const LinearWeight *w, size_t t, int64_t o, size_t column, double *size)
+{
+	double		sum = w->bias[o];
+
+	*size = 1;
+	for (int64_t i = 0; i < w->weight.n_in; i++)
+	{
+		double		term = (double) l->x[t * l->ld_x + (size_t) i] * w->rows[o * w->weight.n_in + i];
+
+		sum += term;
+		*size += fabs(term);
+	}
+	sum = te_activation_value(l->activation, (float) sum);
+	return l->residual != NULL ? sum + l->residual[t * l->ld_y + column] : sum;
+}
+
+static void
+check_linear(const LinearCase *c, TeActivation activation, bool residual)
+{
+	LinearWeight w[2];
+	TeLinear	l = {.n_parts = c->n_out[1] > 0 ? 2 : 1,.n_tok = c->n_tok,.ld_x = (size_t) c->n_in + 1,.activation = activation};
+	size_t		column = 0;
+	int			wrong = 0;
+
+	for (int p = 0; p < l.n_parts; p++)
+	{
+		w[p] = linear_weight(c, c->n_out[p]);
+		l.weight[p] = &w[p].weight;
+		l.bias[p] = w[p].bias;
+		l.ld_y += (size_t) c->n_out[p];
+	}
+	l.x = floats(l.n_tok * l.ld_x, 1);
+	l.y = floats(l.n_tok * l.ld_y, 1);
+	l.residual = residual ? floats(l.n_tok * l.ld_y, 1) : NULL;
+	linear_scratch(&l);
+	te_parallel_for(te_linear_prepare(&l), te_linear_task, &l);
+	for (int p = 0; p < l.n_parts; p++)
+	{
+		for (int64_t o = 0; o < c->n_out[p]; o++, column++)
+		{
+			for (size_t t = 0; t < l.n_tok; t++)
+			{
+				double		size;
+				double		expected = linear_expected(&l, &w[p], t, o, column, &size);
+
+				wrong += !near(l.y[t * l.ld_y + column], (float) expected, 1e-6 * size);
+			}
+		}
+		linear_weight_free(&w[p]);
+	}
+	if (!CHECK(wrong == 0))
+		fprintf(stderr, "  %s linear %s layout %d tokens %zu: %d wrong\n", te_isa_name(), te_dtypes[c->dtype].name, c->layout, c->n_tok, wrong);
+	floats_free((float *) l.x);
+	floats_free(l.y);
+	if (residual)
+		floats_free((float *) l.residual);
+	free(l.scratch);
+}
+
+TEST(linear_over_every_type_and_layout)
+{
+	static const size_t tokens[] = {0, 1, 7, 12, 100};
+	size_t		n_isas = isa_count();
+
+	for (size_t i = 0; i < n_isas; i++)
+	{
+		te_isa_select(isas[i]);
+		for (int dtype = 0; dtype < TE_N_DTYPES; dtype++)
+		{
+			for (size_t t = 0; te_dtypes[dtype].to_float != NULL && t < LENGTH(tokens); t++)
+			{
+				int64_t		n_in = te_dtypes[dtype].block_elements == 1 ? 37 : te_dtypes[dtype].block_elements * 3;
+				LinearCase	c = {(TeDtype) dtype, TE_ROWS, tokens[t], {70, 64}, n_in};
+
+				check_linear(&c, TE_ACT_GELU, true);
+				c.layout = te_pack_layout((TeDtype) dtype, n_in);
+				c.n_out[1] = 0;
+				check_linear(&c, TE_ACT_NONE, t % 2 == 0);
+			}
+		}
+	}
+	te_isa_select("auto");
+}
+
+/* One task after the other on worker `worker`. */
+static void
+linear_run(TeLinear *l, int worker)
+{
+	size_t		n = te_linear_prepare(l);
+
+	for (size_t i = 0; i < n; i++)
+		te_linear_task(l, i, worker);
+}
+
+TEST(linear_rows_do_not_depend_on_the_batch)
+{
+	size_t		n_isas = isa_count();
+	static const TeDtype dtypes[] = {TE_F32, TE_F16, TE_Q8_0, TE_Q4_K};
+
+	for (size_t i = 0; i < n_isas * LENGTH(dtypes); i++)
+	{
+		LinearCase	c = {dtypes[i / n_isas], TE_ROWS, 301, {100, 0}, 512};
+		LinearWeight w;
+		TeLinear	l = {.n_parts = 1,.n_tok = 301,.ld_x = 512,.ld_y = 100,.activation = TE_ACT_GELU};
+		float	   *y;
+		float	   *alone = floats(100, 0);
+		int			different = 0;
+
+		te_isa_select(isas[i % n_isas]);
+		c.layout = te_pack_layout(c.dtype, c.n_in);
+		w = linear_weight(&c, 100);
+		l.weight[0] = &w.weight;
+		l.bias[0] = w.bias;
+		l.x = floats(301 * 512, 1);
+		y = l.y = floats(301 * 100, 0);
+		linear_scratch(&l);
+		te_parallel_for(te_linear_prepare(&l), te_linear_task, &l);
+		for (size_t t = 0; t < 301; t += 10)
+		{
+			TeLinear	one = l;
+
+			one.n_tok = 1;
+			one.x = l.x + t * 512;
+			one.y = alone;
+			linear_run(&one, 0);
+			different += memcmp(alone, y + t * 100, 100 * sizeof(float)) != 0;
+		}
+		CHECK(different == 0);
+		linear_weight_free(&w);
+		floats_free((float *) l.x);
+		floats_free(y);
+		floats_free(alone);
+		free(l.scratch);
+	}
+	te_isa_select("auto");
+}
+
+/* ---- matmul ---- */
+
+static void
+check_matmul(size_t m, size_t n, size_t k, int kind, const TeBlas *blas)
+{
+	TeMatmul	mm = {.m = m,.n = n,.k = k,.trans_a = kind & 1,.trans_b = kind & 2,.add = kind & 4,.blas = blas};
+	float	   *c;
+	float	   *before;
+	int			wrong = 0;
+
+	mm.ld_a = (mm.trans_a ? m : k) + 1;
+	mm.ld_b = (mm.trans_b ? k : n) + 2;
+	mm.ld_c = n + 3;
+	mm.a = floats(m * k + m + k, 1);
+	mm.b = floats(n * k + 2 * n + 2 * k, 1);
+	mm.c = c = floats(m * mm.ld_c, 1);
+	before = copy_of(c, m * mm.ld_c);
+	te_parallel_for(te_matmul_prepare(&mm), te_matmul_task, &mm);
+	for (size_t i = 0; i < m; i++)
+	{
+		for (size_t j = 0; j < mm.ld_c; j++)
+		{
+			double		sum = mm.add || j >= n ? before[i * mm.ld_c + j] : 0;
+
+			for (size_t x = 0; j < n && x < k; x++)
+				sum += (double) mm.a[mm.trans_a ? x * mm.ld_a + i : i * mm.ld_a + x] * mm.b[mm.trans_b ? j * mm.ld_b + x : x * mm.ld_b + j];
+			wrong += !near(c[i * mm.ld_c + j], (float) sum, 1e-6 * (double) (k + 1));
+		}
+	}
+	if (!CHECK(wrong == 0))
+		fprintf(stderr, "  matmul %zu %zu %zu kind %d %s: %d wrong\n", m, n, k, kind, blas != NULL ? blas->name : "own", wrong);
+	floats_free((float *) mm.a);
+	floats_free((float *) mm.b);
+	floats_free(c);
+	floats_free(before);
+}
+
+TEST(matmul_with_and_without_blas)
+{
+	static const size_t shapes[][3] = {{1, 1, 1}, {5, 7, 3}, {64, 64, 64}, {130, 70, 65}, {3, 300, 129}, {0, 5, 5}, {5, 70, 0}, {300, 64, 520}};
+
+	for (size_t i = 0; i < LENGTH(shapes); i++)
+	{
+		for (int kind = 0; kind < 8; kind++)
+		{
+			check_matmul(shapes[i][0], shapes[i][1], shapes[i][2], kind, NULL);
+			if (te_host_blas() != NULL)
+				check_matmul(shapes[i][0], shapes[i][1], shapes[i][2], kind, te_host_blas());
+		}
+	}
+}
+
+TEST_MAIN()

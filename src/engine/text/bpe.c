@@ -221,7 +221,7 @@ id_of_char(TeEncoder *encoder, const BpeParam *param, size_t i)
 	text = (TeStr) {room, text.len + suffix.len};
 	id = te_vocab_find(tokenizer, te_hash_add(te_hash_add(TE_HASH_START, prefix.data, prefix.len), text.data, text.len),
 					   prefix, text);
-	encoder->high = high;
+	te_release(encoder, high);
 	return id;
 }
 

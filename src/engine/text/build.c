@@ -195,7 +195,7 @@ te_token_index(TeArena *arena, const TeStr *tokens, size_t n)
 	TeTokenIndex index = {tokens};
 
 	if (n > UINT32_MAX / 4)
-		te_throw(TE_ERR_LIMIT, "vocabulary is too large");
+		te_throw(TE_ERR_UNSUPPORTED, "vocabulary is too large");
 	for (index.mask = 15; index.mask < 2 * n;)
 		index.mask = index.mask * 2 + 1;
 	index.slots = te_new_array(arena, uint32_t, (size_t) index.mask + 1);

@@ -23,7 +23,7 @@ te_image_add(TeCompiler *compiler, const void *data, size_t bytes)
 	size_t		gap = offset - (compiler->into->len - compiler->base);
 
 	if (bytes > UINT32_MAX / 2 || offset > UINT32_MAX / 2)
-		te_throw(TE_ERR_LIMIT, "tokenizer is too large");
+		te_throw(TE_ERR_UNSUPPORTED, "tokenizer is too large");
 	memset(te_buffer_extend(compiler->into, gap), 0, gap);
 	te_buffer_add(compiler->into, data, bytes);
 	return (uint32_t) offset;
@@ -36,7 +36,7 @@ te_image_add_str(TeCompiler *compiler, TeStr s)
 	size_t		offset = compiler->into->len - compiler->base;
 
 	if (s.len > UINT32_MAX / 2 || offset > UINT32_MAX / 2)
-		te_throw(TE_ERR_LIMIT, "tokenizer is too large");
+		te_throw(TE_ERR_UNSUPPORTED, "tokenizer is too large");
 	te_buffer_add(compiler->into, s.data, s.len);
 	return (TeImageStr) {(uint32_t) offset, (uint32_t) s.len};
 }
@@ -104,7 +104,7 @@ static void
 compile_typed(TeCompiler *compiler, const TeRow *const *table, const TeJson *node, TeStr type)
 {
 	if (compiler->n_steps > MOST_STEPS)
-		te_throw(TE_ERR_LIMIT, "tokenizer: too many components in the %s", compiler->part);
+		te_throw(TE_ERR_UNSUPPORTED, "tokenizer: too many components in the %s", compiler->part);
 	for (uint32_t i = 0; table[i] != NULL; i++)
 	{
 		if (!te_str_is(type, table[i]->type))

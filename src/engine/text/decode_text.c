@@ -210,7 +210,7 @@ load(TeStr token, TeChar *chars)
 }
 
 static TeStr
-replace_in(TeDecoder *decoder, const ReplaceParam *param, TeTextScratch *scratch, TeStr token)
+replace_in(TeDecoder *decoder, TeArena *work, const ReplaceParam *param, TeTextScratch *scratch, TeStr token)
 {
 	TeBuffer	out;
 	Replacing	replacing = {&out,.token = token,.content = te_image_str(decoder->tokenizer, param->content)};
@@ -229,8 +229,9 @@ replace_in(TeDecoder *decoder, const ReplaceParam *param, TeTextScratch *scratch
 			te_pattern_each(&encoder, chars, replacing.n, &param->pattern, replace_match, &replacing);
 		if (encoder.status != TE_TEXT_MORE)
 			break;
-		scratch->bytes *= 2;
-		scratch->memory = te_alloc(decoder->arena, scratch->bytes);
+		te_arena_reset(work);
+		*scratch = (TeTextScratch) {.bytes = scratch->bytes * 2};
+		scratch->memory = te_alloc(work, scratch->bytes);
 	} while (true);
 	if (encoder.status != TE_TEXT_OK)
 		te_throw(TE_ERR_TOO_LONG, "a pattern of the tokenizer's decoder passed its match limit");
@@ -243,11 +244,13 @@ decode_replace(TeDecoder *decoder, const void *data)
 {
 	const ReplaceParam *param = data;
 	TeTextScratch scratch = {.bytes = te_encode_scratch(decoder->tokenizer, 256)};
+	TeArena    *work = te_arena_create(decoder->arena, "pattern");
 
-	scratch.memory = te_alloc(decoder->arena, scratch.bytes);
+	scratch.memory = te_alloc(work, scratch.bytes);
 	for (size_t i = 0; i < decoder->n; i++)
 		if (decoder->tokens[i].len > 0)
-			decoder->tokens[i] = replace_in(decoder, param, &scratch, decoder->tokens[i]);
+			decoder->tokens[i] = replace_in(decoder, work, param, &scratch, decoder->tokens[i]);
+	te_arena_destroy(work);
 }
 
 const TeRow te_decode_replace = {"Replace", compile_replace,.decode = decode_replace};

@@ -19,7 +19,7 @@ size_t
 te_encode_scratch(const TeTokenizer *tokenizer, size_t text_bytes)
 {
 	/* Input and output of a step, then characters and tokens */
-	return BASE_SCRATCH + tokenizer->n_patterns * TE_PATTERN_SCRATCH +
+	return BASE_SCRATCH + (tokenizer->n_patterns > 0 ? TE_MATCH_SCRATCH : 0) + tokenizer->n_patterns * TE_PATTERN_SCRATCH +
 		text_bytes * (2 * sizeof(TeChar) + sizeof(TeToken));
 }
 
@@ -30,7 +30,7 @@ te_open(TeEncoder *encoder)
 {
 	encoder->out = encoder->chars + encoder->n_chars;
 	encoder->n_out = 0;
-	encoder->max_out = (encoder->high - encoder->low) / sizeof(TeChar);
+	te_release(encoder, encoder->high);
 }
 
 /* The output takes the place of the input. */
@@ -39,6 +39,7 @@ te_close(TeEncoder *encoder)
 {
 	memmove(encoder->chars, encoder->out, encoder->n_out * sizeof(TeChar));
 	encoder->n_chars = encoder->n_out;
+	encoder->out = NULL;
 	encoder->low = (size_t) ((char *) (encoder->chars + encoder->n_chars) - encoder->memory);
 }
 
@@ -215,7 +216,7 @@ encode_word(TeEncoder *encoder, const TeChar *in, size_t n)
 	encoder->word_bytes = bytes;
 	encoder->word_at = at;
 	te_models[model->kind]->run(encoder, te_at(encoder->tokenizer, model->param));
-	encoder->high = high;
+	te_release(encoder, high);
 }
 
 static void
@@ -446,7 +447,10 @@ te_encode(const TeTokenizer *tokenizer, TeStr text, TeStr pair, bool special, si
 	if (text.len > LONGEST_TEXT || pair.len > LONGEST_TEXT)
 		return TE_TEXT_LIMIT;
 	encoder.high = scratch->bytes & ~(size_t) 63;
-	te_patterns_open(&encoder, scratch);
+	if (encoder.high == 0)
+		encoder.status = TE_TEXT_MORE;
+	else
+		te_patterns_open(&encoder, scratch);
 	for (int i = 0; i < 2 && encoder.status == TE_TEXT_OK; i++)
 		parts[i].tokens = encode_text(&encoder, parts[i].text, &parts[i].n);
 	if (encoder.status == TE_TEXT_OK)

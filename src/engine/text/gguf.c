@@ -239,6 +239,7 @@ from_gpt2(TeArena *arena, Vocabulary *vocabulary)
 {
 	const TeJson *merges = te_json_get(vocabulary->meta, "tokenizer.ggml.merges");
 	size_t		row = split_row(vocabulary->meta);
+	bool		double_sep = names_have("roberta-bpe jina-v1-en jina-v2-code", te_json_str(vocabulary->meta, "tokenizer.ggml.pre", ""));
 	TeBuildSpecial ends[2];
 	TeTokenizerBuild build;
 
@@ -254,7 +255,8 @@ from_gpt2(TeArena *arena, Vocabulary *vocabulary)
 	build_added(&build, vocabulary);
 	build_splits(&build, row);
 	if (ends[0].id >= 0 || ends[1].id >= 0)
-		te_build_template(&build, "0:0 $A:0 1:0", "0:0 $A:0 1:0 0:1 $B:1 1:1", ends, TE_LENGTH(ends));
+		te_build_template(&build, "0:0 $A:0 1:0", double_sep ? "0:0 $A:0 1:0 1:0 $B:0 1:0" : "0:0 $A:0 1:0 0:1 $B:1 1:1",
+						  ends, TE_LENGTH(ends));
 	te_build_set(&build, build.decoder, "{'type': 'ByteLevel', 'add_prefix_space': true, 'trim_offsets': true, 'use_regex': true}");
 	te_build_bpe(&build, vocabulary->tokens, vocabulary->n, merges, NULL, false, splits[row].ignore_merges);
 	return build.root;
@@ -411,11 +413,23 @@ put_special(TeArena *arena, TeJson *meta, const Vocabulary *vocabulary, const ch
 			te_json_set_int(te_json_add(arena, meta, key), (int64_t) i);
 }
 
-/* The special token at a place of the post-processor's template for one text: 0 first, 1 last. */
+/* The post-processor that adds special tokens: itself, or one of its Sequence. */
+static const TeJson *
+find_template(const TeJson *post)
+{
+	const TeJson *list = te_json_get(post, "processors");
+
+	for (uint32_t i = 0; list != NULL && list->kind == TE_JSON_ARRAY && i < list->n; i++)
+		if (te_json_get(&list->items[i], "single") != NULL || te_json_get(&list->items[i], "cls") != NULL)
+			return &list->items[i];
+	return post;
+}
+
+/* The special token that it puts before a text, or behind it; empty where there is none. */
 static TeStr
 template_token(const TeJson *tokenizer, bool last)
 {
-	const TeJson *post = te_json_get(tokenizer, "post_processor");
+	const TeJson *post = find_template(te_json_get(tokenizer, "post_processor"));
 	const TeJson *single = te_json_get(post, "single");
 	const TeJson *fixed = te_json_get(post, last ? "sep" : "cls");
 
@@ -518,9 +532,11 @@ static const char *
 pre_name(TeArena *arena, const TeJson *tokenizer)
 {
 	const TeJson *pre = te_json_get(tokenizer, "pre_tokenizer");
-
+	TeStr		post = te_json_str(te_json_get(tokenizer, "post_processor"), "type", "");
 	bool		ignore_merges = te_json_bool(te_json_get(tokenizer, "model"), "ignore_merges", false);
 
+	if (te_str_is(post, "RobertaProcessing") && splits_by(pre, 0))
+		return "roberta-bpe";
 	for (size_t i = 0; i < TE_LENGTH(splits); i++)
 		if (splits_by(pre, i) && splits[i].ignore_merges == ignore_merges)
 			return te_cstring(arena, (TeStr) {splits[i].names, strcspn(splits[i].names, " ")});
@@ -585,7 +601,10 @@ put_scores(TeArena *arena, TeJson *meta, const double *scores, size_t n)
 	put_array(arena, meta, "tokenizer.ggml.scores", list);
 }
 
-/* A token's score is the rank of the first merge that makes it, downwards. */
+/*
+ * A token's score is the rank of the first merge that makes it, downwards.  With scores alone any two tokens
+ * merge that make a token; a list that lacks some of these merges cannot be said so.
+ */
 static double *
 scores_of_merges(TeArena *arena, const TeJson *tokenizer, const Vocabulary *vocabulary)
 {
@@ -611,7 +630,29 @@ scores_of_merges(TeArena *arena, const TeJson *tokenizer, const Vocabulary *voca
 		if (id >= 0)
 			scores[id] = -1.0 - (double) i;
 	}
+	if (merges == NULL || te_build_merges(arena, vocabulary->tokens, scores, vocabulary->n)->n != merges->n)
+		te_throw(TE_ERR_UNSUPPORTED, "GGUF cannot express the merges of this tokenizer");
 	return scores;
+}
+
+/* What is done to text before it is split. */
+static void
+put_normalizer(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
+{
+	const TeJson *map = find_component(te_json_get(tokenizer, "normalizer"), "Precompiled");
+
+	te_json_set_bool(te_json_add(arena, meta, "tokenizer.ggml.remove_extra_whitespaces"),
+					 find_component(te_json_get(tokenizer, "pre_tokenizer"), "WhitespaceSplit") != NULL ||
+					 find_component(te_json_get(tokenizer, "normalizer"), "Strip") != NULL);
+	if (map != NULL)
+	{
+		TeStr		bytes = te_base64_decode(arena, te_json_str(map, "precompiled_charsmap", ""));
+		TeJson	   *list = te_json_new_array(arena, bytes.len);
+
+		for (size_t i = 0; i < bytes.len; i++)
+			te_json_set_int(&list->items[i], (uint8_t) bytes.data[i]);
+		put_array(arena, meta, "tokenizer.ggml.precompiled_charsmap", list);
+	}
 }
 
 static void
@@ -630,6 +671,7 @@ put_spm(TeArena *arena, const TeJson *tokenizer, TeJson *meta, Vocabulary *vocab
 	put_special(arena, meta, vocabulary, "tokenizer.ggml.unknown_token_id", unk);
 	put_special(arena, meta, vocabulary, "tokenizer.ggml.padding_token_id", TE_STR("<pad>"));
 	te_json_set_bool(te_json_add(arena, meta, "tokenizer.ggml.add_space_prefix"), prefix);
+	put_normalizer(arena, tokenizer, meta);
 }
 
 /* What these do cannot be said in GGUF. */
@@ -670,7 +712,6 @@ to_unigram(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 {
 	const TeJson *model = te_json_get(tokenizer, "model");
 	const TeJson *vocab = te_json_get(model, "vocab");
-	const TeJson *map = find_component(te_json_get(tokenizer, "normalizer"), "Precompiled");
 	int64_t		unk = te_json_int(model, "unk_id", -1);
 	Vocabulary	vocabulary;
 	double	   *scores;
@@ -686,18 +727,6 @@ to_unigram(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 	put_spm(arena, tokenizer, meta, &vocabulary, scores,
 			unk >= 0 && (size_t) unk < vocabulary.n ? vocabulary.tokens[unk] : (TeStr) {NULL, 0});
 	te_json_set_str(te_json_add(arena, meta, "tokenizer.ggml.pre"), TE_STR("default"));
-	te_json_set_bool(te_json_add(arena, meta, "tokenizer.ggml.remove_extra_whitespaces"),
-					 find_component(te_json_get(tokenizer, "pre_tokenizer"), "WhitespaceSplit") != NULL ||
-					 find_component(te_json_get(tokenizer, "normalizer"), "Strip") != NULL);
-	if (map != NULL)
-	{
-		TeStr		bytes = te_base64_decode(arena, te_json_str(map, "precompiled_charsmap", ""));
-		TeJson	   *list = te_json_new_array(arena, bytes.len);
-
-		for (size_t i = 0; i < bytes.len; i++)
-			te_json_set_int(&list->items[i], (uint8_t) bytes.data[i]);
-		put_array(arena, meta, "tokenizer.ggml.precompiled_charsmap", list);
-	}
 }
 
 static const ModelRow model_rows[] =

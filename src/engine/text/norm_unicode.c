@@ -35,17 +35,12 @@ static void
 sort_many(TeEncoder *encoder, TeChar *marks, size_t n)
 {
 	size_t		high = encoder->high;
-	size_t		used = (size_t) ((char *) (marks + n) - encoder->memory);
 	size_t		count[257] = {0};
 	TeChar	   *sorted;
 
-	/* The output lies beyond low, so room at the top must be behind it */
-	if (used > high || high - used < n * sizeof(TeChar) + 64)
-	{
-		encoder->status = TE_TEXT_MORE;
-		return;
-	}
 	sorted = te_high(encoder, n * sizeof(TeChar));
+	if (sorted == NULL)
+		return;
 	for (size_t i = 0; i < n; i++)
 		count[te_uc_class(marks[i].c)->combining + 1]++;
 	for (int i = 0; i < 256; i++)
@@ -53,7 +48,7 @@ sort_many(TeEncoder *encoder, TeChar *marks, size_t n)
 	for (size_t i = 0; i < n; i++)
 		sorted[count[te_uc_class(marks[i].c)->combining]++] = marks[i];
 	memcpy(marks, sorted, n * sizeof(TeChar));
-	encoder->high = high;
+	te_release(encoder, high);
 }
 
 /* Sort each run of marks in the output since `from`. */

@@ -17,9 +17,9 @@
 #include "text/pattern.h"
 #include "text/splitters.h"
 
-#define MOST_STEPS 2000000		/* of one match */
-#define MOST_DEPTH 100000
-#define MOST_HEAP 32768			/* kB of one match */
+#define MOST_STEPS 200000		/* of one match ... */
+#define MOST_HEAP 256			/* ... and kB ... */
+#define HEAP_FACTOR 128			/* ... and bytes for each character of the piece */
 #define MOST_PATTERNS 64
 #define COMPILE_OPTIONS (PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_NO_UTF_CHECK)
 
@@ -97,7 +97,7 @@ compile_regex(TeCompiler *compiler, TeStr source)
 		if (te_str_is(source, te_splitters[i].pattern))
 			return (TePattern) {.kind = PATTERN_SPLITTER,.number = i};
 	if (header->n_patterns == MOST_PATTERNS)
-		te_throw(TE_ERR_LIMIT, "tokenizer: more than %d patterns", MOST_PATTERNS);
+		te_throw(TE_ERR_UNSUPPORTED, "tokenizer: more than %d patterns", MOST_PATTERNS);
 	if (compiler->patterns == NULL)
 		compiler->patterns = te_new_array(compiler->arena, TeImageStr, MOST_PATTERNS);
 	text = te_regex_translate(compiler->arena, source);
@@ -256,8 +256,7 @@ match_subject(TeEncoder *encoder, const Subject *subject, const pcre2_code *code
 	if (match == NULL || context == NULL)
 		return;
 	pcre2_set_match_limit(context, MOST_STEPS);
-	pcre2_set_depth_limit(context, MOST_DEPTH);
-	pcre2_set_heap_limit(context, MOST_HEAP);
+	pcre2_set_heap_limit(context, (uint32_t) (MOST_HEAP + subject->n * HEAP_FACTOR / 1024));
 	while (from <= subject->n)
 	{
 		const PCRE2_SIZE *span = pcre2_get_ovector_pointer(match);
@@ -295,7 +294,7 @@ each_regex(TeEncoder *encoder, TeChar *in, size_t n, const TePattern *pattern, T
 
 	if (make_subject(encoder, in, n, &subject))
 		match_subject(encoder, &subject, encoder->patterns[pattern->number], found, arg);
-	encoder->high = high;
+	te_release(encoder, high);
 }
 
 typedef struct Marking

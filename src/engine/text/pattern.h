@@ -32,7 +32,8 @@ extern void te_pattern_mark(TeEncoder *encoder, TeChar *in, size_t n, const void
  * text.  Each scratch keeps its own compiled ones at the top of its memory, made by
  * the first call and found again by the next ones with the same tokenizer.
  */
-#define TE_PATTERN_SCRATCH ((size_t) 64 * 1024) /* room that one usually needs, matching included */
+#define TE_PATTERN_SCRATCH ((size_t) 16 * 1024) /* room that one usually needs ... */
+#define TE_MATCH_SCRATCH ((size_t) 64 * 1024)	/* ... and matching, whichever it is */
 extern void te_patterns_open(TeEncoder *encoder, TeTextScratch *scratch);
 
 /* Oniguruma's Ruby syntax, which files are written in, as PCRE2's (regex_syntax.c). */

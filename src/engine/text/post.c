@@ -29,7 +29,7 @@ static void
 add_part(Parts *parts, int32_t id, int32_t type_id)
 {
 	if (parts->n == MOST_PARTS)
-		te_throw(TE_ERR_LIMIT, "tokenizer: post-processor has more than %d parts", MOST_PARTS);
+		te_throw(TE_ERR_UNSUPPORTED, "tokenizer: post-processor has more than %d parts", MOST_PARTS);
 	parts->parts[parts->n++] = (TeTemplatePart) {id, type_id};
 	parts->added += id >= 0;
 }
@@ -59,7 +59,7 @@ add_trim(TeCompiler *compiler, const TeJson *node)
 	if (!te_json_bool(node, "trim_offsets", true))
 		return;
 	if (post->n_trims == 8)
-		te_throw(TE_ERR_LIMIT, "tokenizer: too many post-processors");
+		te_throw(TE_ERR_UNSUPPORTED, "tokenizer: too many post-processors");
 	if (te_json_bool(node, "add_prefix_space", true))
 		post->prefix_space |= (uint8_t) (1 << post->n_trims);
 	post->n_trims++;

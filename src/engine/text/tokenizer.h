@@ -295,17 +295,33 @@ typedef struct TeEncoder
 	bool		at_start;		/* the piece that is worked on begins where the text does */
 } TeEncoder;
 
+/* Where what is used from the bottom ends: behind the output of a step, while one is open. */
+static inline size_t
+te_bottom(const TeEncoder *encoder)
+{
+	return encoder->out != NULL ? (size_t) ((char *) (encoder->out + encoder->n_out) - encoder->memory) : encoder->low;
+}
+
+/* Give back what was taken from the top since it was at `high`. */
+static inline void
+te_release(TeEncoder *encoder, size_t high)
+{
+	encoder->high = high;
+	if (encoder->out != NULL)
+		encoder->max_out = (high - (size_t) ((char *) encoder->out - encoder->memory)) / sizeof(TeChar);
+}
+
 /* Take from the top; NULL, and the status, where there is no room. 16-byte aligned. */
 static inline void *
 te_high(TeEncoder *encoder, size_t bytes)
 {
 	bytes = TE_ALIGN(bytes, 16);
-	if (TE_UNLIKELY(bytes > encoder->high - encoder->low))
+	if (TE_UNLIKELY(bytes > encoder->high - te_bottom(encoder)))
 	{
 		encoder->status = TE_TEXT_MORE;
 		return NULL;
 	}
-	encoder->high -= bytes;
+	te_release(encoder, encoder->high - bytes);
 	return encoder->memory + encoder->high;
 }
 

@@ -128,7 +128,7 @@ find_base(Builder *builder, const uint32_t *codes, int n)
 		if (taken * 20 >= (at - builder->next_free + 1) * 19)
 			builder->next_free = at;
 		if (base > INT32_MAX)
-			te_throw(TE_ERR_LIMIT, "vocabulary is too large");
+			te_throw(TE_ERR_UNSUPPORTED, "vocabulary is too large");
 		return (uint32_t) base;
 	}
 }

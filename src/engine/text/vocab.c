@@ -14,7 +14,7 @@
 
 #define MOST_SPARSE 8			/* id slots a token, at most, ... */
 #define MOST_IDS 0x04000000		/* ids share a word with flags */
-#define SPARE_IDS 65536			/* ... beside so many */
+#define SPARE_IDS 4096			/* ... beside so many */
 
 void
 te_slot_insert(TeVocabSlot *slots, uint32_t mask, uint64_t hash, uint32_t id)

@@ -23,13 +23,9 @@ static const TeEncoderTensor distilbert_tensors[] = {
 				   EMBEDDINGS "LayerNorm.weight", "token_embd_norm.weight"),
 	TE_ENCODER_ONE(norm.bias, TE_ROLE_VECTOR, TE_SIZE_ONE, TE_SIZE_HIDDEN, false,
 				   EMBEDDINGS "LayerNorm.bias", "token_embd_norm.bias"),
-	TE_ENCODER_LINEAR(query, TE_SIZE_HIDDEN, TE_SIZE_HIDDEN, LAYER "attention.q_lin", "blk.%d.attn_q"),
-	TE_ENCODER_LINEAR(key, TE_SIZE_HIDDEN, TE_SIZE_HIDDEN, LAYER "attention.k_lin", "blk.%d.attn_k"),
-	TE_ENCODER_LINEAR(value, TE_SIZE_HIDDEN, TE_SIZE_HIDDEN, LAYER "attention.v_lin", "blk.%d.attn_v"),
-	TE_ENCODER_LINEAR(out, TE_SIZE_HIDDEN, TE_SIZE_HIDDEN, LAYER "attention.out_lin", "blk.%d.attn_output"),
+	TE_ENCODER_MATRICES(LAYER "attention.q_lin", LAYER "attention.k_lin", LAYER "attention.v_lin",
+						LAYER "attention.out_lin", LAYER "ffn.lin1", LAYER "ffn.lin2"),
 	TE_ENCODER_NORM(attention_norm, LAYER "sa_layer_norm", "blk.%d.attn_output_norm"),
-	TE_ENCODER_LINEAR(up, TE_SIZE_INTERMEDIATE, TE_SIZE_HIDDEN, LAYER "ffn.lin1", "blk.%d.ffn_up"),
-	TE_ENCODER_LINEAR(down, TE_SIZE_HIDDEN, TE_SIZE_INTERMEDIATE, LAYER "ffn.lin2", "blk.%d.ffn_down"),
 	TE_ENCODER_NORM(out_norm, LAYER "output_layer_norm", "blk.%d.layer_output_norm"),
 	{.name = NULL}
 };

@@ -61,6 +61,7 @@ encoder_list_row(const TeEncoderTensor *row, int layer, const TeConfig *config, 
 	if (n_out == 0 || n_in == 0)
 		return;
 	spec = te_specs_add(specs, row->role, n_out, n_in, row->optional, row->name, row->gguf_name, layer);
+	spec->sensitive = row->sensitive;
 	if (row->n_out == TE_SIZE_POSITIONS)
 		spec->gguf_skip = config->position_offset;
 }

@@ -61,6 +61,7 @@ typedef struct TeTensorSpec
 	int64_t		n_in;
 	bool		optional;
 	int64_t		gguf_skip;		/* first rows that GGUF leaves out: positions that a family never uses */
+	bool		sensitive;		/* a matrix that loses much with less than five bits, and then gets q8_0 */
 } TeTensorSpec;
 
 typedef struct TeTensorSpecs

@@ -51,17 +51,21 @@ _Static_assert(sizeof(TePanelQ4_0) == TE_PANEL * sizeof(TeBlockQ4_0), "layout of
 #define TE_QUERY_BLOCK TE_PANEL
 #define TE_KEY_BLOCK 64
 
-/* Rows of k that a weight is expanded by at once: a multiple of every block, and a panel of them fits the L2 cache. */
-#define TE_EXPAND 256
+/*
+ * Rows of k that a weight is expanded by at once: a panel of them fits the L1 cache beside x.  Super-blocks
+ * are as long as TE_EXPAND_MOST, so those types take that many.
+ */
+#define TE_EXPAND 128
+#define TE_EXPAND_MOST TE_QK_K
 
 /*
  * Rows [k0, k1) of panel number `panel` of a weight in any layout, as f32,
- * [k1 - k0][64].  k1 - k0 <= TE_EXPAND, k0 a multiple of it.  The result is
- * `into`, or the weight itself where it lies like that already.
+ * [k1 - k0][64].  k1 - k0 <= TE_EXPAND_MOST; k0 is a multiple of the type's block.  The result
+ * is `into`, or the weight itself where it lies like that already.
  * row_buffer: TE_EXPAND_BUFFER floats.
  */
 extern const float *te_expand_panel(const TeWeight *weight, size_t panel, size_t k0, size_t k1,
 									float *into, float *row_buffer);
-#define TE_EXPAND_BUFFER (TE_PANEL * TE_EXPAND)
+#define TE_EXPAND_BUFFER (TE_PANEL * TE_EXPAND_MOST)
 
 #endif							/* TE_KERNELS_IMPL_H */

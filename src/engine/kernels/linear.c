@@ -21,14 +21,28 @@
  */
 #include "kernels/impl.h"
 
-/* Most rows of a tile, multiples of the six rows of the largest register tile. */
+/*
+ * Most rows of a tile, multiples of the six rows of the largest register tile: of weights that are
+ * f32 panels, that a vector kernel expands, and that go through the scalar to_float of their type.
+ */
 #define TILE_ROWS_DENSE 96
 #define TILE_ROWS_EXPANDED 240
+#define TILE_ROWS_CONVERTED 480
+#define TILE_ROWS_MOST TILE_ROWS_CONVERTED
 
 static bool
 is_expanded(const TeWeight *weight)
 {
 	return weight->layout != TE_PANELS || weight->dtype != TE_F32;
+}
+
+/* The taller, the more its expansion costs. */
+static size_t
+most_rows(const TeWeight *weight)
+{
+	if (!is_expanded(weight))
+		return TILE_ROWS_DENSE;
+	return weight->layout == TE_PANELS || weight->dtype == TE_F32 ? TILE_ROWS_EXPANDED : TILE_ROWS_CONVERTED;
 }
 
 static size_t
@@ -40,7 +54,7 @@ panels_of(const TeWeight *weight)
 size_t
 te_linear_scratch(const TeLinear *linear)
 {
-	return (size_t) TILE_ROWS_EXPANDED * TE_PANEL + TE_EXPAND * TE_PANEL + TE_EXPAND_BUFFER;
+	return (size_t) TILE_ROWS_MOST * TE_PANEL + TE_EXPAND_MOST * TE_PANEL + TE_EXPAND_BUFFER;
 }
 
 size_t
@@ -52,8 +66,7 @@ te_linear_prepare(TeLinear *linear)
 	for (int i = 0; i < linear->n_parts; i++)
 	{
 		linear->n_panels += panels_of(linear->weight[i]);
-		if (is_expanded(linear->weight[i]))
-			most = TILE_ROWS_EXPANDED;
+		most = TE_MAX(most, most_rows(linear->weight[i]));
 	}
 	linear->n_row_tiles = (linear->n_tok + most - 1) / most;
 	linear->tile_rows = 0;
@@ -72,6 +85,7 @@ panel_product(const TeWeight *weight, size_t panel, size_t m, const float *x, si
 			  float *acc, size_t ld_acc, float *scratch)
 {
 	size_t		n_in = (size_t) weight->n_in;
+	size_t		step = TE_MAX((size_t) TE_EXPAND, (size_t) te_dtypes[weight->dtype].block_elements);
 
 	if (!is_expanded(weight))
 	{
@@ -79,10 +93,10 @@ panel_product(const TeWeight *weight, size_t panel, size_t m, const float *x, si
 								 acc, ld_acc, false);
 		return;
 	}
-	for (size_t k0 = 0; k0 < n_in; k0 += TE_EXPAND)
+	for (size_t k0 = 0; k0 < n_in; k0 += step)
 	{
-		size_t		k1 = TE_MIN(k0 + TE_EXPAND, n_in);
-		const float *expanded = te_expand_panel(weight, panel, k0, k1, scratch, scratch + TE_EXPAND * TE_PANEL);
+		size_t		k1 = TE_MIN(k0 + step, n_in);
+		const float *expanded = te_expand_panel(weight, panel, k0, k1, scratch, scratch + TE_EXPAND_MOST * TE_PANEL);
 
 		te_kernel.gemm_panel_f32(m, k1 - k0, x + k0, ld_x, expanded, acc, ld_acc, k0 > 0);
 	}
@@ -124,7 +138,7 @@ te_linear_task(void *arg, size_t task, int worker)
 	acc = n == TE_PANEL ? y : scratch;
 	ld_acc = n == TE_PANEL ? linear->ld_y : TE_PANEL;
 	panel_product(weight, panel, m, linear->x + row * linear->ld_x, linear->ld_x, acc, ld_acc,
-				  scratch + (size_t) TILE_ROWS_EXPANDED * TE_PANEL);
+				  scratch + (size_t) TILE_ROWS_MOST * TE_PANEL);
 	te_kernel.epilogue(m, n, acc, ld_acc, bias != NULL ? bias + panel * TE_PANEL : NULL, linear->activation,
 					   linear->residual != NULL ? linear->residual + row * linear->ld_y + column : NULL,
 					   linear->ld_y, y, linear->ld_y);

@@ -208,6 +208,20 @@ WHERE @extschema@.has_model_privilege(v.name);
 GRANT SELECT ON @extschema@.models TO PUBLIC;
 COMMENT ON VIEW @extschema@.models IS 'Models that the current user may use, one row per version';
 
+/* The view's: a function of the C library, since the server's own shows commands that it knows only. */
+CREATE FUNCTION _transformer.import_progress(OUT pid int, OUT datname name, OUT usename name, OUT phase text,
+	OUT tensors_done bigint, OUT tensors_total bigint, OUT bytes_done bigint, OUT bytes_total bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_import_progress'
+LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED COST 100 ROWS 10;
+COMMENT ON FUNCTION _transformer.import_progress() IS 'Rows of the view import_progress';
+
+CREATE VIEW @extschema@.import_progress AS
+SELECT pid, datname, usename, phase, tensors_done, tensors_total, bytes_done, bytes_total
+FROM _transformer.import_progress();
+GRANT SELECT ON @extschema@.import_progress TO PUBLIC;
+COMMENT ON VIEW @extschema@.import_progress IS 'Imports that are going on, in all databases';
+
 /* ---- text, meaning, whole tables, statistics ---- */
 
 CREATE FUNCTION @extschema@.tokenize(input text, model text DEFAULT NULL, special bool DEFAULT true)

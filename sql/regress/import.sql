@@ -129,6 +129,9 @@ SELECT transformer.import_model('import_late', :'fixtures' || '/xlm-roberta');
 RESET statement_timeout;
 SELECT count(*) = :before AS same FROM _transformer.chunk;
 
+-- Nothing goes on now.
+SELECT * FROM transformer.import_progress WHERE datname = current_database();
+
 SELECT name, version FROM transformer.models WHERE name LIKE 'import%' ORDER BY 1, 2;
 SELECT count(transformer.drop_model(name)) FROM _transformer.model WHERE name LIKE 'import%';
 SELECT count(*) FROM transformer.models WHERE name LIKE 'import%';

@@ -205,6 +205,21 @@ extern uint64 tr_output_path(TeArena *scratch, const TeModelDef *def, const char
 extern bool tr_tar_probe(const TeSource *source);
 extern void tr_tar_folder(TeArena *arena, const TeSource *archive, TeFolder *folder);
 
+/* ---- progress.c ---- */
+
+typedef enum TrImportPhase
+{
+	TR_IMPORT_READING,			/* header and JSON */
+	TR_IMPORT_STORING,			/* bytes into chunks */
+	TR_IMPORT_BUILDING			/* image and reference vectors */
+} TrImportPhase;
+
+extern void tr_import_begin(void);
+extern void tr_import_size(uint64 tensors, uint64 bytes);
+extern void tr_import_phase(TrImportPhase phase);
+extern void tr_import_done(uint64 tensors, uint64 bytes);	/* so far */
+extern void tr_import_end(void);
+
 /* ---- catalog_write.c ---- */
 
 /* A version that is to be made. */

@@ -197,6 +197,8 @@ typedef struct ChunkWriter
 	MemoryContext memory;		/* of one statement */
 	bytea	   *buffer;			/* one chunk */
 	size_t		room;			/* of buffer */
+	uint64		tensors;		/* written, for progress */
+	uint64		bytes;
 	bool		keep;			/* false: take the digests only */
 } ChunkWriter;
 
@@ -234,6 +236,8 @@ write_chunks(ChunkWriter *writer, const TeSource *source, uint64 offset, uint64 
 		tr_sha256(VARDATA(chunk), len, into->digests[i]);
 		if (writer->keep)
 			add_chunk(chunk, into->digests[i]);
+		writer->bytes += len;
+		tr_import_done(writer->tensors, writer->bytes);
 		MemoryContextSwitchTo(before);
 		MemoryContextReset(writer->memory);
 	}
@@ -384,6 +388,8 @@ tr_catalog_create(TeArena *arena, const TrNewVersion *new, TrContext *context, T
 	if (def->tokenizer.len > INT_MAX / 2)
 		te_throw(TE_ERR_UNSUPPORTED, "tokenizer of %zu bytes is too large", def->tokenizer.len);
 	writer.memory = AllocSetContextCreate(CurrentMemoryContext, "transformer import", ALLOCSET_DEFAULT_SIZES);
+	tr_import_size(def->tensors.n, def->bytes + def->tokenizer.len);
+	tr_import_phase(TR_IMPORT_STORING);
 	lock_content(ShareLock, true);
 
 	write_chunks(&writer, &json, 0, def->tokenizer.len, TR_CHUNK_BYTES, &tokenizer);
@@ -393,6 +399,7 @@ tr_catalog_create(TeArena *arena, const TrNewVersion *new, TrContext *context, T
 		context->part = def->tensors.tensors[i].name;
 		te_report(TE_DEBUG, "tensor %zu of %zu: \"%.*s\"", i + 1, def->tensors.n, TE_STR_ARGS(context->part));
 		write_tensor(&writer, &def->tensors.tensors[i], &tensors[i]);
+		tr_import_done(++writer.tensors, writer.bytes);
 	}
 	context->part = (TeStr) {NULL, 0};
 	tr_version_digest(def, &tokenizer, tensors, digest);

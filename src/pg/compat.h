@@ -41,6 +41,12 @@
 #define tr_primary_key(relation) RelationGetPrimaryKeyIndex(relation)
 #endif
 
+#if PG_VERSION_NUM >= 160000
+#define tr_backend_entry(index) pgstat_get_local_beentry_by_index(index)
+#else
+#define tr_backend_entry(index) pgstat_fetch_stat_local_beentry(index)
+#endif
+
 /* A set-returning function that fills fcinfo->resultinfo's tuplestore. */
 #if PG_VERSION_NUM >= 150000
 #define tr_srf_begin(fcinfo) InitMaterializedSRF((fcinfo), 0)

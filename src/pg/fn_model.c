@@ -182,9 +182,12 @@ import_input(FunctionCallInfo fcinfo, TeArena *arena, TrInput *input, bool in_fi
 	read_tokenizer(fcinfo, arena, &options);
 
 	tr_context_push(&context, psprintf("while importing model \"%s\" from \"%s\"", name, input->name));
+	tr_import_begin();
 	new.def = tr_input_import(arena, input, &options);
 	tr_catalog_create(arena, &new, &context, &version);
+	tr_import_phase(TR_IMPORT_BUILDING);
 	tr_make_references(&version);
+	tr_import_end();
 	tr_context_pop(&context);
 	return report_version(&version);
 }

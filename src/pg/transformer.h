@@ -9,7 +9,11 @@
  *	  port_pg.c		the host side of engine/port.h: errors, arenas' blocks, threads, interrupts
  *	  catalog.c		the tables in schema _transformer: versions, tensors, chunks, grants
  *	  access.c		who may use which model
- *	  files.c		server files, folders, large objects and tar archives as sources and sinks
+ *	  definition.c	from a version's rows to the engine's definition
+ *	  catalog_write.c	new versions, names, grants; chunks
+ *	  files.c		server files, folders, large objects as sources; tar.c archives; output.c sinks
+ *	  pinned.c		columns and indexes that depend on a version
+ *	  progress.c	how far an import is
  *	  control.c		the shared control file: hits, pins, statistics, cluster-wide thread cap
  *	  store.c		images in shared memory: build once, map, evict; the two weights stores
  *	  resolve.c		name -> version by the active snapshot -> image -> attached model

@@ -14,9 +14,9 @@
  * no multiple of its block, f16.  Below 5.5 bits, matrices that the
  * architecture marks as sensitive get q8_0, in the manner of llama.cpp's mixed
  * types: with plain q4_0 everywhere, all-MiniLM-L6-v2's embeddings have a mean
- * cosine of 0.95 with the exact ones, so mixed 0.985.  Small tables (positions, types) follow a
- * wish for a plain type only, as in llama.cpp's files; biases and norms are
- * f32 always, since the kernels read them so.
+ * cosine of 0.95 with the exact ones, so mixed 0.985.  Small tables
+ * (positions, types), biases and norms are f32 always: llama.cpp and the
+ * kernels want them so, and they weigh little.
  *-------------------------------------------------------------------------
  */
 #include "model/model.h"
@@ -104,6 +104,12 @@ wanted_dtype(const TeImportOptions *options)
 	return dtype;
 }
 
+static bool
+is_always_f32(const TeTensorSpec *spec)
+{
+	return spec->role == TE_ROLE_VECTOR || spec->role == TE_ROLE_TABLE;
+}
+
 /* Fewer than 5.5 bits an element. */
 static bool
 is_coarse(TeDtype dtype)
@@ -117,16 +123,10 @@ choose_dtype(const TeTensorSpec *spec, TeDtype from, TeDtype wanted, bool *fell_
 {
 	TeDtype		kept = from == TE_F64 ? TE_F32 : from;
 
-	if (spec->role == TE_ROLE_VECTOR)
+	if (is_always_f32(spec))
 		return TE_F32;
 	if (wanted == TE_N_DTYPES)
 		return kept;
-	if (spec->role == TE_ROLE_TABLE)
-	{
-		if (te_dtypes[wanted].block_elements == 1)
-			return wanted;
-		return te_dtypes[kept].block_elements == 1 ? kept : TE_F32;
-	}
 	if (spec->sensitive && is_coarse(wanted))
 		wanted = TE_Q8_0;
 	if (spec->n_in % te_dtypes[wanted].block_elements == 0)
@@ -259,7 +259,7 @@ te_def_check(TeArena *arena, TeModelDef *def)
 		}
 		check_shape(spec, tensor);
 		if (te_dtypes[tensor->dtype].to_float == NULL
-			|| (spec->role == TE_ROLE_VECTOR && tensor->dtype != TE_F32))
+			|| (is_always_f32(spec) && tensor->dtype != TE_F32))
 			te_throw(TE_ERR_CORRUPT, "tensor \"%s\" cannot be stored as %s", spec->name, te_dtypes[tensor->dtype].name);
 		if (tensor->bytes != te_tensor_bytes(tensor))
 			te_throw(TE_ERR_CORRUPT, "tensor \"%s\" has another size than its shape", spec->name);

@@ -48,7 +48,7 @@ typedef enum TeRole
 {
 	TE_ROLE_LINEAR,				/* [n_out, n_in], read by te_linear: packed, quantized */
 	TE_ROLE_EMBEDDING,			/* [rows, n], read by te_gather: row-major, quantized */
-	TE_ROLE_TABLE,				/* [rows, n], small (positions, types, buckets): row-major, never quantized here */
+	TE_ROLE_TABLE,				/* [rows, n], small (positions, types, buckets): row-major, f32 always */
 	TE_ROLE_VECTOR				/* bias, norm: f32 always */
 } TeRole;
 

@@ -75,10 +75,15 @@ CREATE TABLE _transformer.reference (
 	PRIMARY KEY (name, version, seq)
 );
 
-/* Bytes, once each: versions share what they have in common. */
+/*
+ * Bytes, once each: versions share what they have in common.  Transactions that
+ * write the same bytes at the same time do not wait for each other but write them twice.
+ */
 CREATE TABLE _transformer.chunk (
-	digest		bytea PRIMARY KEY,	-- sha256
-	data		bytea NOT NULL
+	digest		bytea NOT NULL,		-- sha256
+	writer		xid8 NOT NULL DEFAULT pg_catalog.pg_current_xact_id(),
+	data		bytea NOT NULL,
+	PRIMARY KEY (digest, writer)
 );
 ALTER TABLE _transformer.chunk ALTER COLUMN data SET STORAGE EXTERNAL;
 

@@ -60,7 +60,7 @@ tr_check_model_name(const char *name)
 		why = "It is longer than 63 bytes.";
 	else if (strchr(name, '@') != NULL)
 		why = "\"@\" parts a name from a version.";
-	else if (isspace((unsigned char) name[0]) || isspace((unsigned char) name[len - 1]))
+	else if (name[0] == ' ' || name[len - 1] == ' ')
 		why = "It begins or ends with a space.";
 	for (const char *p = name; why == NULL && *p != '\0'; p++)
 	{

@@ -83,6 +83,7 @@ enum
 enum
 {
 	CHUNK_DIGEST = 1,
+	CHUNK_WRITER,
 	CHUNK_DATA,
 	N_CHUNK = CHUNK_DATA
 };

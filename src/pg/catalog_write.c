@@ -25,8 +25,10 @@
  * chunks and holds it to the end of the transaction; who removes chunks takes
  * it in exclusive mode and then looks with a snapshot taken after that, so it
  * sees every reference there is.  Removal does not wait for the lock: if a
- * model is just being made, the bytes stay for the next drop_model().  So
- * nobody waits for an import, and there is no deadlock over this lock.
+ * model is just being made, the bytes stay for the next drop_model().  Two
+ * imports at a time do not see each other's chunks; what both have (zeros,
+ * ones, the same base) is then stored twice.  A unique key on the digest would
+ * make one wait for the other's transaction, or both deadlock.  So nobody waits for an import.
  *
  * The content lock is a lock on a database object (the table, with sub-object
  * 1), which neither VACUUM nor pg_dump meets.  Lock order: content lock in
@@ -180,14 +182,24 @@ lock_name(const char *name)
 
 /* ---- chunks ---- */
 
-/* Store bytes unless they are there. */
+/*
+ * Store bytes unless they are there: now, under the content lock, not when the
+ * transaction took its snapshot.
+ */
 static void
 add_chunk(bytea *chunk, const uint8 *digest)
 {
 	TrDigestKey key;
+	Argument	arguments[] = {
+		P_DATUM(BYTEAOID, tr_digest_key(&key, digest)),
+		P_DATUM(BYTEAOID, PointerGetDatum(chunk))
+	};
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
-	RUN(NULL, "INSERT INTO _transformer.chunk (digest, data) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-		P_DATUM(BYTEAOID, tr_digest_key(&key, digest)), P_DATUM(BYTEAOID, PointerGetDatum(chunk)));
+	execute_with("INSERT INTO _transformer.chunk (digest, data) SELECT $1, $2 "
+				 "WHERE NOT EXISTS (SELECT 1 FROM _transformer.chunk WHERE digest = $1)",
+				 arguments, lengthof(arguments), snapshot, NULL);
+	UnregisterSnapshot(snapshot);
 }
 
 /* What is needed while the bytes of a version are written. */

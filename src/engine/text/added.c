@@ -60,6 +60,7 @@ normalize(TeCompiler *compiler, TeStr text)
 	return (TeStr) {result.data, result.len};
 }
 
+/* The key of a content in tables of slots. */
 static inline uint64_t
 hash_of(TeStr content)
 {
@@ -83,6 +84,10 @@ find_content(const Builder *builder, TeStr content)
 	return NULL;
 }
 
+/*
+ * One entry of "added_tokens".  Empty contents are passed over; one that came before is replaced, with its
+ * id.
+ */
 static void
 add_token(Builder *builder, const TeJson *node)
 {
@@ -154,6 +159,7 @@ set_skipped(const Builder *builder)
 	}
 }
 
+/* Fills header.added, the table by content, the two tries and vocab_size.  list may be NULL. */
 void
 te_added_compile(TeCompiler *compiler, const TeJson *list)
 {
@@ -216,6 +222,7 @@ longest_match(const TeTrie *trie, const TeChar *in, size_t n, size_t from, size_
 	return best;
 }
 
+/* Has a character, flags and all, a property? */
 static inline bool
 is(const TeChar *c, uint32_t flag)
 {
@@ -230,6 +237,10 @@ put_between(TeEncoder *encoder, const TeChar *in, size_t from, size_t to)
 		te_put(encoder, (in[i].c & TE_CHAR_CODE) | (i == from ? TE_CHAR_PIECE : 0), in[i].start, in[i].stop);
 }
 
+/*
+ * The search goes on behind each match of the trie, also where white space was taken in or the match
+ * dismissed.
+ */
 static void
 cut_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 {
@@ -261,6 +272,7 @@ cut_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 	put_between(encoder, in, done, n);
 }
 
+/* Pieces that are tokens already are left alone. */
 void
 te_cut_added(TeEncoder *encoder, uint32_t trie)
 {

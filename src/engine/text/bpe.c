@@ -43,6 +43,7 @@ typedef struct BpeParam
 	int32_t		bytes[256];		/* the token of each byte, or -1 */
 } BpeParam;
 
+/* Where a pair of ids begins to be looked for. */
 static inline uint32_t
 slot_of(uint32_t left, uint32_t right, uint32_t mask)
 {
@@ -51,6 +52,7 @@ slot_of(uint32_t left, uint32_t right, uint32_t mask)
 	return (uint32_t) (x >> 32) & mask;
 }
 
+/* The merge of two neighbours, NULL where they do not merge. */
 static const Merge *
 find_merge(const TeTokenizer *tokenizer, const BpeParam *param, uint32_t left, uint32_t right)
 {
@@ -64,6 +66,7 @@ find_merge(const TeTokenizer *tokenizer, const BpeParam *param, uint32_t left, u
 
 /* ---- compiling ---- */
 
+/* The id of the token that two strings make, -1 where they make none. */
 static inline int32_t
 id_of(const TeTokenizer *image, TeStr first, TeStr second)
 {
@@ -117,6 +120,10 @@ put_merge(Merge *merges, uint32_t mask, Merge merge)
 	merges[at] = merge;
 }
 
+/*
+ * The hash table of merges, two thirds full at most.  prefix_len: bytes of the continuing prefix, which a
+ * merge drops.
+ */
 static void
 compile_merges(TeCompiler *compiler, const TeJson *list, size_t prefix_len, BpeParam *param)
 {
@@ -147,6 +154,7 @@ compile_merges(TeCompiler *compiler, const TeJson *list, size_t prefix_len, BpeP
 	te_arena_destroy(arena);
 }
 
+/* An unknown token that is named but not in the vocabulary is an error only once a text needs it. */
 static void
 compile_bpe(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -188,6 +196,7 @@ typedef struct Word
 	size_t		n_heap;
 } Word;
 
+/* Append a symbol; the caller has made room. */
 static void
 add_symbol(Word *word, int32_t id, size_t bytes)
 {
@@ -282,6 +291,7 @@ split_word(TeEncoder *encoder, Word *word)
 
 /* ---- merging ---- */
 
+/* Into the binary heap; it has room for three entries a symbol. */
 static void
 push(Word *word, uint64_t entry)
 {
@@ -292,6 +302,7 @@ push(Word *word, uint64_t entry)
 	word->heap[i] = entry;
 }
 
+/* The entry of least rank, of equal ranks the leftmost one. */
 static uint64_t
 pop(Word *word)
 {
@@ -326,6 +337,7 @@ push_pair(Word *word, uint32_t place)
 		push(word, (uint64_t) merge->rank << 32 | place);
 }
 
+/* Until no pair merges.  What became of a popped pair meanwhile shows in its ranks. */
 static void
 merge_pairs(Word *word)
 {
@@ -357,6 +369,7 @@ merge_pairs(Word *word)
 	}
 }
 
+/* One word: whole if that is a token and merges are to be ignored then, else symbol by symbol. */
 static void
 run_bpe(TeEncoder *encoder, const void *data)
 {

@@ -5,6 +5,7 @@
  */
 #include "text/build.h"
 
+/* A null member, to fill at once: the next addition may move it. */
 static TeJson *
 slot(TeArena *arena, TeJson *object, const char *key)
 {
@@ -21,6 +22,7 @@ member(TeJson *object, const char *key)
 	return NULL;
 }
 
+/* Members are added first, since adding moves them, then remembered. */
 void
 te_build_start(TeTokenizerBuild *build, TeArena *arena)
 {
@@ -39,6 +41,7 @@ te_build_start(TeTokenizerBuild *build, TeArena *arena)
 	te_json_set_copy(arena, build->model, te_json_new_object(arena));
 }
 
+/* For components that are the same each time, so easiest to read as JSON. */
 void
 te_build_set(TeTokenizerBuild *build, TeJson *into, const char *json)
 {
@@ -68,6 +71,7 @@ te_build_bool(TeTokenizerBuild *build, TeJson *object, const char *key, bool val
 	te_json_set_bool(slot(build->arena, object, key), value);
 }
 
+/* Only the node is copied: a vocabulary has hundreds of thousands of items. */
 void
 te_build_take(TeTokenizerBuild *build, TeJson *object, const char *key, const TeJson *value)
 {
@@ -93,6 +97,7 @@ te_build_vocab(TeArena *arena, const TeStr *tokens, size_t n)
 	return vocab;
 }
 
+/* All are of the simplest kind but for the properties that TeBuildAdded has. */
 void
 te_build_added(TeTokenizerBuild *build, const TeBuildAdded *added, size_t n)
 {
@@ -131,6 +136,7 @@ add_part(TeTokenizerBuild *build, TeJson *list, const char *kind, TeStr id, int 
 	list->items[list->n++] = *part;
 }
 
+/* See te_build_template(): the specification is ours, so it is well formed. */
 static TeJson *
 build_parts(TeTokenizerBuild *build, const char *spec, const TeBuildSpecial *specials)
 {
@@ -171,6 +177,7 @@ add_ids(TeTokenizerBuild *build, TeJson *list, TeBuildSpecial special)
 	te_json_set_copy(build->arena, slot(build->arena, list, te_cstring(build->arena, special.token)), entry);
 }
 
+/* Also tells the ids of all specials, used or not. */
 void
 te_build_template(TeTokenizerBuild *build, const char *single, const char *pair, const TeBuildSpecial *specials, size_t n)
 {
@@ -189,6 +196,7 @@ te_build_template(TeTokenizerBuild *build, const char *single, const char *pair,
 
 /* ---- token index ---- */
 
+/* Half full at most. */
 TeTokenIndex
 te_token_index(TeArena *arena, const TeStr *tokens, size_t n)
 {
@@ -211,6 +219,7 @@ te_token_index(TeArena *arena, const TeStr *tokens, size_t n)
 	return index;
 }
 
+/* Hash, then compare. */
 int64_t
 te_token_find(const TeTokenIndex *index, TeStr token)
 {
@@ -268,6 +277,7 @@ sort_splits(Split *splits, Split *spare, size_t n, bool (*before) (const Split *
 		splits[k] = j == n || (i < half && !before(&spare[j], &spare[i])) ? spare[i++] : spare[j++];
 }
 
+/* Code points of valid UTF-8. */
 static inline size_t
 count_chars(TeStr s)
 {
@@ -310,6 +320,7 @@ add_splits(const TeTokenIndex *index, size_t id, double score, TeBuffer *out)
 
 #define LONGEST_MERGED 1024		/* bytes of a token that is looked at for merges */
 
+/* The order is that of the reference: by token and ids first, then by score, stably. */
 TeJson *
 te_build_merges(TeArena *arena, const TeStr *tokens, const double *scores, size_t n)
 {
@@ -328,6 +339,8 @@ te_build_merges(TeArena *arena, const TeStr *tokens, const double *scores, size_
 		if (tokens[i].len > LONGEST_MERGED || te_token_find(&index, tokens[i]) != (int64_t) i)
 			continue;
 		add_splits(&index, i, scores[i], &buffer);
+		if (buffer.len == from)
+			continue;
 		spare = te_alloc(arena, buffer.len - from);
 		sort_splits((Split *) (buffer.data + from), spare, (buffer.len - from) / sizeof(Split), by_ids);
 	}
@@ -346,6 +359,7 @@ te_build_merges(TeArena *arena, const TeStr *tokens, const double *scores, size_
 	return merges;
 }
 
+/* With padding, as tokenizer.json has it. */
 TeStr
 te_base64(TeArena *arena, TeStr bytes)
 {
@@ -367,6 +381,7 @@ te_base64(TeArena *arena, TeStr bytes)
 	return (TeStr) {out, n};
 }
 
+/* Of a digit, or -1. */
 static int
 base64_value(char c)
 {
@@ -379,6 +394,7 @@ base64_value(char c)
 	return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
+/* Padding may be missing. */
 TeStr
 te_base64_decode(TeArena *arena, TeStr text)
 {

@@ -57,6 +57,7 @@ spell_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 	}
 }
 
+/* The normalizer is the spelling alone. */
 static void
 run_spell(TeEncoder *encoder, const void *param)
 {
@@ -73,6 +74,7 @@ typedef struct ByteLevelParam
 	bool		split;
 } ByteLevelParam;
 
+/* trim_offsets is for the post-processor. */
 static void
 compile_byte_level(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -83,6 +85,7 @@ compile_byte_level(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 	te_emit(compiler, kind, &param, sizeof(param));
 }
 
+/* A space before a piece that does not begin with one. */
 static void
 prefix_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 {
@@ -92,6 +95,7 @@ prefix_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 		te_put(encoder, in[i].c, in[i].start, in[i].stop);
 }
 
+/* Space, split, spelling, in this order: the pattern is for plain text. */
 static void
 run_byte_level(TeEncoder *encoder, const void *data)
 {
@@ -132,6 +136,7 @@ add_bytes(TeBuffer *buffer, TeStr token)
 	}
 }
 
+/* Bytes of all tokens first, characters then: a character may be spread over tokens. */
 static void
 decode_byte_level(TeDecoder *decoder, const void *param)
 {

@@ -16,6 +16,7 @@
 #define IMAGE_ALIGN 8
 #define MOST_STEPS 256			/* of a program */
 
+/* Copies the data; data that has just been added may move. */
 uint32_t
 te_image_add(TeCompiler *compiler, const void *data, size_t bytes)
 {
@@ -41,6 +42,7 @@ te_image_add_str(TeCompiler *compiler, TeStr s)
 	return (TeImageStr) {(uint32_t) offset, (uint32_t) s.len};
 }
 
+/* For what is compared or put character by character. */
 TeImageChars
 te_image_add_chars(TeCompiler *compiler, TeStr s)
 {
@@ -60,6 +62,7 @@ te_image_add_chars(TeCompiler *compiler, TeStr s)
 	return (TeImageChars) {te_image_add(compiler, chars, n * sizeof(uint32_t)), n};
 }
 
+/* Throws naming the member. */
 uint32_t
 te_char_member(TeCompiler *compiler, const TeJson *node, const char *key)
 {
@@ -72,6 +75,7 @@ te_char_member(TeCompiler *compiler, const TeJson *node, const char *key)
 	return (uint32_t) c;
 }
 
+/* The header is copied in, as the functions that read an image look there. */
 const TeTokenizer *
 te_image_so_far(TeCompiler *compiler)
 {
@@ -81,6 +85,7 @@ te_image_so_far(TeCompiler *compiler)
 	return (const TeTokenizer *) image;
 }
 
+/* Appends a step to the program that is being compiled. */
 void
 te_emit(TeCompiler *compiler, uint32_t kind, const void *param, size_t bytes)
 {
@@ -94,12 +99,14 @@ te_emit(TeCompiler *compiler, uint32_t kind, const void *param, size_t bytes)
 	compiler->n_steps++;
 }
 
+/* For rows whose behaviour the type alone tells. */
 void
 te_compile_plain(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
 	te_emit(compiler, kind, NULL, 0);
 }
 
+/* By the row of this name; throws TE_ERR_UNSUPPORTED where there is none. */
 static void
 compile_typed(TeCompiler *compiler, const TeRow *const *table, const TeJson *node, TeStr type)
 {
@@ -115,12 +122,14 @@ compile_typed(TeCompiler *compiler, const TeRow *const *table, const TeJson *nod
 	te_throw(TE_ERR_UNSUPPORTED, "tokenizer: %s \"%.*s\" is not supported", compiler->part, TE_STR_ARGS(type));
 }
 
+/* The usual case: the component names its type. */
 void
 te_compile_node(TeCompiler *compiler, const TeRow *const *table, const TeJson *node)
 {
 	compile_typed(compiler, table, node, te_json_str(node, "type", ""));
 }
 
+/* A Sequence is flattened: its members become steps of the same program. */
 void
 te_compile_list(TeCompiler *compiler, const TeRow *const *table, const TeJson *list)
 {
@@ -163,6 +172,7 @@ te_model_type(const TeJson *model)
 	return vocab != NULL && vocab->kind == TE_JSON_ARRAY ? TE_STR("Unigram") : TE_STR("WordLevel");
 }
 
+/* The vocabulary comes first, as models look up tokens while they are compiled. */
 static void
 compile_model(TeCompiler *compiler, const TeJson *tokenizer)
 {
@@ -178,6 +188,7 @@ compile_model(TeCompiler *compiler, const TeJson *tokenizer)
 	compiler->header.model = compiler->steps[0];
 }
 
+/* The header is written last, when all offsets are known; a zeroed one keeps its place. */
 size_t
 te_tokenizer_compile(TeArena *scratch, const TeJson *tokenizer, TeBuffer *into)
 {
@@ -216,6 +227,7 @@ section_fits(const TeTokenizer *tokenizer, uint32_t at, uint64_t bytes)
 	return at <= tokenizer->bytes && bytes <= tokenizer->bytes - at;
 }
 
+/* A few comparisons, whatever the size of the vocabulary. */
 const TeTokenizer *
 te_tokenizer_attach(const void *image, size_t len)
 {

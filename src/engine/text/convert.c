@@ -22,6 +22,7 @@ configured(const TeJson *config, const char *key, const char *fallback)
 	return te_str(fallback);
 }
 
+/* The last of equal tokens, as in a vocabulary. */
 TeBuildSpecial
 te_special(const TeJson *config, const char *key, const char *fallback, const TeStr *tokens, size_t n)
 {
@@ -33,6 +34,7 @@ te_special(const TeJson *config, const char *key, const char *fallback, const Te
 	return special;
 }
 
+/* Several names may stand for one id: it is listed once. */
 void
 te_build_specials(TeTokenizerBuild *build, const TeBuildSpecial *specials, size_t n, bool lstrip_last)
 {
@@ -52,6 +54,7 @@ te_build_specials(TeTokenizerBuild *build, const TeBuildSpecial *specials, size_
 	te_build_added(build, added, n_added);
 }
 
+/* Special tokens that have no id are left out everywhere. */
 const TeJson *
 te_build_bert(TeArena *arena, const TeStr *tokens, size_t n, const TeBertOptions *options)
 {
@@ -104,6 +107,7 @@ split_lines(TeArena *arena, TeStr text, size_t *n)
 	return lines;
 }
 
+/* Ids are line numbers. */
 const TeJson *
 te_tokenizer_from_vocab_txt(TeArena *arena, TeStr vocab, const TeJson *config)
 {
@@ -129,6 +133,7 @@ te_tokenizer_from_vocab_txt(TeArena *arena, TeStr vocab, const TeJson *config)
 
 /* ---- byte-level BPE ---- */
 
+/* All members are written, as the reference writes them. */
 void
 te_build_bpe(TeTokenizerBuild *build, const TeStr *tokens, size_t n, const TeJson *merges, const char *unk,
 			 bool byte_fallback, bool ignore_merges)
@@ -185,6 +190,7 @@ merges_of(TeArena *arena, TeStr text)
 /* Model types whose texts are put together as RoBERTa's */
 static const char *const roberta_types[] = {"roberta", "bart", "mbart", "longformer", "led", "bigbird_pegasus", "xlm-roberta", "deberta"};
 
+/* By the "model_type" of config.json. */
 static bool
 is_roberta(TeStr model_type)
 {
@@ -205,6 +211,7 @@ build_end(TeTokenizerBuild *build, const char *key, TeBuildSpecial special)
 	te_build_take(build, build->post_processor, key, pair);
 }
 
+/* Without both end tokens in the vocabulary there is no post-processor. */
 static void
 build_roberta(TeTokenizerBuild *build, const TeJson *config, const TeStr *tokens, size_t n, bool prefix_space)
 {
@@ -224,6 +231,7 @@ build_roberta(TeTokenizerBuild *build, const TeJson *config, const TeStr *tokens
 	te_build_bool(build, build->post_processor, "add_prefix_space", prefix_space);
 }
 
+/* The post-processor changes nothing, but is there in the reference too. */
 static void
 build_gpt2(TeTokenizerBuild *build, const TeJson *config, const TeStr *tokens, size_t n)
 {
@@ -239,6 +247,7 @@ build_gpt2(TeTokenizerBuild *build, const TeJson *config, const TeStr *tokens, s
 					 "{'type': 'ByteLevel', 'add_prefix_space': true, 'trim_offsets': false, 'use_regex': true}");
 }
 
+/* Byte-level BPE, whichever the model. */
 const TeJson *
 te_tokenizer_from_bpe(TeArena *arena, const TeJson *vocab, TeStr merges, const TeJson *config, TeStr model_type)
 {

@@ -9,6 +9,7 @@
  */
 #include "text/decode.h"
 
+/* The old list stays where it is, for the caller to read. */
 void
 te_decoder_start(TeDecoder *decoder, size_t n)
 {
@@ -32,6 +33,7 @@ text_of(const TeTokenizer *tokenizer, int32_t id, bool skip_special)
 	return te_image_str(tokenizer, added->decoded);
 }
 
+/* Never NULL. */
 TeStr
 te_decoder_join(TeDecoder *decoder, const char *separator)
 {
@@ -47,6 +49,7 @@ te_decoder_join(TeDecoder *decoder, const char *separator)
 	return (TeStr) {buffer.len > 0 ? buffer.data : "", buffer.len};
 }
 
+/* All work is in an arena of its own; only the result stays. */
 TeStr
 te_decode(const TeTokenizer *tokenizer, TeArena *arena, const int32_t *ids, size_t n, bool skip_special)
 {
@@ -82,15 +85,19 @@ broken_length(const uint8_t *p, size_t left)
 	return p[0] >= 0xF0 && left > 2 && (p[2] & 0xC0) == 0x80 ? 3 : 2;
 }
 
+/* As the reference's library does it; valid text comes back as it is. */
 TeStr
 te_utf8_repair(TeArena *arena, TeStr text)
 {
 	const char *p = text.data;
-	const char *end = p + text.len;
+	const char *end;
 	TeBuffer	buffer;
 
+	if (text.len == 0)
+		return TE_STR("");
 	if (te_utf8_valid(text))
 		return text;
+	end = p + text.len;
 	te_buffer_init(&buffer, arena);
 	while (p < end)
 	{
@@ -115,6 +122,7 @@ typedef struct WordPieceParam
 	bool		cleanup;
 } WordPieceParam;
 
+/* The prefix is the decoder's own, not the model's. */
 static void
 compile_wordpiece(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -125,6 +133,7 @@ compile_wordpiece(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 	te_emit(compiler, kind, &param, sizeof(param));
 }
 
+/* From left to right; what was put in is not looked at again. */
 TeStr
 te_replace_all(TeArena *arena, TeStr text, TeStr from, TeStr to)
 {
@@ -152,6 +161,7 @@ te_replace_all(TeArena *arena, TeStr text, TeStr from, TeStr to)
 	return (TeStr) {buffer.len > 0 ? buffer.data : "", buffer.len};
 }
 
+/* The rules in order, each on the result of the one before. */
 TeStr
 te_clean_up(TeArena *arena, TeStr text)
 {
@@ -165,6 +175,7 @@ te_clean_up(TeArena *arena, TeStr text)
 	return text;
 }
 
+/* A space before each token but the first and continuations. */
 static void
 decode_wordpiece(TeDecoder *decoder, const void *data)
 {

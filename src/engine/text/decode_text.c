@@ -11,6 +11,7 @@
 
 /* ---- BPEDecoder: the suffix of a word's last token becomes a space ---- */
 
+/* The suffix marks the end of a word. */
 static void
 compile_bpe(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -19,6 +20,7 @@ compile_bpe(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 	te_emit(compiler, kind, &suffix, sizeof(suffix));
 }
 
+/* The last token's suffix leaves nothing. */
 static void
 decode_bpe(TeDecoder *decoder, const void *param)
 {
@@ -33,6 +35,7 @@ const TeRow te_decode_bpe = {"BPEDecoder", compile_bpe,.decode = decode_bpe};
 
 /* ---- ByteFallback: runs of <0x41> become the bytes, if these are UTF-8 ---- */
 
+/* Of a digit of either case, or -1. */
 static inline int
 hex_value(char c)
 {
@@ -69,6 +72,7 @@ flush_bytes(TeDecoder *decoder, TeBuffer *bytes)
 	bytes->len = 0;
 }
 
+/* Other tokens end a run of bytes. */
 static void
 decode_byte_fallback(TeDecoder *decoder, const void *param)
 {
@@ -98,6 +102,7 @@ const TeRow te_decode_byte_fallback = {"ByteFallback", te_compile_plain,.decode 
 
 /* ---- Fuse: one text of all ---- */
 
+/* Later decoders then see the text as a whole. */
 static void
 decode_fuse(TeDecoder *decoder, const void *param)
 {
@@ -118,6 +123,7 @@ typedef struct StripParam
 	uint32_t	stop;
 } StripParam;
 
+/* Counts are of characters. */
 static void
 compile_strip(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -129,6 +135,7 @@ compile_strip(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 	te_emit(compiler, kind, &param, sizeof(param));
 }
 
+/* Each token by itself; after Fuse that is the whole text. */
 static void
 decode_strip(TeDecoder *decoder, const void *data)
 {
@@ -158,6 +165,7 @@ typedef struct ReplaceParam
 	TeImageStr	content;
 } ReplaceParam;
 
+/* The same pattern kinds as the normalizer's. */
 static void
 compile_replace(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -178,6 +186,7 @@ typedef struct Replacing
 	size_t		done;			/* bytes of the token */
 } Replacing;
 
+/* Copies what is between this match and the one before, then the content. */
 static void
 replace_match(void *arg, size_t from, size_t to)
 {
@@ -209,6 +218,7 @@ load(TeStr token, TeChar *chars)
 	return n;
 }
 
+/* One token; the scratch grows, in `work`, as the pattern asks. */
 static TeStr
 replace_in(TeDecoder *decoder, TeArena *work, const ReplaceParam *param, TeTextScratch *scratch, TeStr token)
 {
@@ -239,6 +249,7 @@ replace_in(TeDecoder *decoder, TeArena *work, const ReplaceParam *param, TeTextS
 	return (TeStr) {out.len > 0 ? out.data : "", out.len};
 }
 
+/* Within tokens, never across them. */
 static void
 decode_replace(TeDecoder *decoder, const void *data)
 {
@@ -264,6 +275,7 @@ typedef struct CtcParam
 	bool		cleanup;
 } CtcParam;
 
+/* Connectionist temporal classification: tokens are per frame. */
 static void
 compile_ctc(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -275,6 +287,7 @@ compile_ctc(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 	te_emit(compiler, kind, &param, sizeof(param));
 }
 
+/* Tokens that become empty are dropped. */
 static void
 decode_ctc(TeDecoder *decoder, const void *data)
 {

@@ -15,6 +15,7 @@
 #define LONGEST_TEXT ((size_t) INT32_MAX)
 #define BASE_SCRATCH ((size_t) 16 * 1024)
 
+/* An estimate: what grows, or is mostly punctuation, may want more. */
 size_t
 te_encode_scratch(const TeTokenizer *tokenizer, size_t text_bytes)
 {
@@ -25,6 +26,7 @@ te_encode_scratch(const TeTokenizer *tokenizer, size_t text_bytes)
 
 /* ---- steps ---- */
 
+/* Until te_close() the top is shared with te_put(). */
 void
 te_open(TeEncoder *encoder)
 {
@@ -54,6 +56,7 @@ piece_end(const TeChar *chars, size_t n, size_t from)
 	return to;
 }
 
+/* Flags of borders are set again for what the function puts. */
 void
 te_each_piece(TeEncoder *encoder, TePieceFunction function, const void *param)
 {
@@ -82,6 +85,7 @@ te_each_piece(TeEncoder *encoder, TePieceFunction function, const void *param)
 	te_close(encoder);
 }
 
+/* Places beyond the input, which only a malformed character map leads to, have the last origin. */
 void
 te_settle(TeEncoder *encoder, const TeChar *in, size_t n, size_t from)
 {
@@ -102,6 +106,7 @@ te_settle(TeEncoder *encoder, const TeChar *in, size_t n, size_t from)
 	}
 }
 
+/* Stops at the first step that does not succeed. */
 void
 te_run(TeEncoder *encoder, TeProgram program, const TeRow *const *table)
 {
@@ -113,6 +118,7 @@ te_run(TeEncoder *encoder, TeProgram program, const TeRow *const *table)
 
 /* ---- the text as characters ---- */
 
+/* Also the check that the text is UTF-8. */
 static void
 load_text(TeEncoder *encoder, TeStr text)
 {
@@ -137,6 +143,7 @@ load_text(TeEncoder *encoder, TeStr text)
 	te_close(encoder);
 }
 
+/* For added tokens, at compile time. */
 void
 te_normalize(const TeTokenizer *tokenizer, TeStr text, TeTextScratch *scratch, TeEncoder *encoder)
 {
@@ -148,6 +155,7 @@ te_normalize(const TeTokenizer *tokenizer, TeStr text, TeTextScratch *scratch, T
 
 /* ---- the model ---- */
 
+/* Offsets reach from the start of the first to the end of the last character. */
 void
 te_emit_token(TeEncoder *encoder, int32_t id, size_t from, size_t to)
 {
@@ -184,6 +192,7 @@ char_of_byte(const TeEncoder *encoder, size_t byte)
 	return low;
 }
 
+/* A byte stands for the whole of its character. */
 void
 te_emit_bytes(TeEncoder *encoder, int32_t id, size_t from, size_t to)
 {
@@ -219,6 +228,7 @@ encode_word(TeEncoder *encoder, const TeChar *in, size_t n)
 	te_release(encoder, high);
 }
 
+/* Tokens grow up from behind the characters, the work memory of words down from the top. */
 static void
 encode_pieces(TeEncoder *encoder)
 {
@@ -414,6 +424,7 @@ fill_template(TeEncoder *encoder, const TeTemplate *template, const Part parts[2
 	scratch->n_tokens = n;
 }
 
+/* Truncates, trims offsets and fills the template, in the order of the reference. */
 static void
 post_process(TeEncoder *encoder, Part parts[2], bool has_pair, bool special, size_t max_tokens, TeTextScratch *scratch)
 {
@@ -436,11 +447,13 @@ post_process(TeEncoder *encoder, Part parts[2], bool has_pair, bool special, siz
 		scratch->n_tokens = TE_MIN(scratch->n_tokens, max_tokens);
 }
 
+/* The tokens of the first text stay at the bottom while the second one is worked on. */
 TeTextStatus
 te_encode(const TeTokenizer *tokenizer, TeStr text, TeStr pair, bool special, size_t max_tokens, TeTextScratch *scratch)
 {
 	TeEncoder	encoder = {.tokenizer = tokenizer,.memory = scratch->memory};
-	Part		parts[2] = {{.text = text}, {.text = pair}};
+	Part		parts[2] = {{.text = text.len > 0 ? text : TE_STR("")}, {.text = pair.len > 0 ? pair : TE_STR("")}};
+	int			n_parts = pair.data != NULL ? 2 : 1;
 
 	scratch->tokens = NULL;
 	scratch->n_tokens = scratch->n_untruncated = 0;
@@ -451,10 +464,10 @@ te_encode(const TeTokenizer *tokenizer, TeStr text, TeStr pair, bool special, si
 		encoder.status = TE_TEXT_MORE;
 	else
 		te_patterns_open(&encoder, scratch);
-	for (int i = 0; i < 2 && encoder.status == TE_TEXT_OK; i++)
+	for (int i = 0; i < n_parts && encoder.status == TE_TEXT_OK; i++)
 		parts[i].tokens = encode_text(&encoder, parts[i].text, &parts[i].n);
 	if (encoder.status == TE_TEXT_OK)
-		post_process(&encoder, parts, pair.data != NULL, special, max_tokens, scratch);
+		post_process(&encoder, parts, n_parts == 2, special, max_tokens, scratch);
 	if (encoder.status == TE_TEXT_MORE)
 		scratch->wanted = TE_MAX(te_encode_scratch(tokenizer, text.len + pair.len), scratch->bytes * 2);
 	if (encoder.status != TE_TEXT_OK)
@@ -479,6 +492,7 @@ throw_status(TeTextStatus status)
 	}
 }
 
+/* Grows the scratch until it suffices. */
 TeToken *
 te_encode_alloc(const TeTokenizer *tokenizer, TeArena *arena, TeStr text, TeStr pair, bool special, size_t max_tokens,
 				size_t *n_tokens, size_t *n_untruncated)
@@ -505,6 +519,7 @@ te_encode_alloc(const TeTokenizer *tokenizer, TeArena *arena, TeStr text, TeStr 
 	return result;
 }
 
+/* By the template, counted when it was compiled. */
 size_t
 te_tokens_added(const TeTokenizer *tokenizer, bool pair)
 {

@@ -29,6 +29,7 @@ typedef struct ModelRow
 	void		(*to) (TeArena *arena, const TeJson *tokenizer, TeJson *meta);
 } ModelRow;
 
+/* Tokens and their types; without types all are normal. */
 static void
 read_vocabulary(TeArena *arena, const TeJson *meta, Vocabulary *vocabulary)
 {
@@ -74,6 +75,7 @@ has_capitals(TeStr token)
 	return false;
 }
 
+/* [CLS] and its like. */
 static inline bool
 in_brackets(TeStr token)
 {
@@ -96,6 +98,7 @@ restore_marks(TeArena *arena, TeStr token, bool is_special)
 	return (TeStr) {text, token.len + 2};
 }
 
+/* See the top of the file for the marks and for lower case. */
 static const TeJson *
 from_bert(TeArena *arena, Vocabulary *vocabulary)
 {
@@ -206,6 +209,7 @@ split_component(TeTokenizerBuild *build, const char *pattern)
 	return node;
 }
 
+/* The splits, then the spelling of bytes. */
 static void
 build_splits(TeTokenizerBuild *build, size_t row)
 {
@@ -234,6 +238,7 @@ build_added(TeTokenizerBuild *build, const Vocabulary *vocabulary)
 	te_build_added(build, added, n);
 }
 
+/* add_bos_token and add_eos_token decide the post-processor; their defaults are those of llama.cpp. */
 static const TeJson *
 from_gpt2(TeArena *arena, Vocabulary *vocabulary)
 {
@@ -264,6 +269,7 @@ from_gpt2(TeArena *arena, Vocabulary *vocabulary)
 
 /* ---- llama and t5: SentencePiece, BPE and Unigram ---- */
 
+/* One a token, finite. */
 static double *
 read_scores(TeArena *arena, const Vocabulary *vocabulary)
 {
@@ -305,6 +311,7 @@ read_charsmap(TeArena *arena, const TeJson *meta)
 	return (TeStr) {bytes, list->n};
 }
 
+/* Defaults are those of llama.cpp for the two kinds. */
 static const TeJson *
 from_spm(TeArena *arena, Vocabulary *vocabulary, bool is_bpe)
 {
@@ -325,12 +332,14 @@ from_spm(TeArena *arena, Vocabulary *vocabulary, bool is_bpe)
 	return te_build_spm(arena, &spm, NULL, TE_STR(""));
 }
 
+/* SentencePiece's BPE. */
 static const TeJson *
 from_llama(TeArena *arena, Vocabulary *vocabulary)
 {
 	return from_spm(arena, vocabulary, true);
 }
 
+/* SentencePiece's Unigram. */
 static const TeJson *
 from_t5(TeArena *arena, Vocabulary *vocabulary)
 {
@@ -365,6 +374,7 @@ list_tokens(TeArena *arena, const TeJson *tokenizer, Vocabulary *vocabulary)
 	te_arena_destroy(work);
 }
 
+/* Special tokens are control tokens, other added ones user-defined. */
 static void
 mark_added(const TeJson *tokenizer, Vocabulary *vocabulary)
 {
@@ -379,6 +389,7 @@ mark_added(const TeJson *tokenizer, Vocabulary *vocabulary)
 	}
 }
 
+/* Shares the items. */
 static void
 put_array(TeArena *arena, TeJson *meta, const char *key, TeJson *array)
 {
@@ -389,6 +400,7 @@ put_array(TeArena *arena, TeJson *meta, const char *key, TeJson *array)
 	node->items = array->items;
 }
 
+/* Tokens and types side by side. */
 static void
 put_vocabulary(TeArena *arena, TeJson *meta, const Vocabulary *vocabulary)
 {
@@ -458,6 +470,7 @@ find_component(const TeJson *node, const char *type)
 	return NULL;
 }
 
+/* Both names of each special token are written: readers differ in which they ask for. */
 static void
 to_bert(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 {
@@ -528,6 +541,7 @@ splits_by(const TeJson *pre, size_t row)
 	return k == MOST_SPLITS || splits[row].patterns[k] == NULL;
 }
 
+/* The name under which a row can be read again; throws where there is none. */
 static const char *
 pre_name(TeArena *arena, const TeJson *tokenizer)
 {
@@ -564,6 +578,7 @@ put_merges(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 	put_array(arena, meta, "tokenizer.ggml.merges", list);
 }
 
+/* Merges as "a b": a side with a space in it cannot be byte-level. */
 static void
 to_gpt2(TeArena *arena, const TeJson *tokenizer, TeJson *meta, Vocabulary *vocabulary)
 {
@@ -591,6 +606,7 @@ mark_bytes(Vocabulary *vocabulary, TeStr unk)
 	}
 }
 
+/* As reals. */
 static void
 put_scores(TeArena *arena, TeJson *meta, const double *scores, size_t n)
 {
@@ -655,6 +671,7 @@ put_normalizer(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 	}
 }
 
+/* What both kinds of SentencePiece model have. */
 static void
 put_spm(TeArena *arena, const TeJson *tokenizer, TeJson *meta, Vocabulary *vocabulary, const double *scores, TeStr unk)
 {
@@ -707,6 +724,7 @@ to_bpe(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 	}
 }
 
+/* Tokens beyond the model's own have score 0. */
 static void
 to_unigram(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 {
@@ -737,6 +755,7 @@ static const ModelRow model_rows[] =
 	{"t5", "Unigram", from_t5, to_unigram},
 };
 
+/* By the row of tokenizer.ggml.model. */
 const TeJson *
 te_tokenizer_from_gguf(TeArena *arena, const TeJson *meta)
 {
@@ -752,6 +771,7 @@ te_tokenizer_from_gguf(TeArena *arena, const TeJson *meta)
 	te_throw(TE_ERR_UNSUPPORTED, "tokenizer \"%.*s\" (tokenizer.ggml.model) is not supported", TE_STR_ARGS(model));
 }
 
+/* By the first row of this model type. */
 void
 te_tokenizer_to_gguf(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 {

@@ -23,6 +23,7 @@ typedef struct MetaspaceParam
 	bool		split;
 } MetaspaceParam;
 
+/* add_prefix_space false is the older way to say never. */
 static void
 compile_metaspace(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -43,6 +44,7 @@ compile_metaspace(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 	te_emit(compiler, kind, &param, sizeof(param));
 }
 
+/* A piece that begins with a space has its mark already. */
 static void
 mark_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *data)
 {
@@ -55,6 +57,7 @@ mark_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *data)
 		te_put(encoder, in[i].c == ' ' ? param->mark : in[i].c, in[i].start, in[i].stop);
 }
 
+/* Every mark begins a piece. */
 static void
 find_marks(TeEncoder *encoder, TeChar *in, size_t n, const void *data)
 {
@@ -65,6 +68,7 @@ find_marks(TeEncoder *encoder, TeChar *in, size_t n, const void *data)
 			te_mark(in, n, i, i + 1);
 }
 
+/* Without split a piece stays as it is. */
 static void
 run_metaspace(TeEncoder *encoder, const void *data)
 {

@@ -18,6 +18,7 @@ typedef struct BertParam
 	bool		lower;
 } BertParam;
 
+/* All defaults are on. */
 static void
 compile_bert(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -66,6 +67,7 @@ clean_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *data)
 	}
 }
 
+/* Decompose, then leave non-spacing marks out, in place. */
 static void
 strip_marks(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 {
@@ -79,6 +81,7 @@ strip_marks(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 	encoder->n_out = to;
 }
 
+/* Then nothing is left to do: ASCII has no marks, and was lowered with the cleaning. */
 static bool
 all_ascii(const TeEncoder *encoder)
 {
@@ -88,6 +91,7 @@ all_ascii(const TeEncoder *encoder)
 	return true;
 }
 
+/* Passes over whole texts; pieces are what added tokens left. */
 static void
 run_bert(TeEncoder *encoder, const void *data)
 {
@@ -106,6 +110,7 @@ const TeRow te_norm_bert = {"BertNormalizer", compile_bert, run_bert};
 
 /* ---- the pre-tokenizer: white space goes, each punctuation character is a piece ---- */
 
+/* White space between words. */
 static void
 mark_space(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 {
@@ -114,6 +119,7 @@ mark_space(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 			te_mark(in, n, i, i + 1);
 }
 
+/* Each character by itself. */
 static void
 mark_punctuation(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 {
@@ -122,6 +128,7 @@ mark_punctuation(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 			te_mark(in, n, i, i + 1);
 }
 
+/* Two splits, as the second one isolates what the first one left. */
 static void
 run_pre_bert(TeEncoder *encoder, const void *param)
 {

@@ -17,6 +17,7 @@ typedef struct StripParam
 	bool		right;
 } StripParam;
 
+/* Both sides by default. */
 static void
 compile_strip(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -27,6 +28,7 @@ compile_strip(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 	te_emit(compiler, kind, &param, sizeof(param));
 }
 
+/* White space at the ends. */
 static void
 strip_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *data)
 {
@@ -42,6 +44,7 @@ strip_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *data)
 		te_put(encoder, in[i].c, in[i].start, in[i].stop);
 }
 
+/* Added tokens are ends too. */
 static void
 run_strip(TeEncoder *encoder, const void *param)
 {
@@ -58,6 +61,7 @@ typedef struct ReplaceParam
 	TeImageChars content;
 } ReplaceParam;
 
+/* The content may be empty. */
 static void
 compile_replace(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -76,6 +80,7 @@ typedef struct Replacing
 	size_t		done;			/* characters of the input */
 } Replacing;
 
+/* What did not match, with its own origin. */
 static void
 copy_to(Replacing *replacing, size_t to)
 {
@@ -87,6 +92,7 @@ copy_to(Replacing *replacing, size_t to)
 	}
 }
 
+/* The content, at the last character of the match; before the text if an empty match is there. */
 static void
 replace_match(void *arg, size_t from, size_t to)
 {
@@ -103,6 +109,7 @@ replace_match(void *arg, size_t from, size_t to)
 	replacing->done = to;
 }
 
+/* Matches in order, then the rest. */
 static void
 replace_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *data)
 {
@@ -113,6 +120,7 @@ replace_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *data)
 	copy_to(&replacing, n);
 }
 
+/* Piece by piece: no match crosses an added token. */
 static void
 run_replace(TeEncoder *encoder, const void *param)
 {
@@ -123,6 +131,7 @@ const TeRow te_norm_replace = {"Replace", compile_replace, run_replace};
 
 /* ---- Prepend ---- */
 
+/* The text itself is all there is. */
 static void
 compile_prepend(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -131,6 +140,7 @@ compile_prepend(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 	te_emit(compiler, kind, &param, sizeof(param));
 }
 
+/* A piece is never empty. */
 static void
 prepend_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *data)
 {
@@ -143,6 +153,7 @@ prepend_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *data)
 		te_put(encoder, in[i].c, in[i].start, in[i].stop);
 }
 
+/* Before each piece between added tokens. */
 static void
 run_prepend(TeEncoder *encoder, const void *param)
 {

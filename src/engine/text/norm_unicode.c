@@ -147,30 +147,35 @@ normal_form(TeEncoder *encoder, const TeChar *in, size_t n, bool compatible, boo
 	te_settle(encoder, in, n, from);
 }
 
+/* Canonical, composed. */
 static void
 nfc_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 {
 	normal_form(encoder, in, n, false, true);
 }
 
+/* NFD. */
 void
 te_decompose_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 {
 	normal_form(encoder, in, n, false, false);
 }
 
+/* Compatible, composed. */
 static void
 nfkc_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 {
 	normal_form(encoder, in, n, true, true);
 }
 
+/* Compatible. */
 static void
 nfkd_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 {
 	normal_form(encoder, in, n, true, false);
 }
 
+/* By the full mappings, without regard to context: a final sigma stays a sigma. */
 void
 te_lower_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 {
@@ -184,6 +189,7 @@ te_lower_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 	}
 }
 
+/* Combining marks that stand alone; letters with accents are not decomposed here. */
 static void
 strip_accents_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 {

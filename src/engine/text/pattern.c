@@ -32,23 +32,27 @@ enum
 
 /* ---- PCRE2's memory ---- */
 
+/* PCRE2 takes NULL for an end of memory, and te_high() has set the status. */
 static void *
 take_memory(size_t bytes, void *encoder)
 {
 	return te_high(encoder, bytes);
 }
 
+/* What was taken goes as a whole. */
 static void
 give_back(void *block, void *encoder)
 {
 }
 
+/* NULL where there is no room. */
 static pcre2_general_context *
 memory_of(TeEncoder *encoder)
 {
 	return pcre2_general_context_create(take_memory, give_back, encoder);
 }
 
+/* At compile time an arena serves, and throws where it is full. */
 static void *
 take_arena(size_t bytes, void *arena)
 {
@@ -57,6 +61,7 @@ take_arena(size_t bytes, void *arena)
 
 /* ---- compiling ---- */
 
+/* NULL where there is no memory, or with an error code. */
 static pcre2_code *
 compile_with(pcre2_general_context *memory, TeStr text, int *error, size_t *offset)
 {
@@ -86,6 +91,7 @@ check_regex(TeCompiler *compiler, TeStr source, TeStr text)
 	te_arena_destroy(arena);
 }
 
+/* A known pattern is done by hand, any other one goes into the image. */
 static TePattern
 compile_regex(TeCompiler *compiler, TeStr source)
 {
@@ -106,6 +112,7 @@ compile_regex(TeCompiler *compiler, TeStr source)
 	return pattern;
 }
 
+/* A bare string is a literal, as older files have it. */
 TePattern
 te_pattern_compile(TeCompiler *compiler, const TeJson *node)
 {
@@ -170,6 +177,7 @@ te_patterns_open(TeEncoder *encoder, TeTextScratch *scratch)
 
 /* ---- matching ---- */
 
+/* Matches do not overlap; an empty literal matches nowhere. */
 static void
 each_literal(TeEncoder *encoder, TeChar *in, size_t n, const TePattern *pattern, TeFound found, void *arg)
 {
@@ -224,6 +232,7 @@ shown_as(uint32_t c)
 	return c;
 }
 
+/* False where there is no room. */
 static bool
 make_subject(TeEncoder *encoder, const TeChar *in, size_t n, Subject *subject)
 {
@@ -286,6 +295,7 @@ match_subject(TeEncoder *encoder, const Subject *subject, const pcre2_code *code
 	}
 }
 
+/* All memory of the match is given back. */
 static void
 each_regex(TeEncoder *encoder, TeChar *in, size_t n, const TePattern *pattern, TeFound found, void *arg)
 {
@@ -303,6 +313,7 @@ typedef struct Marking
 	size_t		n;
 } Marking;
 
+/* For te_pattern_each(). */
 static void
 mark_found(void *arg, size_t from, size_t to)
 {
@@ -326,6 +337,7 @@ each_split(TeEncoder *encoder, TeChar *in, size_t n, const TePattern *pattern, T
 		}
 }
 
+/* By kind. */
 void
 te_pattern_each(TeEncoder *encoder, TeChar *in, size_t n, const TePattern *pattern, TeFound found, void *arg)
 {
@@ -337,6 +349,7 @@ te_pattern_each(TeEncoder *encoder, TeChar *in, size_t n, const TePattern *patte
 		each_split(encoder, in, n, pattern, found, arg);
 }
 
+/* A splitter marks by itself. */
 void
 te_pattern_mark(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 {

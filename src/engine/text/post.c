@@ -25,6 +25,7 @@ typedef struct PostRow
 	void		(*compile) (TeCompiler *compiler, const TeJson *node);
 } PostRow;
 
+/* Parts are few: a file with more is not a tokenizer's. */
 static void
 add_part(Parts *parts, int32_t id, int32_t type_id)
 {
@@ -34,12 +35,18 @@ add_part(Parts *parts, int32_t id, int32_t type_id)
 	parts->added += id >= 0;
 }
 
+/* Ids of special tokens are checked: a model looks them up in its embeddings. */
 static TeTemplate
 finish(TeCompiler *compiler, const Parts *parts)
 {
+	for (uint32_t i = 0; i < parts->n; i++)
+		if (parts->parts[i].id >= 0 && (uint32_t) parts->parts[i].id >= compiler->header.vocab_size)
+			te_throw(TE_ERR_CORRUPT, "tokenizer: special token %d of the post-processor is not in the vocabulary",
+					 parts->parts[i].id);
 	return (TeTemplate) {te_image_add(compiler, parts->parts, parts->n * sizeof(TeTemplatePart)), parts->n, parts->added};
 }
 
+/* At most one component may set them. */
 static void
 set_templates(TeCompiler *compiler, const Parts *single, const Parts *pair)
 {
@@ -51,6 +58,7 @@ set_templates(TeCompiler *compiler, const Parts *single, const Parts *pair)
 	post->pair = finish(compiler, pair);
 }
 
+/* Trimming is counted, as the reference trims once for each component that says so. */
 static void
 add_trim(TeCompiler *compiler, const TeJson *node)
 {
@@ -77,6 +85,7 @@ token_of(const TeJson *node, const char *key)
 	return (int32_t) pair->items[1].integer;
 }
 
+/* [CLS] A [SEP], [CLS] A [SEP] B [SEP]. */
 static void
 compile_bert(TeCompiler *compiler, const TeJson *node)
 {
@@ -127,6 +136,7 @@ add_special(Parts *parts, const TeJson *tokens, TeStr name, int32_t type_id)
 	}
 }
 
+/* A template of the file; the single one knows no second text. */
 static void
 compile_parts(const TeJson *node, const char *key, bool is_pair, Parts *parts)
 {
@@ -151,6 +161,7 @@ compile_parts(const TeJson *node, const char *key, bool is_pair, Parts *parts)
 	}
 }
 
+/* Type ids are the template's, for texts too. */
 static void
 compile_template(TeCompiler *compiler, const TeJson *node)
 {
@@ -162,6 +173,7 @@ compile_template(TeCompiler *compiler, const TeJson *node)
 	set_templates(compiler, &single, &pair);
 }
 
+/* Adds nothing, but trims. */
 static void
 compile_byte_level(TeCompiler *compiler, const TeJson *node)
 {
@@ -179,6 +191,7 @@ static const PostRow post_rows[] =
 	{"Sequence", compile_sequence},
 };
 
+/* By the row of its type. */
 static void
 compile_one(TeCompiler *compiler, const TeJson *node)
 {
@@ -193,6 +206,7 @@ compile_one(TeCompiler *compiler, const TeJson *node)
 	te_throw(TE_ERR_UNSUPPORTED, "tokenizer: post-processor \"%.*s\" is not supported", TE_STR_ARGS(type));
 }
 
+/* One after the other, into the same two templates. */
 static void
 compile_sequence(TeCompiler *compiler, const TeJson *node)
 {
@@ -204,6 +218,7 @@ compile_sequence(TeCompiler *compiler, const TeJson *node)
 		compile_one(compiler, &list->items[i]);
 }
 
+/* Without a post-processor the texts stand one after the other. */
 void
 te_post_compile(TeCompiler *compiler, const TeJson *node)
 {

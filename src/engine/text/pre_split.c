@@ -21,6 +21,7 @@ mark_flag(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 
 /* ---- Whitespace: runs of word characters, runs of neither word characters nor spaces ---- */
 
+/* What matches is kept: the split is inverted. */
 static void
 mark_words(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 {
@@ -37,6 +38,7 @@ mark_words(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 	}
 }
 
+/* Everything that is no match goes. */
 static void
 run_whitespace(TeEncoder *encoder, const void *param)
 {
@@ -45,6 +47,7 @@ run_whitespace(TeEncoder *encoder, const void *param)
 
 const TeRow te_pre_whitespace = {"Whitespace", te_compile_plain, run_whitespace};
 
+/* Runs of spaces leave no empty pieces. */
 static void
 run_whitespace_split(TeEncoder *encoder, const void *param)
 {
@@ -57,6 +60,7 @@ const TeRow te_pre_whitespace_split = {"WhitespaceSplit", te_compile_plain, run_
 
 /* ---- Punctuation, Digits, CharDelimiterSplit ---- */
 
+/* Isolated by default. */
 static void
 compile_punctuation(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -65,6 +69,7 @@ compile_punctuation(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 	te_emit(compiler, kind, &behavior, sizeof(behavior));
 }
 
+/* The same characters as BERT's. */
 static void
 run_punctuation(TeEncoder *encoder, const void *param)
 {
@@ -75,6 +80,7 @@ run_punctuation(TeEncoder *encoder, const void *param)
 
 const TeRow te_pre_punctuation = {"Punctuation", compile_punctuation, run_punctuation};
 
+/* A number is one piece, or each digit is. */
 static void
 compile_digits(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -83,6 +89,7 @@ compile_digits(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 	te_emit(compiler, kind, &behavior, sizeof(behavior));
 }
 
+/* Digits of all scripts, and other numerals. */
 static void
 run_digits(TeEncoder *encoder, const void *param)
 {
@@ -93,6 +100,7 @@ run_digits(TeEncoder *encoder, const void *param)
 
 const TeRow te_pre_digits = {"Digits", compile_digits, run_digits};
 
+/* One character. */
 static void
 compile_delimiter(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -101,6 +109,7 @@ compile_delimiter(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 	te_emit(compiler, kind, &delimiter, sizeof(delimiter));
 }
 
+/* By equality. */
 static void
 mark_delimiter(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 {
@@ -109,6 +118,7 @@ mark_delimiter(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 			te_mark(in, n, i, i + 1);
 }
 
+/* The delimiter goes. */
 static void
 run_delimiter(TeEncoder *encoder, const void *param)
 {
@@ -119,6 +129,7 @@ const TeRow te_pre_delimiter = {"CharDelimiterSplit", compile_delimiter, run_del
 
 /* ---- UnicodeScripts: where the script changes; what joins with any script stays with the one before ---- */
 
+/* A border where a script follows another one. */
 static void
 mark_scripts(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 {
@@ -141,6 +152,7 @@ mark_scripts(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 		te_mark(in, n, 0, n);
 }
 
+/* Borders are empty matches, of which there is nothing to remove. */
 static void
 run_scripts(TeEncoder *encoder, const void *param)
 {
@@ -151,6 +163,7 @@ const TeRow te_pre_scripts = {"UnicodeScripts", te_compile_plain, run_scripts};
 
 /* ---- FixedLength: every so many characters ---- */
 
+/* In characters. */
 static void
 compile_fixed_length(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -159,6 +172,7 @@ compile_fixed_length(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 	te_emit(compiler, kind, &length, sizeof(length));
 }
 
+/* A border at each multiple. */
 static void
 mark_fixed_length(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 {
@@ -166,6 +180,7 @@ mark_fixed_length(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 		te_mark(in, n, i, i);
 }
 
+/* By borders alone. */
 static void
 run_fixed_length(TeEncoder *encoder, const void *param)
 {
@@ -183,6 +198,7 @@ typedef struct SplitParam
 	bool		invert;
 } SplitParam;
 
+/* invert keeps what does not match in place of what does. */
 static void
 compile_split(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -193,6 +209,7 @@ compile_split(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 	te_emit(compiler, kind, &param, sizeof(param));
 }
 
+/* See split.c for the behaviours. */
 static void
 run_split(TeEncoder *encoder, const void *data)
 {

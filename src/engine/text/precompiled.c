@@ -28,6 +28,7 @@ typedef struct PrecompiledParam
 
 /* ---- compiling ---- */
 
+/* An empty map is no step at all. */
 static void
 compile_precompiled(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -59,6 +60,7 @@ unit_offset(uint32_t unit)
 	return (unit >> 10) << ((unit & (1u << 9)) >> 6);
 }
 
+/* The byte that leads here; other bits make it differ from any byte. */
 static inline uint32_t
 unit_label(uint32_t unit)
 {
@@ -173,6 +175,7 @@ put_replacement(TeEncoder *encoder, size_t from, size_t n_old, TeStr text)
 		encoder->out[encoder->n_out - 1].start -= (uint32_t) (n_old - n_new);
 }
 
+/* Cluster by cluster, then settle the origins at once. */
 static void
 precompiled_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *data)
 {
@@ -208,6 +211,7 @@ precompiled_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *data)
 		te_settle(encoder, in, n, from);
 }
 
+/* Clusters do not reach across added tokens. */
 static void
 run_precompiled(TeEncoder *encoder, const void *param)
 {

@@ -76,24 +76,28 @@ static const char *const property_names[][2] = {
 	{"lowercase", "Lowercase"}, {"uppercase", "Uppercase"}, {"unifiedideograph", "Unified_Ideograph"},
 };
 
+/* Signs of our own. */
 static void
 put(Translator *translator, const char *s)
 {
 	te_buffer_add_str(&translator->out, s);
 }
 
+/* Signs of the pattern. */
 static void
 put_bytes(Translator *translator, const char *s, size_t len)
 {
 	te_buffer_add(&translator->out, s, len);
 }
 
+/* The byte so far ahead, -1 beyond the end. */
 static int
 peek(const Translator *translator, size_t ahead)
 {
 	return translator->at + ahead < translator->text.len ? (uint8_t) translator->text.data[translator->at + ahead] : -1;
 }
 
+/* What a quantifier that follows now refers to. */
 static void
 begin_atom(Translator *translator)
 {
@@ -102,6 +106,7 @@ begin_atom(Translator *translator)
 	translator->bounded = false;
 }
 
+/* Better than to match something else. */
 static TE_NORETURN void
 refuse(const Translator *translator, const char *what)
 {
@@ -160,6 +165,7 @@ put_property(Translator *translator, bool negated, TeStr name)
 	put(translator, "}");
 }
 
+/* At the sign behind \p or \P. */
 static void
 translate_property(Translator *translator, bool negated)
 {
@@ -179,6 +185,7 @@ translate_property(Translator *translator, bool negated)
 	translator->at += (size_t) (end - from) + 1;
 }
 
+/* Of either case; -1 is no digit. */
 static bool
 is_hex(int c)
 {
@@ -263,6 +270,7 @@ translate_nested(Translator *translator)
 	translator->at += (size_t) (end - from) + 1;
 }
 
+/* The next sign of a class. */
 static void
 translate_in_class(Translator *translator)
 {
@@ -346,6 +354,7 @@ begin_group(Translator *translator)
 	}
 }
 
+/* The group as a whole is now the last atom. */
 static void
 end_group(Translator *translator)
 {
@@ -388,6 +397,7 @@ bounds_length(const Translator *translator)
 	return digits && peek(translator, i) == '}' ? i + 1 : 0;
 }
 
+/* A + behind bounds repeats them; elsewhere it makes a quantifier possessive, in both syntaxes. */
 static void
 translate_quantifier(Translator *translator)
 {
@@ -414,6 +424,7 @@ translate_quantifier(Translator *translator)
 	translator->bounded = false;
 }
 
+/* One sign outside of classes. */
 static void
 translate_next(Translator *translator)
 {
@@ -446,6 +457,7 @@ translate_next(Translator *translator)
 	}
 }
 
+/* What is malformed stays so: PCRE2 says what is wrong. */
 TeStr
 te_regex_translate(TeArena *arena, TeStr pattern)
 {

@@ -68,6 +68,7 @@ apply(const TeChar *in, size_t n, TeChar *out, TeBehavior behavior, bool invert)
 	return n_out;
 }
 
+/* In place: what is left is never more than what was there. */
 void
 te_split(TeEncoder *encoder, TeMarkFunction mark, const void *param, TeBehavior behavior, bool invert)
 {
@@ -95,6 +96,7 @@ te_split(TeEncoder *encoder, TeMarkFunction mark, const void *param, TeBehavior 
 	encoder->low = (size_t) ((char *) (chars + n_out) - encoder->memory);
 }
 
+/* Isolated where the file is silent. */
 TeBehavior
 te_behavior(TeCompiler *compiler, const TeJson *node, const char *key)
 {

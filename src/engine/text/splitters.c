@@ -17,12 +17,14 @@
 #define NUMBER TE_UC_N
 #define SPACE TE_UC_ON_SPACE
 
+/* Without flags. */
 static inline uint32_t
 code(const TeChar *in, size_t i)
 {
 	return in[i].c & TE_CHAR_CODE;
 }
 
+/* Properties of a character. */
 static inline uint32_t
 flags(const TeChar *in, size_t i)
 {
@@ -38,6 +40,7 @@ run_of(const TeChar *in, size_t n, size_t i, uint32_t any)
 	return i;
 }
 
+/* The same for characters without any of the flags. */
 static size_t
 run_without(const TeChar *in, size_t n, size_t i, uint32_t any)
 {
@@ -106,6 +109,7 @@ gpt2_piece(const TeChar *in, size_t n, size_t i)
 	return spaces(in, n, i);
 }
 
+/* Every character is in a match. */
 void
 te_split_gpt2(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 {
@@ -118,6 +122,7 @@ te_split_gpt2(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 	}
 }
 
+/* [\r\n] */
 static inline bool
 is_line_end(uint32_t c)
 {
@@ -167,6 +172,7 @@ cl100k_piece(const TeChar *in, size_t n, size_t i, size_t most_digits)
 	return to > i ? to : spaces(in, n, i);
 }
 
+/* param: how many digits may be together. */
 static void
 split_cl100k(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 {

@@ -26,6 +26,7 @@ typedef struct Wire
 {
 	const uint8_t *at;
 	const uint8_t *end;
+	const uint8_t *file;		/* for messages: where it begins */
 } Wire;
 
 typedef struct Field
@@ -35,12 +36,14 @@ typedef struct Field
 	TeStr		bytes;			/* of a message or string */
 } Field;
 
+/* The offset is that of the byte that could not be read. */
 static TE_NORETURN void
-malformed(void)
+malformed(const Wire *wire)
 {
-	te_throw(TE_ERR_CORRUPT, "SentencePiece model is malformed");
+	te_throw(TE_ERR_CORRUPT, "SentencePiece model is malformed at byte %zu", (size_t) (wire->at - wire->file));
 }
 
+/* Seven bits a byte, lowest first. */
 static uint64_t
 read_varint(Wire *wire)
 {
@@ -51,22 +54,23 @@ read_varint(Wire *wire)
 		uint8_t		byte;
 
 		if (wire->at == wire->end)
-			malformed();
+			malformed(wire);
 		byte = *wire->at++;
 		value |= (uint64_t) (byte & 0x7F) << shift;
 		if (byte < 0x80)
 			return value;
 	}
-	malformed();
+	malformed(wire);
 }
 
+/* Little-endian. */
 static uint64_t
 read_fixed(Wire *wire, size_t bytes)
 {
 	uint64_t	value = 0;
 
 	if ((size_t) (wire->end - wire->at) < bytes)
-		malformed();
+		malformed(wire);
 	for (size_t i = 0; i < bytes; i++)
 		value |= (uint64_t) wire->at[i] << (8 * i);
 	wire->at += bytes;
@@ -94,7 +98,7 @@ next_field(Wire *wire, Field *field)
 		case 2:
 			field->value = read_varint(wire);
 			if (field->value > (size_t) (wire->end - wire->at))
-				malformed();
+				malformed(wire);
 			field->bytes = (TeStr) {(const char *) wire->at, field->value};
 			wire->at += field->value;
 			break;
@@ -102,15 +106,16 @@ next_field(Wire *wire, Field *field)
 			field->value = read_fixed(wire, 4);
 			break;
 		default:
-			malformed();
+			malformed(wire);
 	}
 	return true;
 }
 
+/* A message in a message. */
 static inline Wire
-wire_of(TeStr bytes)
+wire_of(TeStr bytes, const uint8_t *file)
 {
-	return (Wire) {(const uint8_t *) bytes.data, (const uint8_t *) bytes.data + bytes.len};
+	return (Wire) {(const uint8_t *) bytes.data, (const uint8_t *) bytes.data + bytes.len, file};
 }
 
 /* ---- the messages ---- */
@@ -118,7 +123,7 @@ wire_of(TeStr bytes)
 typedef struct Model
 {
 	TeSpmVocab	vocab;
-	size_t		capacity;
+	const uint8_t *file;
 	uint64_t	model_type;		/* 1 Unigram, 2 BPE */
 } Model;
 
@@ -126,7 +131,7 @@ typedef struct Model
 static void
 read_piece(Model *model, TeStr message)
 {
-	Wire		wire = wire_of(message);
+	Wire		wire = wire_of(message, model->file);
 	TeSpmVocab *vocab = &model->vocab;
 	Field		field;
 	size_t		i = vocab->n++;
@@ -156,7 +161,7 @@ read_piece(Model *model, TeStr message)
 static void
 read_trainer(Model *model, TeStr message)
 {
-	Wire		wire = wire_of(message);
+	Wire		wire = wire_of(message, model->file);
 	int64_t    *ids[] = {&model->vocab.unk, &model->vocab.bos, &model->vocab.eos, &model->vocab.pad};
 	Field		field;
 
@@ -175,7 +180,7 @@ read_trainer(Model *model, TeStr message)
 static void
 read_normalizer(Model *model, TeStr message)
 {
-	Wire		wire = wire_of(message);
+	Wire		wire = wire_of(message, model->file);
 	Field		field;
 
 	while (next_field(&wire, &field))
@@ -193,17 +198,18 @@ read_normalizer(Model *model, TeStr message)
 static void
 read_model(TeArena *arena, TeStr bytes, Model *model)
 {
-	Wire		wire = wire_of(bytes);
+	const uint8_t *file = (const uint8_t *) bytes.data;
+	Wire		wire = wire_of(bytes, file);
 	Field		field;
 	size_t		n = 0;
 
 	while (next_field(&wire, &field))
 		n += field.number == 1;
-	*model = (Model) {.model_type = 1,.vocab = {.prefix_space = true,.unk = 0,.bos = 1,.eos = 2,.pad = -1}};
+	*model = (Model) {.file = file,.model_type = 1,.vocab = {.prefix_space = true,.unk = 0,.bos = 1,.eos = 2,.pad = -1}};
 	model->vocab.tokens = te_new_array(arena, TeStr, n);
 	model->vocab.scores = te_new_array(arena, double, n);
 	model->vocab.types = te_new_array(arena, int64_t, n);
-	wire = wire_of(bytes);
+	wire = wire_of(bytes, file);
 	while (next_field(&wire, &field))
 	{
 		if (field.number == 1)
@@ -232,6 +238,7 @@ typedef struct Spm
 	bool		lstrip_last;	/* the mask token takes the spaces before it */
 } Spm;
 
+/* By id; ids beyond the vocabulary are none. */
 static TeBuildSpecial
 special_of(const TeSpmVocab *vocab, int64_t id)
 {
@@ -240,6 +247,7 @@ special_of(const TeSpmVocab *vocab, int64_t id)
 	return (TeBuildSpecial) {vocab->tokens[id], id};
 }
 
+/* By the configuration, or else by this name. */
 static TeBuildSpecial
 named(const Spm *spm, const char *key, const char *fallback)
 {
@@ -378,6 +386,7 @@ convention_llama(Spm *spm)
 	build_ends(spm);
 }
 
+/* As SentencePiece itself encodes, with its own end tokens. */
 static void
 convention_plain(Spm *spm)
 {
@@ -457,6 +466,7 @@ build_cased_normalizer(Spm *spm, bool lower)
 	build_normalizers(spm, list, n, n);
 }
 
+/* [CLS] and [SEP], and lower case by default. */
 static void
 convention_albert(Spm *spm)
 {
@@ -468,6 +478,7 @@ convention_albert(Spm *spm)
 	te_build_template(&spm->build, "0:0 $A:0 1:0", "0:0 $A:0 1:0 $B:1 1:1", ends, TE_LENGTH(ends));
 }
 
+/* The classification token is last, and of a type of its own. */
 static void
 convention_xlnet(Spm *spm)
 {
@@ -497,6 +508,7 @@ static const struct
 
 /* ---- putting it together ---- */
 
+/* Scores as they are. */
 static void
 build_unigram(Spm *spm)
 {
@@ -521,6 +533,7 @@ build_unigram(Spm *spm)
 	te_build_bool(build, build->model, "byte_fallback", vocab->byte_fallback);
 }
 
+/* The convention first, as it may change the vocabulary. */
 const TeJson *
 te_build_spm(TeArena *arena, TeSpmVocab *vocab, const TeJson *config, TeStr model_type)
 {
@@ -546,12 +559,13 @@ te_build_spm(TeArena *arena, TeSpmVocab *vocab, const TeJson *config, TeStr mode
 	return spm.build.root;
 }
 
+/* model_type is that of config.json, empty where there is none. */
 const TeJson *
 te_tokenizer_from_spm(TeArena *arena, TeStr bytes, const TeJson *config, TeStr model_type)
 {
 	Model		model;
 
-	read_model(arena, bytes, &model);
+	read_model(arena, bytes.len > 0 ? bytes : TE_STR(""), &model);
 	/* Llama's default, where no convention says otherwise */
 	model.vocab.add_bos = model.vocab.is_bpe;
 	return te_build_spm(arena, &model.vocab, config, model_type);

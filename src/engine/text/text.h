@@ -21,7 +21,8 @@
  * into characters.
  *
  * To add a component: write <component>.c with its row {type name, compile,
- * run}, and add the row to the table of its kind in tokenizer.c.
+ * run or decode}, declare the row in tokenizer.h, and add it at the end of the table of its kind
+ * in components.c.  To add a file format: a function that makes a tokenizer.json of it.
  *-------------------------------------------------------------------------
  */
 #ifndef TE_TEXT_H
@@ -29,7 +30,7 @@
 
 #include "base/json.h"
 
-/* ---- from other forms to tokenizer.json (convert.c, spm.c); results are complete tokenizer.json objects ---- */
+/* ---- from other forms to tokenizer.json (convert.c, spm.c, gguf.c); results are complete tokenizer.json objects ---- */
 
 /* A BERT vocab.txt (one token a line; split on \n only); config: tokenizer_config.json or NULL. */
 extern const TeJson *te_tokenizer_from_vocab_txt(TeArena *arena, TeStr vocab, const TeJson *config);
@@ -72,7 +73,7 @@ typedef struct TeToken
 } TeToken;
 
 /*
- * Work memory and output of one call.  Belongs to one thread at a time.  Start with
+ * Work memory, 16-byte aligned, and output of one call.  Belongs to one thread at a time.  Start with
  * {.memory = ..., .bytes = ...} and all else zero, and again so with other memory: what
  * is kept between calls (compiled patterns) lies in it.
  */

@@ -62,6 +62,7 @@ sort_keys(TeTrieKey *keys, TeTrieKey *spare, size_t n)
 	}
 }
 
+/* Grows the array; new units are free. */
 static inline TeTrieUnit *
 unit(Builder *builder, size_t at)
 {

@@ -25,6 +25,7 @@ continuations(const uint8_t *s, int n)
 	return true;
 }
 
+/* Overlong forms, surrogates and what is beyond U+10FFFF are not valid. */
 int32_t
 te_utf8_next(const char **p, const char *end)
 {
@@ -109,6 +110,7 @@ expand(uint32_t c, uint32_t at, uint32_t *to)
 	return (int) n;
 }
 
+/* One level is enough: the table has full decompositions. */
 int
 te_uc_decompose(uint32_t c, bool compatible, uint32_t *to)
 {
@@ -126,6 +128,7 @@ te_uc_decompose(uint32_t c, bool compatible, uint32_t *to)
 	return expand(c, compatible ? map->compatible : map->canonical, to);
 }
 
+/* c itself where there is no other. */
 int
 te_uc_lower(uint32_t c, uint32_t *to)
 {
@@ -144,6 +147,7 @@ compose_hangul(uint32_t first, uint32_t second)
 	return 0;
 }
 
+/* By binary search; few characters are asked for at all. */
 uint32_t
 te_uc_compose(uint32_t first, uint32_t second)
 {

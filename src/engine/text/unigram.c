@@ -28,6 +28,7 @@ typedef struct UnigramParam
 	int32_t		bytes[256];		/* the token of each byte, or -1 */
 } UnigramParam;
 
+/* A number of any kind. */
 static double
 score_of(const TeJson *pair, uint32_t number)
 {
@@ -38,6 +39,7 @@ score_of(const TeJson *pair, uint32_t number)
 	te_throw(TE_ERR_CORRUPT, "tokenizer: token %u has no score", number);
 }
 
+/* Of equal tokens the last one counts, in the trie as in the vocabulary. */
 static void
 compile_unigram(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -75,6 +77,7 @@ typedef struct Best
 	int32_t		id;
 } Best;
 
+/* The first of equal paths stays. */
 static inline void
 offer(Best *best, double score, size_t from, int32_t id)
 {
@@ -174,6 +177,7 @@ emit_path(TeEncoder *encoder, const UnigramParam *param, Best *best)
 	}
 }
 
+/* Forward for the scores, back for the path. */
 static void
 run_unigram(TeEncoder *encoder, const void *data)
 {

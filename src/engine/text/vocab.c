@@ -16,6 +16,7 @@
 #define MOST_IDS 0x04000000		/* ids share a word with flags */
 #define SPARE_IDS 4096			/* ... beside so many */
 
+/* Linear probing. */
 void
 te_slot_insert(TeVocabSlot *slots, uint32_t mask, uint64_t hash, uint32_t id)
 {
@@ -45,6 +46,7 @@ token_of(const TeJson *vocab, uint32_t i, int64_t *id)
 	return item->items[0].string;
 }
 
+/* Also the check that ids are in proportion. */
 static uint32_t
 count_ids(const TeJson *vocab)
 {
@@ -104,6 +106,7 @@ te_vocab_compile(TeCompiler *compiler, const TeJson *vocab)
 	te_arena_destroy(arena);
 }
 
+/* The tag saves nearly all comparisons with other tokens. */
 int32_t
 te_vocab_find(const TeTokenizer *tokenizer, uint64_t hash, TeStr prefix, TeStr rest)
 {
@@ -129,12 +132,14 @@ te_vocab_find(const TeTokenizer *tokenizer, uint64_t hash, TeStr prefix, TeStr r
 	return -1;
 }
 
+/* The same for a token in one part. */
 int32_t
 te_vocab_id(const TeTokenizer *tokenizer, TeStr token)
 {
 	return te_vocab_find(tokenizer, te_hash_add(TE_HASH_START, token.data, token.len), (TeStr) {NULL, 0}, token);
 }
 
+/* As byte fallback names them. */
 void
 te_byte_tokens(const TeTokenizer *tokenizer, TeArena *arena, int32_t ids[256])
 {
@@ -142,6 +147,7 @@ te_byte_tokens(const TeTokenizer *tokenizer, TeArena *arena, int32_t ids[256])
 		ids[i] = te_vocab_id(tokenizer, te_str(te_format(arena, "<0x%02X>", i)));
 }
 
+/* Of the model alone; see te_token_text(). */
 TeStr
 te_vocab_token(const TeTokenizer *tokenizer, int32_t id)
 {
@@ -152,6 +158,7 @@ te_vocab_token(const TeTokenizer *tokenizer, int32_t id)
 	return te_image_str(tokenizer, tokens[id]);
 }
 
+/* NULL where there is none. */
 const TeAdded *
 te_added_by_content(const TeTokenizer *tokenizer, TeStr content)
 {
@@ -191,6 +198,7 @@ te_added_by_id(const TeTokenizer *tokenizer, int32_t id)
 	return NULL;
 }
 
+/* Added tokens first: they may name an id of the model anew. */
 TeStr
 te_token_text(const TeTokenizer *tokenizer, int32_t id)
 {
@@ -199,6 +207,7 @@ te_token_text(const TeTokenizer *tokenizer, int32_t id)
 	return added != NULL ? te_image_str(tokenizer, added->content) : te_vocab_token(tokenizer, id);
 }
 
+/* Likewise. */
 int32_t
 te_token_id(const TeTokenizer *tokenizer, TeStr token)
 {
@@ -207,6 +216,7 @@ te_token_id(const TeTokenizer *tokenizer, TeStr token)
 	return added != NULL ? (int32_t) added->id : te_vocab_id(tokenizer, token);
 }
 
+/* Counts ids that no token has. */
 int32_t
 te_vocab_size(const TeTokenizer *tokenizer)
 {

@@ -5,6 +5,7 @@
  */
 #include "text/tokenizer.h"
 
+/* The unknown token need not be in the vocabulary. */
 static void
 compile_wordlevel(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -13,6 +14,7 @@ compile_wordlevel(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 	te_emit(compiler, kind, &unk, sizeof(unk));
 }
 
+/* One look-up. */
 static void
 run_wordlevel(TeEncoder *encoder, const void *param)
 {

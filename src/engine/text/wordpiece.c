@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * wordpiece.c
- *	  The WordPiece model, its decoder, and WordLevel's sibling of it.
+ *	  The WordPiece model.  Its decoder is in decode.c.
  *
  * Greedy: the longest token that a word begins with, then the longest
  * continuation ("##ing"), and so on; a word with a part that is no token is
@@ -22,6 +22,7 @@ typedef struct WordPieceParam
 	uint64_t	prefix_hash;
 } WordPieceParam;
 
+/* The hash of the prefix is where those of all continuations begin. */
 static void
 compile_wordpiece(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 {
@@ -83,6 +84,7 @@ emit_unknown(TeEncoder *encoder, const WordPieceParam *param, size_t n_before)
 		te_emit_token(encoder, param->unk, 0, encoder->n_word);
 }
 
+/* Tokens are emitted as they are found, and taken back if the word turns out to be unknown. */
 static void
 run_wordpiece(TeEncoder *encoder, const void *data)
 {

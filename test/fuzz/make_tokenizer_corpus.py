@@ -75,6 +75,10 @@ def main():
         seed(name + "_shifted", SPM_SHIFTED, data)
     seed("vocab_txt", VOCAB, "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ndon\n'\nt\n##t\n")
     seed("bpe", BPE, dict(vocab={"<s>": 0, "</s>": 1, "D": 2, "o": 3, "Do": 4}, merges="#version: 0.2\nD o\n"))
+    # Found by fuzzing: nothing to decode, nothing to merge
+    seed("bpe_no_merges", BPE, dict(vocab={"<:s>": 0, "D": 1}))
+    seed("empty_unigram", JSON, dict(model=dict(type="Unigram", vocab=[])))
+    seed("empty_text", JSON, dict(model=MODELS["unigram"], decoder=dict(type="ByteLevel")), "")
     tokens = ["<unk>", "<s>", "</s>", "<0x41>", "\u2581", "D", "o", "Do"]
     for model in ("llama", "t5", "bert", "gpt2"):
         seed("gguf_" + model, GGUF, {"tokenizer.ggml.model": model, "tokenizer.ggml.tokens": tokens, "tokenizer.ggml.scores": [0, 0, 0, 0, -1, -2, -3, -4],

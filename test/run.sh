@@ -35,7 +35,7 @@ tally()
 	printf '%-40s %4d passed, %d failed\n' "$1" "$3" "$bad"
 	if [ "$bad" != 0 ]
 	then
-		sed 's/^/    | /' "$5" | tail -"${LOG_LINES:-80}"
+		grep -v '^  \(CC\|LD\) ' "$5" | tail -"${LOG_LINES:-80}" | sed 's/^/    | /'
 		if [ -n "${KEEP_LOGS:-}" ]
 		then
 			mkdir -p "$KEEP_LOGS"
@@ -73,9 +73,12 @@ stage_unit()
 	by_summary "unit" make -C "$top/test" -j"$(n_jobs)" unit
 }
 
+# Each input of the corpus is a test; a target ends at the first that fails.
 stage_fuzz()
 {
-	by_summary "fuzz corpus" make -C "$top/test" -j"$(n_jobs)" fuzz-replay
+	log=$logs/fuzz.log
+	make -C "$top/test" -j"$(n_jobs)" fuzz-replay >"$log" 2>&1 </dev/null
+	tally "fuzz corpus" $? "$(awk '/ inputs replayed$/ { n += $(NF - 2) } END { print n + 0 }' "$log")" 0 "$log"
 }
 
 # pg_regress and its sister say "ok" and "FAILED" a line

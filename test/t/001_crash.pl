@@ -27,10 +27,12 @@ sub kill_during
 	my ($sql, $after) = @_;
 	my $session = $node->background_psql('postgres', on_error_stop => 0);
 	my $pid = begin_work($session, $sql);
+	my $log = -s $node->logfile;
 	usleep($after * 1000);
 	kill 'KILL', $pid;
 	eval { $session->quit };
-	$node->poll_query_until('postgres', 'SELECT true') or die 'no recovery';
+	$node->wait_for_log(qr/all server processes terminated; reinitializing/, $log);
+	usleep(20_000) while system('pg_isready', '-q', '-d', $node->connstr('postgres')) != 0;
 	return $session->{stderr};
 }
 

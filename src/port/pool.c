@@ -25,7 +25,9 @@
  * Nothing here throws or jumps.  An interrupt makes the counter run out.
  *-------------------------------------------------------------------------
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE				/* sched_getaffinity */
+#endif
 #include "port/pool.h"
 
 #include <pthread.h>

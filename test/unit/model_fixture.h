@@ -10,6 +10,13 @@
 
 #include "model/model.h"
 
+/* Importing a fixture says much that is right; te_std_last_report() has it all the same. */
+__attribute__((constructor)) static void
+be_quiet(void)
+{
+	te_std_quiet(true);
+}
+
 /* The folders of models/fixtures that make_arch.py makes. */
 static const char *const fixture_names[] = {"bert", "distilbert", "roberta", "xlm-roberta", "mpnet"};
 

@@ -62,6 +62,12 @@ $(error $(PG_CONFIG) was not found: run `make setup`, or set PG_CONFIG)
 endif
 include $(PGXS)
 
+# Only sources are looked for in the source tree.  PGXS would find what was
+# built there, too, and then link objects that are not where it names them.
+VPATH =
+vpath %.c $(here)
+vpath %.control $(here)
+
 # The engine exports nothing; numbers are IEEE's (no -ffast-math, nothing
 # contracted) and the instruction set is chosen at run time (no -march).
 $(ENGINE_OBJS): override CFLAGS += -fvisibility=hidden -O3 -ffp-contract=off -fno-math-errno -Wno-declaration-after-statement

@@ -26,7 +26,9 @@
  *-------------------------------------------------------------------------
  */
 #ifndef _GNU_SOURCE
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE				/* sched_getaffinity */
+#endif
 #endif
 #include "port/pool.h"
 

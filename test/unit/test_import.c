@@ -214,21 +214,17 @@ TEST(a_tokenizer_comes_back)
 	CHECK(te_str_eq(def->tokenizer, te_import_gguf(arena, exported_gguf(arena, def), NULL)->tokenizer));
 }
 
-/* A GGUF file as llama.cpp's converter writes it: without our keys. */
-TEST(foreign_gguf_files_are_read)
+/* An exported file without our keys: what llama.cpp's converter writes, more or less. */
+static TeSource *
+foreign_gguf(TeArena *arena, const TeModelDef *def, const char *architecture)
 {
-	Fixture    *fixture = fixture_load(arena, "bert", NULL);
-	TeModelFile file;
 	TeJson	   *meta = te_json_new_object(arena);
+	TeSource   *source = te_new(arena, TeSource);
+	TeModelFile file;
 	TeBuffer	buffer;
 	TeSink		sink;
-	TeSource	source;
-	TeModelDef *back;
-	int			n;
-	const float *before;
-	const float *after;
 
-	te_gguf_read(arena, exported_gguf(arena, fixture->def), &file);
+	te_gguf_read(arena, exported_gguf(arena, def), &file);
 	for (uint32_t i = 0; i < file.meta->n; i++)
 	{
 		TeStr		key = file.meta->items[i].key;
@@ -236,25 +232,38 @@ TEST(foreign_gguf_files_are_read)
 		if (!te_str_starts(key, "transformer.") && !te_str_is(key, "tokenizer.huggingface.json"))
 			te_json_set_copy(arena, te_json_add(arena, meta, te_cstring(arena, key)), &file.meta->items[i]);
 	}
+	te_json_set_str(te_json_add(arena, meta, "general.architecture"), te_str(architecture));
 	file.meta = meta;
 	te_buffer_init(&buffer, arena);
 	sink = te_sink_buffer(&buffer);
 	te_gguf_write(arena, &file, &sink);
-	source = te_source_memory("foreign.gguf", buffer.data, buffer.len);
-	back = te_import_gguf(arena, &source, NULL);
-	CHECK_STR(back->architecture, "bert");
-	check_same_tensors(arena, fixture->def, back);
-	before = embed_one(arena, load_model(arena, fixture->def), TE_STR("The lake, at six!"), NULL, &n);
-	after = embed_one(arena, load_model(arena, back), TE_STR("The lake, at six!"), NULL, &n);
-	CHECK(same_vector(before, after, &n));
+	*source = te_source_memory("foreign.gguf", buffer.data, buffer.len);
+	return source;
+}
 
-	/* Without the architecture's keys there is nothing to go by. */
-	te_json_set_str(te_json_add(arena, meta, "general.architecture"), TE_STR("mamba"));
-	buffer.len = 0;
-	sink = te_sink_buffer(&buffer);
-	te_gguf_write(arena, &file, &sink);
-	source = te_source_memory("foreign.gguf", buffer.data, buffer.len);
-	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "\"mamba\"", te_import_gguf(arena, &source, NULL));
+TEST(foreign_gguf_files_are_read)
+{
+	/* Among them XLM-R, whose positions lack the first rows there: it becomes a BERT without an offset. */
+	static const char *const names[] = {"bert", "xlm-roberta"};
+	static const char *const texts[] = {"The lake, at six!", "Le marché ouvre 小猫 ﬁne", ""};
+	TeModelDef *def = NULL;
+
+	for (size_t f = 0; f < TE_LENGTH(names); f++)
+	{
+		TeModel    *before;
+		TeModel    *after;
+		int			n;
+
+		def = fixture_load(arena, names[f], NULL)->def;
+		before = load_model(arena, def);
+		after = load_model(arena, te_import_gguf(arena, foreign_gguf(arena, def, "bert"), NULL));
+		CHECK_STR(te_model_architecture(after), "bert");
+		CHECK(te_model_config(after)->position_offset == 0);
+		for (size_t t = 0; t < TE_LENGTH(texts); t++)
+			CHECK(same_vector(embed_one(arena, before, te_str(texts[t]), NULL, &n),
+							  embed_one(arena, after, te_str(texts[t]), NULL, &n), &n));
+	}
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "\"mamba\"", te_import_gguf(arena, foreign_gguf(arena, def, "mamba"), NULL));
 }
 
 TEST(a_vocabulary_alone_is_a_tokenizer)
@@ -298,6 +307,16 @@ TEST(definitions_are_checked)
 	tensors[0].bytes++;
 	tensors[0].name = TE_STR("something");
 	CHECK_THROWS(TE_ERR_MISSING, te_def_check(arena, &copy));
+	copy = *def;
+	/* Its name becomes a folder's when the model is exported. */
+	copy.pipeline = TE_STR("{\"dense\": [{\"tensor\": \"../../evil.linear\", \"in\": 32, \"out\": 24}]}");
+	CHECK_THROWS_LIKE(TE_ERR_CORRUPT, "plain name", te_def_check(arena, &copy));
+	copy.pipeline = TE_STR("{\"dense\": [{\"tensor\": \"2_Dense.linear\", \"in\": 33, \"out\": 24}]}");
+	CHECK_THROWS_LIKE(TE_ERR_CORRUPT, "takes 33 numbers", te_def_check(arena, &copy));
+	copy.pipeline = TE_STR("{\"pooling\": [\"median\"]}");
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "median", te_def_check(arena, &copy));
+	copy.pipeline = TE_STR("{\"default_prompt\": \"query\"}");
+	CHECK_THROWS_LIKE(TE_ERR_CORRUPT, "none of the prompts", te_def_check(arena, &copy));
 	copy = *def;
 	copy.config = TE_STR("{\"hidden_size\": 32}");
 	CHECK_THROWS_LIKE(TE_ERR_CORRUPT, "num_hidden_layers", te_def_check(arena, &copy));
@@ -478,6 +497,21 @@ TEST(old_names_are_found)
 	te_safetensors_write(arena, &file, sink);
 	folder = memory_folder_read(memory);
 	check_same_model(arena, fixture_load(arena, "bert", NULL)->def, te_import_folder(arena, &folder, NULL));
+}
+
+TEST(texts_without_tokens_are_refused)
+{
+	TeFolder	folder = fixture_folder(arena, "bert");
+	TeJson	   *tokenizer = te_json_new_object(arena);
+	TeModel    *model;
+	int			n;
+
+	te_json_set_copy(arena, tokenizer, fixture_json(arena, &folder, "tokenizer.json"));
+	te_json_add(arena, tokenizer, "post_processor");	/* null: no special tokens */
+	model = load_model(arena, te_import_folder(arena, &folder, &(TeImportOptions) {.tokenizer = tokenizer}));
+	CHECK(te_tokens_added(te_model_tokenizer(model), false) == 0);
+	embed_one(arena, model, TE_STR("bread"), NULL, &n);
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "no tokens", embed_one(arena, model, TE_STR(" "), NULL, &n));
 }
 
 TEST(lower_case_is_added)

@@ -147,6 +147,21 @@ read_poolings(const TeJson *json, TePipeline *into)
 	}
 }
 
+/* A name that is also that of a folder when the model is exported: no way out of it, nothing odd. */
+static bool
+is_plain_name(TeStr name)
+{
+	for (size_t i = 0; i < name.len; i++)
+	{
+		char		c = name.data[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '-'
+			  || (c == '.' && i > 0)))
+			return false;
+	}
+	return name.len > 0;
+}
+
 /* Each layer's input must be what the one before it gives. */
 static void
 read_dense(const TeJson *json, int32_t width, TePipeline *into)
@@ -168,8 +183,8 @@ read_dense(const TeJson *json, int32_t width, TePipeline *into)
 		dense->n_out = (int32_t) te_json_int_range(item, "out", 0, 1, TE_MAX_WIDTH);
 		dense->bias = te_json_bool(item, "bias", true);
 		dense->activation = te_activation_by_name(activation);
-		if (dense->tensor.len == 0 || dense->n_in == 0 || dense->n_out == 0)
-			te_throw(TE_ERR_CORRUPT, "a dense layer must have \"tensor\", \"in\" and \"out\"");
+		if (!is_plain_name(dense->tensor) || dense->n_in == 0 || dense->n_out == 0)
+			te_throw(TE_ERR_CORRUPT, "a dense layer must have \"tensor\", a plain name, \"in\" and \"out\"");
 		if (dense->activation == TE_N_ACTIVATIONS)
 			te_throw(TE_ERR_UNSUPPORTED, "activation \"%.*s\" of dense layer \"%.*s\" is not supported",
 					 TE_STR_ARGS(activation), TE_STR_ARGS(dense->tensor));

@@ -59,34 +59,47 @@ relative_difference(const float *actual, const float *expected, size_t n)
 	return worst / sqrt(sum / n);
 }
 
+/* All texts of a fixture in one batch, then each alone. */
+static void
+check_hidden_states(TeArena *arena, const char *name, const char *isa)
+{
+	Fixture    *fixture = fixture_load(arena, name, NULL);
+	TeModel    *model = load_model(arena, fixture->def);
+	const TeJson *texts = te_json_get(fixture->expected, "texts");
+	TeJobRow  **rows = te_new_array(arena, TeJobRow *, texts->n);
+	const float *together;
+	size_t		at = 0;
+
+	for (uint32_t i = 0; i < texts->n; i++)
+		rows[i] = expected_row(arena, &texts->items[i]);
+	together = hidden_states(arena, model, rows, texts->n);
+	for (uint32_t i = 0; i < texts->n; i++)
+	{
+		const TeJson *list = te_json_get(&texts->items[i], "hidden");
+		const float *expected = json_floats(arena, list);
+		const float *alone = hidden_states(arena, model, &rows[i], 1);
+		double		difference = relative_difference(together + at, expected, list->n);
+
+		if (!CHECK(difference <= 1e-5))
+			fprintf(stderr, "  %s, %s, text %u: %g\n", name, isa, i, difference);
+		/* Neither the rest of the batch nor the tile matters. */
+		CHECK(memcmp(together + at, alone, list->n * sizeof(float)) == 0);
+		at += list->n;
+	}
+}
+
 TEST(hidden_states_are_the_references)
 {
-	for (size_t f = 0; f < TE_LENGTH(fixture_names); f++)
+	const char *isas[8];
+	size_t		n = te_isa_list(isas, TE_LENGTH(isas));
+
+	for (size_t i = 0; i < n; i++)
 	{
-		Fixture    *fixture = fixture_load(arena, fixture_names[f], NULL);
-		TeModel    *model = load_model(arena, fixture->def);
-		const TeJson *texts = te_json_get(fixture->expected, "texts");
-		TeJobRow  **rows = te_new_array(arena, TeJobRow *, texts->n);
-		const float *together;
-		size_t		at = 0;
-
-		for (uint32_t i = 0; i < texts->n; i++)
-			rows[i] = expected_row(arena, &texts->items[i]);
-		together = hidden_states(arena, model, rows, texts->n);
-		for (uint32_t i = 0; i < texts->n; i++)
-		{
-			const TeJson *list = te_json_get(&texts->items[i], "hidden");
-			const float *expected = json_floats(arena, list);
-			const float *alone = hidden_states(arena, model, &rows[i], 1);
-			double		difference = relative_difference(together + at, expected, list->n);
-
-			if (!CHECK(difference <= 1e-5))
-				fprintf(stderr, "  %s, text %u: %g\n", fixture_names[f], i, difference);
-			/* Neither the rest of the batch nor the tile matters. */
-			CHECK(memcmp(together + at, alone, list->n * sizeof(float)) == 0);
-			at += list->n;
-		}
+		CHECK(te_isa_select(isas[i]));
+		for (size_t f = 0; f < TE_LENGTH(fixture_names); f++)
+			check_hidden_states(arena, fixture_names[f], isas[i]);
 	}
+	te_isa_select("auto");
 }
 
 TEST(token_ids_are_the_references)

@@ -3,7 +3,7 @@
 \set fixtures :srcdir '/models/fixtures'
 \set SHOW_CONTEXT never
 SET transformer.isa = 'ref';
-COPY (SELECT) TO PROGRAM 'rm -rf pgsql_tmp_export && mkdir pgsql_tmp_export && chmod 755 pgsql_tmp_export';
+COPY (SELECT WHERE false) TO PROGRAM 'rm -rf pgsql_tmp_export && mkdir pgsql_tmp_export && chmod 755 pgsql_tmp_export';
 SELECT current_setting('data_directory') || '/pgsql_tmp_export' AS scratch \gset
 
 -- Tensors of two models, one against the other.
@@ -64,7 +64,7 @@ ROLLBACK;
 SELECT count(*) = :before AS nothing_left FROM pg_ls_dir(:'scratch');
 
 -- A tokenizer alone is a model too.
-COPY (SELECT) TO PROGRAM 'cd pgsql_tmp_export && mkdir tokenizer && cp export_bert/tokenizer*.json tokenizer';
+COPY (SELECT WHERE false) TO PROGRAM 'cd pgsql_tmp_export && mkdir tokenizer && cp export_bert/tokenizer*.json tokenizer';
 SELECT transformer.import_model('export_tokenizer', :'scratch' || '/tokenizer');
 SELECT architecture, task, parameters, bytes, dimensions FROM transformer.models WHERE name = 'export_tokenizer';
 SELECT transformer.tokenize('a text', 'export_tokenizer') = transformer.tokenize('a text', 'export_bert') AS same;
@@ -75,4 +75,4 @@ SELECT transformer.embed('a text', 'export_tokenizer');
 SELECT count(transformer.drop_model(name)) FROM _transformer.model WHERE name ~ '^(folder_|gguf_|)export';
 DROP FUNCTION same;
 DROP VIEW tensors;
-COPY (SELECT) TO PROGRAM 'rm -rf pgsql_tmp_export';
+COPY (SELECT WHERE false) TO PROGRAM 'rm -rf pgsql_tmp_export';

@@ -67,16 +67,16 @@ WHERE a.name = 'import_q8_0' AND b.name = 'import_file8';
 SELECT check_name, ok FROM transformer.verify_model('import_file8') WHERE check_name IN ('chunks', 'digest');
 
 -- A file that is changed afterwards is an error, not another model.
-COPY (SELECT) TO PROGRAM 'rm -rf pgsql_tmp_regress && mkdir pgsql_tmp_regress';
+COPY (SELECT WHERE false) TO PROGRAM 'rm -rf pgsql_tmp_regress && mkdir pgsql_tmp_regress';
 SELECT current_setting('data_directory') || '/pgsql_tmp_regress' AS scratch \gset
 SELECT transformer.export_model('import_bert', :'scratch' || '/model.gguf') > 0 AS exported;
 SELECT transformer.import_model('import_changed', :'scratch' || '/model.gguf', storage => 'file');
-COPY (SELECT) TO PROGRAM 'cd pgsql_tmp_regress && printf XXXX | dd of=model.gguf bs=1 seek=$(($(wc -c < model.gguf) - 100)) conv=notrunc 2>/dev/null';
+COPY (SELECT WHERE false) TO PROGRAM 'cd pgsql_tmp_regress && printf XXXX | dd of=model.gguf bs=1 seek=$(($(wc -c < model.gguf) - 100)) conv=notrunc 2>/dev/null';
 SELECT check_name, expected - actual AS missing FROM transformer.verify_model('import_changed') WHERE NOT ok;
 SELECT failure('SELECT transformer.export_model(''import_changed'', current_setting(''data_directory'') || ''/pgsql_tmp_regress/again'')', :'fixtures');
-COPY (SELECT) TO PROGRAM 'cd pgsql_tmp_regress && printf X >> model.gguf';
+COPY (SELECT WHERE false) TO PROGRAM 'cd pgsql_tmp_regress && printf X >> model.gguf';
 SELECT failure('SELECT * FROM transformer.verify_model(''import_changed'')', :'fixtures');
-COPY (SELECT) TO PROGRAM 'cd pgsql_tmp_regress && rm model.gguf';
+COPY (SELECT WHERE false) TO PROGRAM 'cd pgsql_tmp_regress && rm model.gguf';
 SELECT failure('SELECT * FROM transformer.verify_model(''import_changed'')', :'fixtures');
 SELECT pg_ls_dir(:'scratch');
 SELECT transformer.drop_model('import_changed');
@@ -91,8 +91,8 @@ WHERE a.name = 'import_bert' AND b.name = 'import_lo';
 -- one.tar begins in the folder, the others have a path in each name that is too long for a plain header
 SELECT repeat('long/', 30) || repeat('name', 20) AS long \gset
 \set make 'cd pgsql_tmp_regress && mkdir -p ' :long ' && cp -r ' :bert '/* ' :long ' && tar --format=ustar -cf one.tar -C ' :long ' .'
-COPY (SELECT) TO PROGRAM :'make';
-COPY (SELECT) TO PROGRAM 'cd pgsql_tmp_regress && tar --format=gnu -cf gnu.tar long && tar --format=pax -cf pax.tar long';
+COPY (SELECT WHERE false) TO PROGRAM :'make';
+COPY (SELECT WHERE false) TO PROGRAM 'cd pgsql_tmp_regress && tar --format=gnu -cf gnu.tar long && tar --format=pax -cf pax.tar long';
 SELECT lo_import(:'scratch' || '/one.tar') AS tar \gset
 SELECT transformer.import_model('import_tar', :tar);
 SELECT a.digest = b.digest AS same FROM _transformer.version a, _transformer.version b
@@ -135,5 +135,5 @@ SELECT * FROM transformer.import_progress WHERE datname = current_database();
 SELECT name, version FROM transformer.models WHERE name LIKE 'import%' ORDER BY 1, 2;
 SELECT count(transformer.drop_model(name)) FROM _transformer.model WHERE name LIKE 'import%';
 SELECT count(*) FROM transformer.models WHERE name LIKE 'import%';
-COPY (SELECT) TO PROGRAM 'rm -rf pgsql_tmp_regress';
+COPY (SELECT WHERE false) TO PROGRAM 'rm -rf pgsql_tmp_regress';
 DROP FUNCTION failure;

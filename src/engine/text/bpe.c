@@ -143,6 +143,8 @@ compile_merges(TeCompiler *compiler, const TeJson *list, size_t prefix_len, BpeP
 	{
 		Merge		merge;
 
+		if (i % 4096 == 0)
+			te_check_interrupts();
 		if (list->items[i].kind == TE_JSON_STRING && te_str_starts(list->items[i].string, "#version"))
 			continue;
 		merge = merge_of(image, &list->items[i], prefix_len, i);

@@ -336,6 +336,8 @@ te_build_merges(TeArena *arena, const TeStr *tokens, const double *scores, size_
 	{
 		size_t		from = buffer.len;
 
+		if (i % 4096 == 0)
+			te_check_interrupts();
 		if (tokens[i].len > LONGEST_MERGED || te_token_find(&index, tokens[i]) != (int64_t) i)
 			continue;
 		add_splits(&index, i, scores[i], &buffer);

@@ -179,10 +179,12 @@ te_trie_compile(TeCompiler *compiler, TeTrieKey *keys, size_t n)
 	sort_keys(keys, te_alloc(arena, te_mul_size(n, sizeof(TeTrieKey))), n);
 	unit(&builder, 0)->check = UINT32_MAX;	/* the root is taken, and nobody's child */
 	place(&builder, (Range) {0, n, 0, 0});
-	while (builder.work.len > 0)
+	for (size_t i = 0; builder.work.len > 0; i++)
 	{
 		Range		range;
 
+		if (i % 4096 == 0)
+			te_check_interrupts();
 		builder.work.len -= sizeof(range);
 		memcpy(&range, builder.work.data + builder.work.len, sizeof(range));
 		place(&builder, range);

@@ -94,6 +94,8 @@ te_vocab_compile(TeCompiler *compiler, const TeJson *vocab)
 		int64_t		id;
 		TeStr		token = token_of(vocab, i, &id);
 
+		if (i % 4096 == 0)
+			te_check_interrupts();
 		if (tokens[id].at == UINT32_MAX)
 			tokens[id] = te_image_add_str(compiler, token);
 		te_slot_insert(slots, mask, te_hash_add(TE_HASH_START, token.data, token.len), (uint32_t) id);

@@ -5,7 +5,9 @@
  *
  * Statements are SQL, run as the owner of the tables with a search_path of
  * pg_catalog only; user, path and SPI are restored by execute() or, after an
- * error, by the (sub)transaction.  The callers have checked who may do it.
+ * error, by the (sub)transaction.  The callers have checked who may do it, for
+ * an early and clear error; what counts is the check that is made again here
+ * once the row of the name is locked.
  *
  * A version is written in two steps.  First its bytes, tensor by tensor, in
  * chunks of about a megabyte that hold whole rows; a chunk that is already
@@ -169,15 +171,29 @@ must_be_there(uint64 rows, const char *name)
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model \"%s\" was dropped concurrently", name)));
 }
 
-/* For changing the rows of a name; the version that is deployed. */
+/*
+ * Look up again what the caller looked up, and check again what it checked, now that the row of the
+ * name is locked.  The caller did so with the snapshot of a statement that may have begun long ago;
+ * meanwhile the name can have become that of somebody else's model.
+ */
+static void
+look_again(const char *name, int32 version, void (*check) (const TrVersion *), TrVersion *into)
+{
+	PushActiveSnapshot(GetLatestSnapshot());
+	must_be_there(tr_catalog_find(name, version, into), version != 0 ? tr_version_name(name, version) : name);
+	check(into);
+	PopActiveSnapshot();
+}
+
+/* For changing the rows of a name, which is the owner's to do; the version that is deployed. */
 static int32
 lock_name(const char *name)
 {
-	int32		deployed = 0;
+	TrVersion	current;
 
-	must_be_there(RUN(&deployed, "UPDATE _transformer.model SET deployed = deployed WHERE name = $1 RETURNING deployed",
-					  P_TEXT(name)), name);
-	return deployed;
+	must_be_there(RUN(NULL, "UPDATE _transformer.model SET deployed = deployed WHERE name = $1", P_TEXT(name)), name);
+	look_again(name, 0, tr_check_owner, &current);
+	return current.deployed;
 }
 
 /* ---- chunks ---- */
@@ -327,14 +343,9 @@ take_version(const char *name, TrVersion *into)
 			P_TEXT(name), P_ROLE(GetUserId()));
 		return;
 	}
-	PushActiveSnapshot(GetLatestSnapshot());
-	if (tr_catalog_find(name, 0, &current))
-	{
-		tr_check_owner(&current);
-		into->deployed = current.deployed;
-		into->owner = current.owner;
-	}
-	PopActiveSnapshot();
+	look_again(name, 0, tr_check_owner, &current);
+	into->deployed = current.deployed;
+	into->owner = current.owner;
 }
 
 static void
@@ -444,11 +455,15 @@ tr_catalog_copy(const TrVersion *from, const char *name, TrVersion *into)
 		"INSERT INTO _transformer.reference SELECT $1, $2, seq, vector "
 		"FROM _transformer.reference WHERE name = $3 AND version = $4",
 	};
+	TrVersion	source;
 
 	lock_content(ShareLock, true);
-	must_be_there(RUN(NULL, "SELECT 1 FROM _transformer.model WHERE name = $1 FOR SHARE", P_TEXT(from->name)), from->name);
+	/* Where both names are one, take_version() locks its row; a share of it before could not become more without a deadlock. */
+	if (strcmp(from->name, name) != 0)
+		must_be_there(RUN(NULL, "SELECT 1 FROM _transformer.model WHERE name = $1 FOR SHARE", P_TEXT(from->name)), from->name);
 	take_version(name, into);
-	memcpy(into->digest, from->digest, TR_DIGEST_LENGTH);
+	look_again(from->name, from->version, tr_check_usage, &source);
+	memcpy(into->digest, source.digest, TR_DIGEST_LENGTH);
 	for (int i = 0; i < (int) lengthof(copies); i++)
 	{
 		uint64		rows = RUN(NULL, copies[i], P_TEXT(name), P_INT(into->version), P_TEXT(from->name), P_INT(from->version));
@@ -496,6 +511,7 @@ tr_catalog_grant(const char *name, Oid role)
 bool
 tr_catalog_revoke(const char *name, Oid role)
 {
+	lock_name(name);
 	return RUN(NULL, "DELETE FROM _transformer.privilege WHERE name = $1 AND role = $2 AND NOT owner",
 			   P_TEXT(name), P_ROLE(role)) > 0;
 }

@@ -74,17 +74,17 @@ best()
 
 bench_kernels()
 {
-	make -s -C "$top/test" bench-build BUILD="$BUILD/bench" >/dev/null
-	"$BUILD"/bench/bench/gcc/bench_kernels threads="$THREADS"
+	make -s -C "$top/test" bench-build BUILD="$BUILD" CC=gcc >/dev/null
+	"$BUILD"/bench/gcc/bench_kernels threads="$THREADS"
 }
 
 bench_engine()
 {
-	make -s -C "$top/test" bench-build BUILD="$BUILD/bench" >/dev/null
+	make -s -C "$top/test" bench-build BUILD="$BUILD" CC=gcc >/dev/null
 	for set in short mixed
 	do
 		echo "engine alone, $set texts:"
-		"$BUILD"/bench/bench/gcc/bench_engine "$model" "$files/$set" -w "$THREADS" -r "$ROUNDS"
+		"$BUILD"/bench/gcc/bench_engine "$model" "$files/$set" -w "$THREADS" -r "$ROUNDS"
 	done
 }
 
@@ -99,7 +99,7 @@ bench_sql()
 			sql_seconds "$files/$set" table >>"$files/table.$set"
 			if [ -n "$PYTHON" ]
 			then
-				"$PYTHON" "$top/test/bench/peer_embed.py" "$model" "$files/$set" "$THREADS" >>"$files/peer.$set"
+				"$PYTHON" "$top/test/bench/peer_embed.py" "$model" "$files/$set" "$THREADS" >>"$files/peer.$set" 2>/dev/null
 			fi
 		done
 		for form in array table peer

@@ -44,6 +44,26 @@ for my $model (sort keys %models)
 	$_->quit for @sessions;
 }
 
+# Many at once: one builds, the others wait for it; all get the same vector, and there is one image.
+$node->safe_psql('postgres', "SELECT transformer.unload_model('words')");
+my @files = cache_files($node);
+my @crowd = map { $node->background_psql('postgres') } 1 .. 6;
+$_->query_until(qr/begun/, "\\echo begun\nSELECT md5(transformer.embed('how do I reset my password?', 'words')::text);\n\\echo ended\n") for @crowd;
+my %vectors;
+for my $session (@crowd)
+{
+	my $output = $session->query_until(qr/ended/, '');
+	$vectors{$1}++ while $output =~ /\b([0-9a-f]{32})\b/g;
+}
+is_deeply([ values %vectors ], [ 6 ], 'six sessions that load a model at once get one vector');
+is(scalar(cache_files($node)), @files + 1, 'and there is one image, and nothing else');
+$_->quit for @crowd;
+
+# One that waits for the builder can be cancelled, and one that comes after a builder was killed takes over.
+$node->safe_psql('postgres', "SELECT transformer.unload_model('words')");
+is(sqlstate($node, "SET statement_timeout = '1ms'; SELECT transformer.embed('x', 'words');"), '57014', 'loading can be cancelled');
+is(sqlstate($node, "SELECT transformer.embed('x', 'words');"), '00000', 'and begun again');
+
 # All see one image, and the weights cannot be written through it.
 my $session = $node->background_psql('postgres');
 $session->query_safe("SELECT transformer.embed('x', 'words')");

@@ -101,6 +101,17 @@ SELECT count(vector) FROM secured;
 DROP TABLE secured;
 REVOKE USAGE ON SCHEMA "Odd schema" FROM regress_table_user;
 
+-- A source whose text is NULL although it is not.
+CREATE TYPE mood AS (name text);
+CREATE FUNCTION mood_text(mood) RETURNS text LANGUAGE sql RETURN nullif($1.name, 'none');
+CREATE CAST (mood AS text) WITH FUNCTION mood_text(mood);
+CREATE TABLE moods (feels mood, vector real[]);
+INSERT INTO moods VALUES (ROW('good')), (ROW('none')), (ROW('bad'));
+CALL transformer.embed_table('moods', 'feels', 'vector');
+SELECT feels, vector IS NOT NULL AS embedded FROM moods ORDER BY ctid;
+DROP TABLE moods;
+DROP TYPE mood CASCADE;
+
 -- Errors
 CALL transformer.embed_table('fired', 'nothing', 'vector');
 CALL transformer.embed_table('fired', 'body', 'nothing');
@@ -109,6 +120,10 @@ CALL transformer.embed_table('fired', 'body', 'vector', batch_size => 0);
 CALL transformer.embed_table('fired', 'body', 'vector', on_error => 'ignore');
 CALL transformer.embed_table('fired', 'body', NULL);
 CALL transformer.embed_table('t', 'body', 'vector');
+CALL transformer.embed_table('fired', 'body', 'body');
+CALL transformer.embed_table('fired', 'body', 'vector', condition => 'id < 10) OR (true');
+CALL transformer.embed_table('fired', 'body', 'vector', condition => 'true) UNION ALL SELECT 1, NULL, NULL WHERE (true');
+CALL transformer.embed_table('fired', 'body', 'vector', condition => 'true /*');
 \set VERBOSITY sqlstate
 CALL transformer.embed_table('fired', 'body', 'id');
 CALL transformer.embed_table('fired', 'body', 'vector', condition => 'nonsense here');

@@ -34,6 +34,8 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "parser/parse_coerce.h"
+#include "parser/parser.h"
 #include "storage/bufmgr.h"
 #include "storage/itemptr.h"
 #include "utils/array.h"
@@ -132,8 +134,41 @@ prepare(const char *sql, int n, Oid *types)
 	return plan;
 }
 
+/* Positions of the parser's errors are in the condition, not in the statement that calls us. */
+static void
+point_into_condition(void *arg)
+{
+	int			position = geterrposition();
+
+	if (position <= 0)
+		return;
+	errposition(0);
+	internalerrposition(position);
+	internalerrquery(arg);
+}
+
 /*
- * A line break ends a comment in the condition.  The collation makes texts
+ * One expression and nothing else.  What parses by itself closes each bracket,
+ * quote and comment that it opens, and so cannot reach out of the brackets that
+ * prepare_plans() puts around it.
+ */
+static void
+check_condition(char *condition)
+{
+	ErrorContextCallback callback = {
+		.previous = error_context_stack,
+		.callback = point_into_condition,
+		.arg = condition,
+	};
+
+	error_context_stack = &callback;
+	(void) raw_parser(condition, RAW_PARSE_PLPGSQL_EXPR);
+	error_context_stack = callback.previous;
+}
+
+/*
+ * A line break ends a comment in the condition.  It is the text of the source that
+ * must not be null, since a cast may make it so.  The collation makes texts
  * comparable byte by byte where the column's own would not.
  */
 static void
@@ -145,7 +180,7 @@ prepare_plans(Task *task, const char *source, const char *target, const char *co
 	task->read = prepare(psprintf("SELECT tableoid, ctid, %s::pg_catalog.text FROM %s"
 								  " WHERE ctid OPERATOR(pg_catalog.>=) $1 AND ctid OPERATOR(pg_catalog.<) $2"
 								  " AND (ctid OPERATOR(pg_catalog.>) $1 OR tableoid OPERATOR(pg_catalog.>) $3)"
-								  " AND %s IS NULL AND %s IS NOT NULL AND (%s\n)"
+								  " AND %s IS NULL AND %s::pg_catalog.text IS NOT NULL AND (%s\n)"
 								  " ORDER BY ctid, tableoid LIMIT $4",
 								  source, task->table, target, source, condition ? condition : "true"),
 						 lengthof(read_types), read_types);
@@ -154,6 +189,23 @@ prepare_plans(Task *task, const char *source, const char *target, const char *co
 								   " AND %s::pg_catalog.text OPERATOR(pg_catalog.=) $4 COLLATE pg_catalog.\"C\"",
 								   task->table, target, target, source),
 						  lengthof(write_types), write_types);
+}
+
+/*
+ * PostgreSQL itself would refuse the update of a column that takes no vectors,
+ * but as text it takes anything.
+ */
+static void
+check_target(Oid relid, const char *target)
+{
+	Oid			type = getBaseType(get_atttype(relid, get_attnum(relid, target)));
+
+	if (TypeCategory(type) == TYPCATEGORY_STRING)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of relation \"%s\" is of type %s, which cannot hold vectors",
+						target, get_rel_name(relid), format_type_be(type)),
+				 errhint("Use real[], or pgvector's vector.")));
 }
 
 /* ---- one batch ---- */
@@ -462,6 +514,9 @@ check_arguments(FunctionCallInfo fcinfo)
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("column \"%s\" of relation \"%s\" does not exist",
 							NameStr(*PG_GETARG_NAME(i)), get_rel_name(PG_GETARG_OID(0)))));
+	check_target(PG_GETARG_OID(0), NameStr(*PG_GETARG_NAME(2)));
+	if (!PG_ARGISNULL(5))
+		check_condition(text_to_cstring(PG_GETARG_TEXT_PP(5)));
 }
 
 /* May we not commit? */

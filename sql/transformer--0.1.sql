@@ -3,6 +3,21 @@
 -- complain if script is sourced in psql, rather than via CREATE EXTENSION
 \echo Use "CREATE EXTENSION transformer" to load this file. \quit
 
+/*
+ * Whoever owns the schema can put functions and operators into it that calls
+ * and views would find beside ours, or in place of them.
+ */
+DO $$
+BEGIN
+	IF NOT (SELECT r.rolsuper FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) n.nspowner
+			WHERE n.nspname OPERATOR(pg_catalog.=) '@extschema@') THEN
+		RAISE insufficient_privilege USING
+			MESSAGE = 'schema "@extschema@" is owned by a role that is not a superuser',
+			HINT = 'Drop the schema, or make a superuser its owner, once it holds nothing that you do not trust.';
+	END IF;
+END
+$$;
+
 /* ---- catalog ---- */
 
 /*
@@ -373,7 +388,7 @@ COMMENT ON FUNCTION _transformer.image_statistics() IS 'What was computed with e
 
 /* A superuser sees images that no model of this database has, too, by their digest. */
 CREATE VIEW @extschema@.loaded_models WITH (security_barrier) AS
-SELECT coalesce(v.name || '@' || v.version, 'sha256:' || encode(i.digest, 'hex')) AS model,
+SELECT coalesce(v.name || '@' || v.version::text, 'sha256:' || pg_catalog.encode(i.digest, 'hex')) AS model,
 	i.status, i.bytes, i.pinned, i.hits, i.loaded_at
 FROM _transformer.images() i LEFT JOIN _transformer.version v ON v.digest = i.digest
 WHERE CASE WHEN v.name IS NOT NULL THEN @extschema@.has_model_privilege(v.name)
@@ -382,7 +397,7 @@ GRANT SELECT ON @extschema@.loaded_models TO PUBLIC;
 COMMENT ON VIEW @extschema@.loaded_models IS 'Models in shared memory that the current user may use';
 
 CREATE VIEW @extschema@.stat_models WITH (security_barrier) AS
-SELECT v.name || '@' || v.version AS model, s.calls, s.rows, s.tokens, s.milliseconds
+SELECT v.name || '@' || v.version::text AS model, s.calls, s.rows, s.tokens, s.milliseconds
 FROM _transformer.image_statistics() s JOIN _transformer.version v ON v.digest = s.digest
 WHERE @extschema@.has_model_privilege(v.name);
 GRANT SELECT ON @extschema@.stat_models TO PUBLIC;

@@ -105,5 +105,18 @@ SELECT transformer.embed('text', 'privileges_m');
 RESET ROLE;
 SELECT transformer.drop_model('privileges_m');
 
+-- Nobody but a superuser may have prepared the schema for the extension; and what is in it is not used.
+BEGIN;
+DROP EXTENSION transformer;
+CREATE FUNCTION transformer.join_badly(text, int) RETURNS text LANGUAGE sql AS $$SELECT 'not ours'$$;
+CREATE OPERATOR transformer.|| (leftarg = text, rightarg = int, function = transformer.join_badly);
+CREATE EXTENSION transformer;
+SELECT count(*) FROM pg_depend
+WHERE classid = 'pg_rewrite'::regclass AND refobjid IN ('transformer.||(text, int)'::regoperator, 'transformer.join_badly'::regproc);
+DROP EXTENSION transformer;
+ALTER SCHEMA transformer OWNER TO regress_stranger;
+CREATE EXTENSION transformer;
+ROLLBACK;
+
 DROP OWNED BY regress_reader, regress_stranger, regress_group;
 DROP ROLE regress_reader, regress_stranger, regress_group;

@@ -518,13 +518,27 @@ tr_catalog_revoke(const char *name, Oid role)
 
 /* ---- dropping ---- */
 
+/* Who made a model and has committed may be about to let go of it: we may be here because its row was unlocked before. */
+static bool
+lock_content_soon(void)
+{
+	for (int attempt = 0; attempt < 20; attempt++)
+	{
+		if (lock_content(ExclusiveLock, false))
+			return true;
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(1000);
+	}
+	return false;
+}
+
 /* Remove chunks that no row refers to. */
 static void
 remove_orphans(void)
 {
 	Snapshot	snapshot;
 
-	if (!lock_content(ExclusiveLock, false))
+	if (!lock_content_soon())
 	{
 		ereport(NOTICE, (errmsg("space of the dropped model is given back by the next drop_model"),
 						 errdetail("Another model is being made at the moment.")));

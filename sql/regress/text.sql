@@ -76,6 +76,10 @@ SELECT transformer.chunk('a', 8, 6);
 SELECT transformer.chunk('a', 8, -1);
 SELECT transformer.chunk('a', NULL);
 
+-- What a long text needed is given back with the transaction.
+SELECT transformer.token_count(repeat('hello ', 300000));
+SELECT sum(total_bytes) < 8 * 1024 * 1024 AS is_little FROM pg_backend_memory_contexts WHERE name LIKE 'transformer%';
+
 RESET transformer.embedding_model;
 DROP VIEW reference;
 SELECT transformer.drop_model(name) FROM transformer.models WHERE name LIKE 'text%' ORDER BY name;

@@ -105,6 +105,10 @@ static int	next_memo = 0;
 static SnapshotKey memo_snapshot;
 static MemoryContext models_context = NULL;
 
+static TeArena *scratch = NULL; /* tr_scratch()'s */
+static MemoryContext scratch_context = NULL;
+static Size scratch_limit = 0;	/* as the settings were */
+
 static uint64 texts_cut = 0;	/* not reported yet */
 static bool report_is_due = false;	/* a portal's end will report them */
 
@@ -517,11 +521,20 @@ trim_sessions(TrModel *model)
 }
 
 static void
+drop_scratch(void)
+{
+	scratch = NULL;
+	MemoryContextReset(scratch_context);
+}
+
+static void
 transaction_ends(void)
 {
 	TrModel    *next;
 
 	forget_names();
+	if (scratch != NULL && te_arena_bytes(scratch) > SESSION_KEPT)
+		drop_scratch();
 	tr_threads_release_all();
 	for (TrModel *model = models; model != NULL; model = next)
 	{
@@ -635,20 +648,15 @@ tr_model_digest(const TrModel *model)
 TeArena *
 tr_scratch(void)
 {
-	static TeArena *arena = NULL;
-	static MemoryContext context = NULL;
-	static Size limit = 0;
-
-	if (arena != NULL && limit == tr_session_limit())
+	if (scratch != NULL && scratch_limit == tr_session_limit())
 	{
-		te_arena_reset(arena);
-		return arena;
+		te_arena_reset(scratch);
+		return scratch;
 	}
-	if (context == NULL)
-		context = AllocSetContextCreate(TopMemoryContext, "transformer scratch", ALLOCSET_DEFAULT_SIZES);
-	arena = NULL;
-	MemoryContextReset(context);
-	limit = tr_session_limit();
-	arena = tr_arena(context, "session", limit);
-	return arena;
+	if (scratch_context == NULL)
+		scratch_context = AllocSetContextCreate(TopMemoryContext, "transformer scratch", ALLOCSET_DEFAULT_SIZES);
+	drop_scratch();
+	scratch_limit = tr_session_limit();
+	scratch = tr_arena(scratch_context, "session", scratch_limit);
+	return scratch;
 }

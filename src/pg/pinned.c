@@ -23,7 +23,6 @@
 #include "access/table.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_attrdef.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_constraint.h"
@@ -31,6 +30,7 @@
 #include "catalog/pg_index.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/pg_list.h"
 #include "utils/builtins.h"
@@ -178,7 +178,7 @@ check_dependents(PinnedSearch *search, const char *action)
 void
 tr_check_not_pinned(const char *name, int32 version, const char *action)
 {
-	Oid			schema = get_namespace_oid("transformer", true);
+	Oid			extension = get_extension_oid("transformer", true);
 
 	for (int i = 0; i < (int) lengthof(pinned_functions); i++)
 	{
@@ -189,7 +189,7 @@ tr_check_not_pinned(const char *name, int32 version, const char *action)
 			Form_pg_proc function = (Form_pg_proc) GETSTRUCT(&functions->members[j]->tuple);
 			PinnedSearch search = {.function = function->oid,.name = name,.version = version};
 
-			if (function->pronamespace == schema)
+			if (getExtensionOfObject(ProcedureRelationId, function->oid) == extension)
 				check_dependents(&search, action);
 		}
 		ReleaseSysCacheList(functions);

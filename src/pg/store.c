@@ -362,10 +362,15 @@ tr_image_prefault(const TrMapping *mapping)
 	}
 }
 
+/* Under the lock, so that nobody who is making room removes what has just been pinned. */
 void
 tr_image_pin(const uint8 *digest, bool pinned)
 {
-	tr_control_pin(tr_control_slot(digest, true), pinned);
+	int			slot = tr_control_slot(digest, true);
+	int			lock = tr_control_lock();
+
+	tr_control_pin(slot, pinned);
+	tr_control_unlock(lock);
 }
 
 uint64

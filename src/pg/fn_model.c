@@ -259,7 +259,7 @@ transformer_export_model(PG_FUNCTION_ARGS)
 	arena = tr_arena(CurrentMemoryContext, "model export", tr_session_limit());
 	tr_context_push(&context, psprintf("while exporting model \"%s\" to \"%s\"", model, path));
 	def = tr_catalog_definition(arena, &version);
-	bytes = tr_output_path(arena, def, version.name, path);
+	bytes = tr_output_path(arena, def, te_cstring(arena, tr_utf8(cstring_to_text(version.name))), path);
 	tr_context_pop(&context);
 	te_arena_destroy(arena);
 	PG_RETURN_INT64((int64) bytes);

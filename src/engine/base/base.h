@@ -18,6 +18,11 @@
 
 #include <string.h>
 
+/* Files are read, and images written, as they lie in memory. */
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "this engine runs on little-endian machines only"
+#endif
+
 #define te_assert(cond) \
 	do { \
 		if (TE_UNLIKELY(!(cond))) \

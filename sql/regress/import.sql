@@ -81,6 +81,17 @@ SELECT failure('SELECT * FROM transformer.verify_model(''import_changed'')', :'f
 SELECT pg_ls_dir(:'scratch');
 SELECT transformer.drop_model('import_changed');
 
+-- A link to nowhere and a pipe are not taken for missing: without modules.json it would be another model.
+\set make 'cd pgsql_tmp_regress && cp -r ' :bert ' broken && rm broken/modules.json && ln -s nowhere broken/modules.json && ln -s nowhere broken/unused.json'
+COPY (SELECT WHERE false) TO PROGRAM :'make';
+SELECT failure(format('SELECT transformer.import_model(''import_a'', %L)', :'scratch' || '/broken'), :'fixtures');
+COPY (SELECT WHERE false) TO PROGRAM 'cd pgsql_tmp_regress/broken && rm modules.json && mkfifo modules.json';
+SELECT failure(format('SELECT transformer.import_model(''import_a'', %L)', :'scratch' || '/broken'), :'fixtures');
+COPY (SELECT WHERE false) TO PROGRAM 'cd pgsql_tmp_regress/broken && rm modules.json config.json';
+SELECT failure(format('SELECT transformer.import_model(''import_a'', %L)', :'scratch' || '/broken'), :'fixtures');
+SELECT transformer.import_model('import_broken', :'scratch' || '/broken', task => 'tokenizer');
+SELECT transformer.drop_model('import_broken');
+
 -- Large objects: a GGUF file, and a folder as a tar archive of each kind.
 SELECT transformer.export_model('import_bert', :'scratch' || '/model.gguf') > 0 AS exported;
 SELECT lo_import(:'scratch' || '/model.gguf') AS object \gset

@@ -12,7 +12,9 @@
  *
  * A folder is its regular files, hidden ones left out, two levels deep (as in
  * "1_Pooling/config.json"); symbolic links are followed, which is how
- * model caches are built.
+ * model caches are built.  What is there but cannot be read, such as a link to
+ * nowhere, is an error once the engine wants it: to do without it could mean
+ * another model.
  *
  * Privileges are the callers' business (tr_check_privilege_of()), before a path is
  * looked at: whoever may not read files learns nothing of them.
@@ -34,6 +36,7 @@
 #define READ_STEP ((size_t) 1024 * 1024)	/* between looks for interrupts */
 #define MAX_FILES 1000			/* of a folder */
 #define MAX_DEPTH 2
+#define UNREADABLE_SIZE 64		/* enough for any parser to begin to read */
 
 /* A file as it was when we first saw it. */
 typedef struct ServerFile
@@ -119,7 +122,10 @@ file_read(const TeSource *source, uint64_t offset, void *into, size_t len)
 	file->used = true;
 }
 
-/* A source for a regular file of that status. */
+/*
+ * A source for a regular file of that status; of another kind, or of a status
+ * that is all zero, for a file whose first read fails and says why.
+ */
 static TeSource
 file_source(TeArena *arena, const char *name, const char *path, const struct stat *status)
 {
@@ -130,10 +136,15 @@ file_source(TeArena *arena, const char *name, const char *path, const struct sta
 	file->inode = status->st_ino;
 	file->size = status->st_size;
 	file->mtime = status->st_mtime;
-	return (TeSource) {.name = te_cstring(arena, te_str(name)),.size = (uint64) status->st_size,.read = file_read,.host = file};
+	return (TeSource) {
+		.name = te_cstring(arena, te_str(name)),
+		.size = S_ISREG(status->st_mode) ? (uint64) status->st_size : UNREADABLE_SIZE,
+		.read = file_read,
+		.host = file,
+	};
 }
 
-/* Add the regular files below `path`; `relative` is the path within the folder, "" at its top. */
+/* Add the files below `path`; `relative` is the path within the folder, "" at its top. */
 static void
 list_folder(TeArena *arena, TeFolder *folder, TeSource *files, const char *path, const char *relative, int depth)
 {
@@ -152,10 +163,13 @@ list_folder(TeArena *arena, TeFolder *folder, TeSource *files, const char *path,
 		below = psprintf("%s/%s", path, entry->d_name);
 		name = psprintf("%s%s%s", relative, relative[0] != '\0' ? "/" : "", entry->d_name);
 		if (stat(below, &status) != 0)
-			continue;			/* gone, or a link to nowhere: the engine says if it is missed */
-		if (S_ISDIR(status.st_mode) && depth < MAX_DEPTH)
-			list_folder(arena, folder, files, below, name, depth + 1);
-		else if (S_ISREG(status.st_mode))
+			memset(&status, 0, sizeof(status));
+		if (S_ISDIR(status.st_mode))
+		{
+			if (depth < MAX_DEPTH)
+				list_folder(arena, folder, files, below, name, depth + 1);
+		}
+		else
 		{
 			if (folder->n_files == MAX_FILES)
 				ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),

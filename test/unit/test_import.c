@@ -387,6 +387,11 @@ TEST(missing_files_are_named)
 	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "pytorch_model.bin", te_import_folder(arena, pickled, NULL));
 	CHECK(strstr(te_std_error()->hint, "safe_serialization") != NULL);
 	CHECK_THROWS_LIKE(TE_ERR_MISSING, "neither", te_import_folder(arena, &(TeFolder) {"empty", 0, NULL}, NULL));
+	/* Weights that nothing describes are not passed over, unless the tokenizer is all that is wanted. */
+	CHECK_THROWS_LIKE(TE_ERR_MISSING, "config.json",
+					  te_import_folder(arena, bert_with(arena, "config.json", NULL), NULL));
+	CHECK_STR(te_import_folder(arena, bert_with(arena, "config.json", NULL),
+							   &(TeImportOptions) {.task = TE_STR("tokenizer")})->architecture, "tokenizer");
 	/* Without a tokenizer a model can be imported, but does not embed text. */
 	CHECK(te_import_folder(arena, bert_with(arena, "tokenizer.json", NULL), NULL)->tokenizer.len == 0);
 	/* Without modules.json, the mean is taken and not normalized. */

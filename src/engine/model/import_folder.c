@@ -13,7 +13,7 @@
  * in a NOTICE, since something is lost, buffers such as position_ids are
  * passed over.  Old checkpoints call a norm's scale and shift gamma and beta.
  *
- * A folder with a tokenizer and no config.json is a tokenizer.
+ * A folder with a tokenizer and neither config.json nor weights is a tokenizer.
  *-------------------------------------------------------------------------
  */
 #include "model/model.h"
@@ -210,6 +210,19 @@ add_weights(TeArena *arena, const TeFolder *folder, const char *base, TeTensorLi
 		te_throw(TE_ERR_MISSING, "folder \"%s\" has no file \"model.safetensors\"", folder->name);
 }
 
+static bool
+has_weights(TeArena *arena, const TeFolder *folder, const char *base)
+{
+	static const char *const names[] = {"model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"};
+
+	for (size_t i = 0; i < TE_LENGTH(names); i++)
+	{
+		if (te_folder_file(arena, folder, base, names[i]) != NULL)
+			return true;
+	}
+	return false;
+}
+
 /* The tensors of a folder, and how the checkpoint names those of the encoder. */
 typedef struct FolderTensors
 {
@@ -307,6 +320,9 @@ te_import_folder(TeArena *arena, const TeFolder *folder, const TeImportOptions *
 		tokenizer = folder_tokenizer(arena, folder, base, model_type);
 	if (config_json == NULL && tokenizer == NULL)
 		te_throw(TE_ERR_MISSING, "folder \"%s\" has neither \"config.json\" nor a tokenizer", folder->name);
+	if (config_json == NULL && !tokenizer_only && has_weights(arena, folder, base))
+		te_throw_hint(TE_ERR_MISSING, NULL, "For its tokenizer alone, import it with the task \"tokenizer\".",
+					  "folder \"%s\" has weights but no \"config.json\"", folder->name);
 	if (tokenizer_only && tokenizer == NULL)
 		te_throw(TE_ERR_MISSING, "folder \"%s\" has no tokenizer", folder->name);
 	if (config_json == NULL || tokenizer_only)

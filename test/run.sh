@@ -8,7 +8,7 @@
 # Environment: PG_CONFIG or PG_MAJOR (which PostgreSQL), TESTS (TAP files, instead of all),
 # TRANSFORMER_TEST_DATA (a folder with more texts and tokenizers), TRANSFORMER_MINILM (a folder with
 # all-MiniLM-L6-v2); tests that need one of the last two skip themselves without it.
-# KEEP_LOGS=folder keeps the logs of what failed, and the results of pg_regress and isolation tests.
+# KEEP_LOGS=folder keeps the logs, with what was measured, and the results of pg_regress and isolation tests.
 #
 # Each stage counts what passed and failed in its own way of saying so, and a
 # stage that ends badly without having said so counts as one failure.
@@ -36,11 +36,11 @@ tally()
 	if [ "$bad" != 0 ]
 	then
 		grep -v '^  \(CC\|LD\) ' "$5" | tail -"${LOG_LINES:-80}" | sed 's/^/    | /'
-		if [ -n "${KEEP_LOGS:-}" ]
-		then
-			mkdir -p "$KEEP_LOGS"
-			cp "$5" "$KEEP_LOGS/$(echo "$1" | tr ' /' '__').log"
-		fi
+	fi
+	if [ -n "${KEEP_LOGS:-}" ]
+	then
+		mkdir -p "$KEEP_LOGS"
+		cp "$5" "$KEEP_LOGS/$(echo "${1%% (*}" | tr ' /' '__').log"
 	fi
 }
 

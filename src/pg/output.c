@@ -4,7 +4,7 @@
  *
  * A GGUF file, or a folder with safetensors and JSON, is written beside its
  * place under a temporary name, synced, and renamed when it is whole; after an
- * error nothing is left.  What exists is never replaced.
+ * error, or when the session is ended, nothing is left.  What exists is never replaced.
  *
  * Modes are those of COPY TO a file: readable by all, writable by the server.
  *-------------------------------------------------------------------------
@@ -17,6 +17,7 @@
 
 #include "miscadmin.h"
 #include "storage/fd.h"
+#include "storage/ipc.h"
 
 #define WRITE_STEP ((size_t) 1024 * 1024)	/* between looks for interrupts */
 
@@ -69,9 +70,16 @@ file_begin(FileSink *file, const char *path)
 {
 	mode_t		mask = umask(S_IWGRP | S_IWOTH);
 
-	file->path = pstrdup(path);
-	file->fd = OpenTransientFilePerm(path, O_CREAT | O_EXCL | O_WRONLY | PG_BINARY, 0666);
-	umask(mask);
+	PG_TRY();
+	{
+		file->path = pstrdup(path);
+		file->fd = OpenTransientFilePerm(path, O_CREAT | O_EXCL | O_WRONLY | PG_BINARY, 0666);
+	}
+	PG_FINALLY();
+	{
+		umask(mask);
+	}
+	PG_END_TRY();
 	if (file->fd < 0)
 		ereport(ERROR, (errcode_for_file_access(), errmsg("could not create file \"%s\": %m", path)));
 	file->sink = (TeSink) {.write = file_write,.host = file};
@@ -165,6 +173,21 @@ write_folder(TeArena *scratch, const TeModelDef *def, const char *path)
 	return folder.written;
 }
 
+/* Remove what is there under the temporary name. */
+static void
+abandon(int code, Datum arg)
+{
+	const char *temporary = (const char *) DatumGetPointer(arg);
+	struct stat status;
+
+	if (lstat(temporary, &status) != 0)
+		return;
+	if (S_ISDIR(status.st_mode))
+		rmtree(temporary, true);
+	else
+		unlink(temporary);
+}
+
 /* Give the finished file or folder its name. */
 static void
 publish(const char *temporary, const char *path)
@@ -180,7 +203,6 @@ publish(const char *temporary, const char *path)
 uint64
 tr_output_path(TeArena *scratch, const TeModelDef *def, const char *name, const char *path)
 {
-	bool		gguf = te_str_ends(te_str(path), ".gguf");
 	char	   *temporary;
 	struct stat status;
 	uint32		random;
@@ -193,22 +215,14 @@ tr_output_path(TeArena *scratch, const TeModelDef *def, const char *name, const 
 		elog(ERROR, "could not get random bytes");
 	temporary = psprintf("%s.tmp.%08x", path, random);
 
-	PG_TRY();
+	PG_ENSURE_ERROR_CLEANUP(abandon, PointerGetDatum(temporary));
 	{
-		if (gguf)
+		if (te_str_ends(te_str(path), ".gguf"))
 			bytes = write_file(scratch, def, name, temporary);
 		else
 			bytes = write_folder(scratch, def, temporary);
 		publish(temporary, path);
 	}
-	PG_CATCH();
-	{
-		if (gguf)
-			unlink(temporary);
-		else if (lstat(temporary, &status) == 0)
-			rmtree(temporary, true);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
+	PG_END_ENSURE_ERROR_CLEANUP(abandon, PointerGetDatum(temporary));
 	return bytes;
 }

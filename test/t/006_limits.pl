@@ -119,6 +119,25 @@ is(sqlstate($node, q{SELECT transformer.embed('x', 'tiny');}), '00000', 'a small
 allow('4GB');
 is(sqlstate($node, q{SELECT transformer.embed('x', 'big');}), '00000', 'and so does the large one when there is room');
 
+# ---- an export that is ended halfway leaves nothing ----
+
+for my $end ('pg_cancel_backend', 'pg_terminate_backend')
+{
+	my $folder = scratch();
+	my $session = $node->background_psql('postgres', on_error_stop => 0);
+	my $pid = begin_work($session, "SELECT transformer.export_model('big', '$folder/big.gguf')");
+	for (1 .. 10_000)
+	{
+		my @begun = glob("$folder/*");
+		last if @begun;
+		usleep(1000);
+	}
+	$node->safe_psql('postgres', "SELECT $end($pid)");
+	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid AND state = 'active'");
+	is(join(' ', glob("$folder/*.tmp.*")), '', "$end: no half of a file is left by an export");
+	eval { $session->quit };
+}
+
 # ---- eviction: two models of which only one fits ----
 
 import_model($node, 'other', make_bert(scratch() . '/other', vocabulary => 20001));

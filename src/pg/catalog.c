@@ -257,10 +257,10 @@ tr_catalog_get(const char *model, TrVersion *into)
 
 /* ---- digests ---- */
 
-TrHash *
-tr_hash_begin(void)
+static pg_cryptohash_ctx *
+hash_begin(void)
 {
-	TrHash	   *hash = pg_cryptohash_create(PG_SHA256);
+	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
 
 	if (hash == NULL)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
@@ -269,15 +269,15 @@ tr_hash_begin(void)
 	return hash;
 }
 
-void
-tr_hash_add(TrHash *hash, const void *data, size_t len)
+static void
+hash_add(pg_cryptohash_ctx *hash, const void *data, size_t len)
 {
 	if (pg_cryptohash_update(hash, data, len) < 0)
 		elog(ERROR, "could not compute a sha256");
 }
 
-void
-tr_hash_end(TrHash *hash, uint8 digest[TR_DIGEST_LENGTH])
+static void
+hash_end(pg_cryptohash_ctx *hash, uint8 digest[TR_DIGEST_LENGTH])
 {
 	if (pg_cryptohash_final(hash, digest, TR_DIGEST_LENGTH) < 0)
 		elog(ERROR, "could not end a sha256");
@@ -287,39 +287,39 @@ tr_hash_end(TrHash *hash, uint8 digest[TR_DIGEST_LENGTH])
 void
 tr_sha256(const void *data, size_t len, uint8 digest[TR_DIGEST_LENGTH])
 {
-	TrHash	   *hash = tr_hash_begin();
+	pg_cryptohash_ctx *hash = hash_begin();
 
-	tr_hash_add(hash, data, len);
-	tr_hash_end(hash, digest);
+	hash_add(hash, data, len);
+	hash_end(hash, digest);
 }
 
 static void
-hash_number(TrHash *hash, uint64 number)
+hash_number(pg_cryptohash_ctx *hash, uint64 number)
 {
 	uint8		bytes[8];
 
 	for (int i = 0; i < 8; i++)
 		bytes[i] = (uint8) (number >> 8 * i);
-	tr_hash_add(hash, bytes, sizeof(bytes));
+	hash_add(hash, bytes, sizeof(bytes));
 }
 
 static void
-hash_string(TrHash *hash, TeStr string)
+hash_string(pg_cryptohash_ctx *hash, TeStr string)
 {
 	hash_number(hash, string.len);
-	tr_hash_add(hash, string.data, string.len);
+	hash_add(hash, string.data, string.len);
 }
 
 static void
-hash_digests(TrHash *hash, const TrDigests *chunks)
+hash_digests(pg_cryptohash_ctx *hash, const TrDigests *chunks)
 {
 	hash_number(hash, chunks->chunk_bytes);
 	hash_number(hash, (uint64) chunks->n);
-	tr_hash_add(hash, chunks->digests, (size_t) chunks->n * TR_DIGEST_LENGTH);
+	hash_add(hash, chunks->digests, (size_t) chunks->n * TR_DIGEST_LENGTH);
 }
 
 static void
-hash_tensor(TrHash *hash, const TeTensorInfo *tensor, const TrDigests *chunks)
+hash_tensor(pg_cryptohash_ctx *hash, const TeTensorInfo *tensor, const TrDigests *chunks)
 {
 	hash_string(hash, tensor->name);
 	hash_string(hash, te_str(te_dtypes[tensor->dtype].name));
@@ -334,7 +334,7 @@ void
 tr_version_digest(const TeModelDef *def, const TrDigests *tokenizer, const TrDigests *tensors,
 				  uint8 digest[TR_DIGEST_LENGTH])
 {
-	TrHash	   *hash = tr_hash_begin();
+	pg_cryptohash_ctx *hash = hash_begin();
 
 	hash_string(hash, TE_STR("transformer model 1"));
 	hash_string(hash, def->architecture);
@@ -349,7 +349,7 @@ tr_version_digest(const TeModelDef *def, const TrDigests *tokenizer, const TrDig
 	hash_number(hash, def->tensors.n);
 	for (size_t i = 0; i < def->tensors.n; i++)
 		hash_tensor(hash, &def->tensors.tensors[i], &tensors[i]);
-	tr_hash_end(hash, digest);
+	hash_end(hash, digest);
 }
 
 Datum

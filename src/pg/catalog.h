@@ -135,11 +135,6 @@ extern TeStr tr_catalog_tokenizer(TeArena *arena, const TrVersion *version);
 
 /* ---- digests (catalog.c) ---- */
 
-typedef struct pg_cryptohash_ctx TrHash;
-
-extern TrHash *tr_hash_begin(void);
-extern void tr_hash_add(TrHash *hash, const void *data, size_t len);
-extern void tr_hash_end(TrHash *hash, uint8 digest[TR_DIGEST_LENGTH]);
 extern void tr_sha256(const void *data, size_t len, uint8 digest[TR_DIGEST_LENGTH]);
 
 /* Digests of the chunks of one tensor or tokenizer. */

@@ -70,7 +70,6 @@ typedef struct Argument
 #define P_STR(utf8) ((Argument) {TEXTOID, PointerGetDatum(tr_text(utf8)), false})
 #define P_INT(number) ((Argument) {INT4OID, Int32GetDatum(number), false})
 #define P_BIGINT(number) ((Argument) {INT8OID, Int64GetDatum(number), false})
-#define P_BOOL(flag) ((Argument) {BOOLOID, BoolGetDatum(flag), false})
 #define P_ROLE(oid) ((Argument) {REGROLEOID, ObjectIdGetDatum(oid), false})
 #define P_DATUM(oid, datum) ((Argument) {(oid), (datum), false})
 #define P_NULL(oid) ((Argument) {(oid), (Datum) 0, true})

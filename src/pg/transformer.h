@@ -22,7 +22,7 @@
  *
  * Names: tr_ for functions shared between these files, transformer_ for the C symbols of SQL functions.
  *
- * Lock order: catalog relations, then the build lock of an image, then nothing.
+ * Lock order: see src/README.
  *-------------------------------------------------------------------------
  */
 #ifndef TRANSFORMER_H

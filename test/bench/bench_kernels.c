@@ -5,7 +5,7 @@
  *
  *		bench_kernels [section ...] [isa=avx2] [threads=2] [seconds=0.2]
  *
- * Sections: peak linear types attention rows layer matmul pool.  The best of
+ * Sections: peak linear types bytes attention rows layer matmul pool.  The best of
  * several repetitions counts: other work on the machine only slows down.  On
  * one thread the processor's time is measured, so that being preempted does
  * not count.
@@ -34,6 +34,7 @@
 static double seconds_per_row = 0.2;
 static int	max_threads = 2;
 static double peak[2];			/* GFLOP/s of f32, 1 and all threads */
+static double byte_peak[2];		/* the same of products of bytes; 0: not measured for this instruction set */
 
 /* ---- measuring ---- */
 
@@ -118,6 +119,49 @@ peak_avx2(void)
 		sums[0] = _mm256_add_ps(sums[0], sums[c]);
 	return _mm256_cvtss_f32(sums[0]);
 }
+
+/* Products of bytes, in inline assembly as in the kernels. */
+__attribute__((target("avx512f,avx512vnni"))) static float
+byte_peak_avx512(void)
+{
+	__m512i		sums[CHAINS];
+	__m512i		factor = _mm512_set1_epi32(0x01010101);
+
+	_Pragma("GCC unroll 12")
+	for (int c = 0; c < CHAINS; c++)
+		sums[c] = _mm512_set1_epi32(c);
+	for (int i = 0; i < PEAK_LOOPS; i++)
+	{
+		_Pragma("GCC unroll 12")
+		for (int c = 0; c < CHAINS; c++)
+			__asm__ ("vpdpbusd %1, %1, %0" : "+v"(sums[c]) : "v"(factor));
+	}
+	_Pragma("GCC unroll 12")
+	for (int c = 1; c < CHAINS; c++)
+		sums[0] = _mm512_add_epi32(sums[0], sums[c]);
+	return (float) _mm512_reduce_add_epi32(sums[0]);
+}
+
+__attribute__((target("avx2"))) static float
+byte_peak_avx2(void)
+{
+	__m256i		sums[CHAINS];
+	__m256i		factor = _mm256_set1_epi32(0x01010101);
+
+	_Pragma("GCC unroll 12")
+	for (int c = 0; c < CHAINS; c++)
+		sums[c] = _mm256_set1_epi32(c);
+	for (int i = 0; i < PEAK_LOOPS; i++)
+	{
+		_Pragma("GCC unroll 12")
+		for (int c = 0; c < CHAINS; c++)
+			__asm__ ("%{vex%} vpdpbusd %1, %1, %0" : "+x"(sums[c]) : "x"(factor));
+	}
+	_Pragma("GCC unroll 12")
+	for (int c = 1; c < CHAINS; c++)
+		sums[0] = _mm256_add_epi32(sums[0], sums[c]);
+	return (float) _mm256_extract_epi32(sums[0], 0);
+}
 #elif defined(__aarch64__)
 static float
 peak_neon(void)
@@ -157,15 +201,19 @@ typedef struct Peak
 	const char *isa;
 	float		(*run) (void);
 	int			lanes;
+	float		(*run_bytes) (void);
 } Peak;
 
 static const Peak peaks[] = {
 	{"ref", peak_ref, 1},
 #if defined(__x86_64__)
 	{"avx2", peak_avx2, 8},
+	{"avx_vnni", peak_avx2, 8, byte_peak_avx2},
 	{"avx512", peak_avx512, 16},
+	{"avx512_vnni", peak_avx512, 16, byte_peak_avx512},
 #elif defined(__aarch64__)
 	{"neon", peak_neon, 4},
+	{"neon_dot", peak_neon, 4},
 #endif
 };
 
@@ -175,6 +223,18 @@ static void
 peak_task(void *arg, size_t task, int worker)
 {
 	sink = ((const Peak *) arg)->run();
+}
+
+static void
+byte_peak_task(void *arg, size_t task, int worker)
+{
+	sink = ((const Peak *) arg)->run_bytes();
+}
+
+static void
+byte_peak_body(void *arg)
+{
+	te_parallel_for((size_t) te_workers(), byte_peak_task, arg);
 }
 
 static void
@@ -193,10 +253,15 @@ bench_peak(void)
 		te_std_set_workers(1);
 		peak[0] = 2.0 * peaks[i].lanes * CHAINS * PEAK_LOOPS / best_time(peak_body, (void *) &peaks[i]) / 1e9;
 		peak[1] = peak[0] * max_threads;
+		if (peaks[i].run_bytes != NULL)
+			byte_peak[0] = 8.0 * peaks[i].lanes * CHAINS * PEAK_LOOPS / best_time(byte_peak_body, (void *) &peaks[i]) / 1e9;
+		byte_peak[1] = byte_peak[0] * max_threads;
 		te_std_set_workers(max_threads);
 		printf("%s: peak f32 %.0f GFLOP/s on 1 thread; now %.0f on %d, shares are of %.0f\n", te_isa_name(), peak[0],
 			   2.0 * peaks[i].lanes * CHAINS * PEAK_LOOPS * max_threads / best_time(peak_body, (void *) &peaks[i]) / 1e9,
 			   max_threads, peak[1]);
+		if (byte_peak[0] > 0)
+			printf("%s: peak of bytes %.0f GOP/s on 1 thread\n", te_isa_name(), byte_peak[0]);
 	}
 }
 
@@ -207,7 +272,10 @@ linear_body(void *arg)
 {
 	TeLinear   *linear = arg;
 
-	te_parallel_for(te_linear_prepare(linear), te_linear_task, linear);
+	size_t		n_tasks = te_linear_prepare(linear);
+
+	te_parallel_for(linear->n_quantize, te_linear_quantize_task, linear);
+	te_parallel_for(n_tasks, te_linear_task, linear);
 }
 
 typedef struct LinearBench
@@ -238,6 +306,8 @@ linear_make(LinearBench *bench, TeDtype dtype, TeLayout layout, size_t n_tok, in
 	bench->linear.y = floats(n_tok * (size_t) n_out);
 	bench->linear.ld_y = (size_t) n_out;
 	bench->linear.bias[0] = floats((size_t) n_out);
+	bench->linear.weight[0] = &bench->weight;
+	bench->linear.bytes = floats(te_linear_bytes(&bench->linear));
 	bench->linear.scratch_stride = TE_ALIGN(te_linear_scratch(&bench->linear), 16);
 	bench->linear.scratch = floats(bench->linear.scratch_stride * (size_t) max_threads);
 }
@@ -249,6 +319,7 @@ linear_free(LinearBench *bench)
 	free((void *) bench->linear.x);
 	free(bench->linear.y);
 	free((void *) bench->linear.bias[0]);
+	free(bench->linear.bytes);
 	free(bench->linear.scratch);
 }
 
@@ -259,8 +330,11 @@ linear_row(TeDtype dtype, TeLayout layout, size_t n_tok, int64_t n_out, int64_t 
 	LinearBench bench;
 	double		flops = 2.0 * (double) n_tok * (double) n_out * (double) n_in;
 
+	const double *limit;
+
 	linear_make(&bench, dtype, layout, n_tok, n_out, n_in);
 	bench.linear.weight[0] = &bench.weight;
+	limit = te_linear_bytes(&bench.linear) > 0 && byte_peak[0] > 0 ? byte_peak : peak;
 	printf("  %-5s%s %4zu x %5lld <- %5lld", te_dtypes[dtype].name, layout == TE_ROWS ? " rows" : "     ",
 		   n_tok, (long long) n_out, (long long) n_in);
 	for (int threads = 0; threads < 2; threads++)
@@ -269,7 +343,7 @@ linear_row(TeDtype dtype, TeLayout layout, size_t n_tok, int64_t n_out, int64_t 
 
 		te_std_set_workers(threads == 0 ? 1 : max_threads);
 		rate = flops / best_time(linear_body, &bench.linear) / 1e9;
-		printf("  %7.1f %5.1f %%", rate, 100 * rate / peak[threads]);
+		printf("  %7.1f %5.1f %%", rate, 100 * rate / limit[threads]);
 	}
 	printf("\n");
 	linear_free(&bench);
@@ -286,6 +360,22 @@ bench_linear(void)
 	{
 		for (size_t t = 0; t < LENGTH(token_counts); t++)
 			linear_row(TE_F32, TE_PANELS, token_counts[t], shapes[s][0], shapes[s][1]);
+	}
+}
+
+static void
+bench_bytes(void)
+{
+	static const TeDtype types[] = {TE_INT8, TE_Q8_0, TE_Q4_0};
+
+	printf("linear, products of bytes, x quantized and result dequantized within: share of the peak of bytes\n");
+	for (size_t d = 0; d < LENGTH(types); d++)
+	{
+		for (size_t s = 0; s < LENGTH(shapes); s++)
+		{
+			for (size_t t = 0; t < LENGTH(token_counts); t += 1 + (t == 2))
+				linear_row(types[d], TE_PANELS, token_counts[t], shapes[s][0], shapes[s][1]);
+		}
 	}
 }
 
@@ -649,6 +739,7 @@ static const Section sections[] = {
 	{"peak", bench_peak},
 	{"linear", bench_linear},
 	{"types", bench_types},
+	{"bytes", bench_bytes},
 	{"attention", bench_attention},
 	{"rows", bench_rows},
 	{"layer", bench_layer},

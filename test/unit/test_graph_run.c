@@ -327,7 +327,7 @@ check_alone(TeArena *arena, const Encoder *e, const TeBatch *batch, const float 
 /* In every layout and instruction set: neighbours in a batch do not change a bit. */
 TEST(the_rest_of_a_batch_changes_nothing)
 {
-	static const TeDtype dtypes[] = {TE_F32, TE_F16, TE_Q8_0, TE_Q4_0};
+	static const TeDtype dtypes[] = {TE_F32, TE_F16, TE_Q8_0, TE_Q4_0, TE_INT8};
 	const char *sets[8];
 	size_t		n_sets = te_isa_list(sets, TE_LENGTH(sets));
 	TeBatch		batch = make_batch(arena, mixed, TE_LENGTH(mixed));

@@ -512,6 +512,127 @@ CHECK_UNPACK(f16, TE_F16)
 CHECK_UNPACK(bf16, TE_BF16)
 CHECK_UNPACK(q8_0, TE_Q8_0)
 CHECK_UNPACK(q4_0, TE_Q4_0)
+CHECK_UNPACK(int8, TE_INT8)
+
+/* ---- products of bytes ---- */
+
+static TeByteRows
+byte_rows(size_t rows, size_t n)
+{
+	size_t		ld = TE_ALIGN(n, 64);
+	TeByteRows	b = {.ld = ld,.q = malloc(rows * ld),.scale = floats(rows, 1),.sum = (int32_t *) floats(rows, 0),
+	.block_sum = (int32_t *) floats(rows * ld / 32, 0)};
+
+	for (size_t r = 0; r < rows; r++)
+	{
+		b.sum[r] = 0;
+		for (size_t i = 0; i < ld; i++)
+		{
+			/* the ends often, so that what saturates shows */
+			double		u = uniform();
+
+			b.q[r * ld + i] = (int8_t) (i >= n ? 0 : fabs(u) < 0.3 ? (u > 0 ? 127 : -127) : 127 * u);
+			b.sum[r] += b.q[r * ld + i];
+			if (i % 32 == 0)
+				b.block_sum[(r * ld + i) / 32] = 0;
+			b.block_sum[(r * ld + i) / 32] += b.q[r * ld + i];
+		}
+	}
+	return b;
+}
+
+static void
+byte_rows_free(TeByteRows *b)
+{
+	free(b->q);
+	floats_free(b->scale);
+	floats_free((float *) b->sum);
+	floats_free((float *) b->block_sum);
+}
+
+static void
+check_quantize(double error)
+{
+	static const float odd[] = {0, 1e-38f, 1e-37f, 1e30f, INFINITY, -INFINITY, NAN};
+
+	for (size_t s = 0; s < LENGTH(sizes); s++)
+	{
+		size_t		n = sizes[s] + 1;
+		size_t		rows = LENGTH(odd);
+		float	   *x = floats(rows * n, 1);
+		TeByteRows	actual = byte_rows(rows + 1, n);
+		TeByteRows	expected = byte_rows(rows + 1, n);
+		TeByteRows	without = actual;
+		size_t		different = 0;
+
+		for (size_t r = 0; r < rows; r++)
+		{
+			x[r * n + n / 2] = odd[r];
+			if (r < 3)
+			{
+				for (size_t i = 0; i < n; i++)
+					x[r * n + i] *= odd[r];
+			}
+		}
+		te_kernel.quantize(1, rows, n, x, n, &actual);
+		te_kernel_ref.quantize(1, rows, n, x, n, &expected);
+		without.block_sum = NULL;
+		te_kernel.quantize(1, rows, n, x, n, &without);
+		check_all("quantize", n, actual.scale + 1, expected.scale + 1, rows, error);
+		CHECK(isnan(actual.scale[5]) && isnan(actual.scale[7]) && actual.scale[1] == 0);
+		CHECK(memcmp(actual.q + actual.ld, expected.q + actual.ld, rows * actual.ld) == 0);
+		CHECK(memcmp(actual.sum + 1, expected.sum + 1, rows * sizeof(int32_t)) == 0);
+		for (size_t i = actual.ld / 32; i < (rows + 1) * actual.ld / 32; i++)
+			different += actual.block_sum[i] != expected.block_sum[i];
+		CHECK(different == 0);
+		byte_rows_free(&actual);
+		byte_rows_free(&expected);
+		floats_free(x);
+	}
+}
+
+/* Any bytes as levels, -128 too; scales that are numbers. */
+static void
+check_byte_gemm(TeDtype dtype, size_t member, double error)
+{
+	for (size_t m = 0; m < 15; m++)
+	{
+		int64_t		n_in = te_dtypes[dtype].block_elements * (int64_t) (1 + m * 7 % 11) + (dtype == TE_INT8 ? 100 : 0);
+		char	   *rows = weight_rows(dtype, TE_PANEL, n_in);
+		char	   *packed = malloc(te_pack_bytes(dtype, TE_PANEL, n_in));
+		TeByteRows	x = byte_rows(m + 2, (size_t) n_in);
+		size_t		size = m * 70 + 1;
+		float	   *actual = floats(size, 1);
+		float	   *expected = copy_of(actual, size);
+		void		(*kernel) (size_t, size_t, size_t, const TeByteRows *, const void *, float *, size_t);
+		void		(*ref) (size_t, size_t, size_t, const TeByteRows *, const void *, float *, size_t);
+
+		memcpy(&kernel, (const char *) &te_kernel + member, sizeof(kernel));
+		memcpy(&ref, (const char *) &te_kernel_ref + member, sizeof(ref));
+		if (dtype == TE_INT8)
+			memset(rows + sizeof(float), -128, (size_t) n_in);
+		te_pack_rows(dtype, TE_PANEL, n_in, 0, TE_PANEL, rows, packed);
+		kernel(2, m, (size_t) n_in, &x, packed, actual, 70);
+		ref(2, m, (size_t) n_in, &x, packed, expected, 70);
+		check_all(te_dtypes[dtype].name, m, actual, expected, size, error);
+		free(rows);
+		free(packed);
+		byte_rows_free(&x);
+		floats_free(actual);
+		floats_free(expected);
+	}
+}
+
+#define CHECK_GEMM(type, dtype) \
+	static void \
+	check_gemm_##type(double error) \
+	{ \
+		check_byte_gemm(dtype, offsetof(TeKernels, gemm_##type), error); \
+	}
+
+CHECK_GEMM(int8, TE_INT8)
+CHECK_GEMM(q8_0, TE_Q8_0)
+CHECK_GEMM(q4_0, TE_Q4_0)
 
 /* ---- all rows ---- */
 

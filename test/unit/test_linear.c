@@ -89,24 +89,60 @@ linear_weight_free(LinearWeight *w)
 	floats_free(w->bias);
 }
 
-/* Scratch for any number of workers, aligned as linear wants it. */
+/* Scratch for any number of workers and room for x as bytes, aligned as linear wants them. */
 static void
 linear_scratch(TeLinear *linear)
 {
+	linear->bytes = aligned_alloc(64, TE_ALIGN(te_linear_bytes(linear) * sizeof(float), 64));
 	linear->scratch_stride = TE_ALIGN(te_linear_scratch(linear), 16);
 	linear->scratch = aligned_alloc(64, linear->scratch_stride * (size_t) te_workers() * sizeof(float));
 }
 
-/* One element of y by its definition, with its tolerance. */
+static void
+linear_free_scratch(TeLinear *linear)
+{
+	free(linear->scratch);
+	free(linear->bytes);
+}
+
+static void
+linear_run_parallel(TeLinear *linear)
+{
+	size_t		n_tasks = te_linear_prepare(linear);
+
+	te_parallel_for(linear->n_quantize, te_linear_quantize_task, linear);
+	te_parallel_for(n_tasks, te_linear_task, linear);
+}
+
+/* x as linear sees it: rounded to bytes for types with products of bytes. */
+static float *
+rounded(const TeLinear *l)
+{
+	float	   *x = copy_of(l->x, l->n_tok * l->ld_x);
+	size_t		n = (size_t) l->weight[0]->n_in;
+
+	for (size_t t = 0; l->n_quantize > 0 && t < l->n_tok; t++)
+	{
+		float		most = te_kernel_ref.max(n, x + t * l->ld_x);
+
+		for (size_t i = 0; i < n; i++)
+			most = fmaxf(most, -x[t * l->ld_x + i]);
+		for (size_t i = 0; i < n; i++)
+			x[t * l->ld_x + i] = nearbyintf(x[t * l->ld_x + i] * (127 / most)) * (most / 127);
+	}
+	return x;
+}
+
+/* One element of y by its definition, with its tolerance; x: [n_tok, ld_x]. */
 static double
-linear_expected(const TeLinear *l, const LinearWeight *w, size_t t, int64_t o, size_t column, double *size)
+linear_expected(const TeLinear *l, const float *x, const LinearWeight *w, size_t t, int64_t o, size_t column, double *size)
 {
 	double		sum = w->bias[o];
 
 	*size = 1;
 	for (int64_t i = 0; i < w->weight.n_in; i++)
 	{
-		double		term = (double) l->x[t * l->ld_x + (size_t) i] * w->rows[o * w->weight.n_in + i];
+		double		term = (double) x[t * l->ld_x + (size_t) i] * w->rows[o * w->weight.n_in + i];
 
 		sum += term;
 		*size += fabs(term);
@@ -116,10 +152,11 @@ linear_expected(const TeLinear *l, const LinearWeight *w, size_t t, int64_t o, s
 }
 
 static void
-check_linear(const LinearCase *c, TeActivation activation, bool residual)
+check_linear(const LinearCase *c, TeActivation activation, bool residual, bool exact)
 {
 	LinearWeight w[2];
-	TeLinear	l = {.n_parts = c->n_out[1] > 0 ? 2 : 1,.n_tok = c->n_tok,.ld_x = (size_t) c->n_in + 1,.activation = activation};
+	TeLinear	l = {.n_parts = c->n_out[1] > 0 ? 2 : 1,.n_tok = c->n_tok,.ld_x = (size_t) c->n_in + 1,.activation = activation,.exact = exact};
+	float	   *x;
 	size_t		column = 0;
 	int			wrong = 0;
 
@@ -134,7 +171,9 @@ check_linear(const LinearCase *c, TeActivation activation, bool residual)
 	l.y = floats(l.n_tok * l.ld_y, 1);
 	l.residual = residual ? floats(l.n_tok * l.ld_y, 1) : NULL;
 	linear_scratch(&l);
-	te_parallel_for(te_linear_prepare(&l), te_linear_task, &l);
+	linear_run_parallel(&l);
+	CHECK(l.n_quantize == 0 || !exact);
+	x = rounded(&l);
 	for (int p = 0; p < l.n_parts; p++)
 	{
 		for (int64_t o = 0; o < c->n_out[p]; o++, column++)
@@ -142,7 +181,7 @@ check_linear(const LinearCase *c, TeActivation activation, bool residual)
 			for (size_t t = 0; t < l.n_tok; t++)
 			{
 				double		size;
-				double		expected = linear_expected(&l, &w[p], t, o, column, &size);
+				double		expected = linear_expected(&l, x, &w[p], t, o, column, &size);
 
 				wrong += !near(l.y[t * l.ld_y + column], (float) expected, 1e-6 * size);
 			}
@@ -153,9 +192,10 @@ check_linear(const LinearCase *c, TeActivation activation, bool residual)
 		fprintf(stderr, "  %s linear %s layout %d tokens %zu: %d wrong\n", te_isa_name(), te_dtypes[c->dtype].name, c->layout, c->n_tok, wrong);
 	floats_free((float *) l.x);
 	floats_free(l.y);
+	floats_free(x);
 	if (residual)
 		floats_free((float *) l.residual);
-	free(l.scratch);
+	linear_free_scratch(&l);
 }
 
 TEST(linear_over_every_type_and_layout)
@@ -173,10 +213,11 @@ TEST(linear_over_every_type_and_layout)
 				int64_t		n_in = te_dtypes[dtype].block_elements == 1 ? 37 : te_dtypes[dtype].block_elements * 3;
 				LinearCase	c = {(TeDtype) dtype, TE_ROWS, tokens[t], {70, 64}, n_in};
 
-				check_linear(&c, TE_ACT_GELU, true);
+				check_linear(&c, TE_ACT_GELU, true, false);
 				c.layout = te_pack_layout((TeDtype) dtype, n_in);
+				check_linear(&c, TE_ACT_GELU, true, false);
 				c.n_out[1] = 0;
-				check_linear(&c, TE_ACT_NONE, t % 2 == 0);
+				check_linear(&c, TE_ACT_NONE, t % 2 == 0, true);
 			}
 		}
 	}
@@ -189,6 +230,8 @@ linear_run(TeLinear *l, int worker)
 {
 	size_t		n = te_linear_prepare(l);
 
+	for (size_t i = 0; i < l->n_quantize; i++)
+		te_linear_quantize_task(l, i, worker);
 	for (size_t i = 0; i < n; i++)
 		te_linear_task(l, i, worker);
 }
@@ -196,7 +239,7 @@ linear_run(TeLinear *l, int worker)
 TEST(linear_rows_do_not_depend_on_the_batch)
 {
 	size_t		n_isas = isa_count();
-	static const TeDtype dtypes[] = {TE_F32, TE_F16, TE_Q8_0, TE_Q4_K};
+	static const TeDtype dtypes[] = {TE_F32, TE_F16, TE_Q8_0, TE_Q4_0, TE_INT8, TE_Q4_K};
 
 	for (size_t i = 0; i < n_isas * LENGTH(dtypes); i++)
 	{
@@ -215,7 +258,7 @@ TEST(linear_rows_do_not_depend_on_the_batch)
 		l.x = floats(301 * 512, 1);
 		y = l.y = floats(301 * 100, 0);
 		linear_scratch(&l);
-		te_parallel_for(te_linear_prepare(&l), te_linear_task, &l);
+		linear_run_parallel(&l);
 		for (size_t t = 0; t < 301; t += 10)
 		{
 			TeLinear	one = l;
@@ -231,7 +274,7 @@ TEST(linear_rows_do_not_depend_on_the_batch)
 		floats_free((float *) l.x);
 		floats_free(y);
 		floats_free(alone);
-		free(l.scratch);
+		linear_free_scratch(&l);
 	}
 	te_isa_select("auto");
 }

@@ -186,7 +186,8 @@ TEST(extreme_values_are_tamed)
 				from[i] = i >= 256 ? 1 : i % 3 == 0 ? extremes[e] : extremes[(e + (size_t) i) % TE_LENGTH(extremes)];
 			type->from_float(from, blocks, 512);
 			type->to_float(blocks, back, 512);
-			for (int i = 256; i < 512; i++)
+			/* a scale for the whole row has no other blocks */
+			for (int i = 256; i < 512 && type->row_header_bytes == 0; i++)
 				CHECK_NEAR((double) back[i], 1, 0.2);
 		}
 		memset(from, 0, sizeof(from));
@@ -237,7 +238,15 @@ TEST(sizes_of_tensors)
 	CHECK_THROWS(TE_ERR_CORRUPT, te_tensor_elements(&tensor));
 	tensor.n_dims = 0;
 	CHECK(te_tensor_bytes(&tensor) == 8);
+	tensor = (TeTensorInfo) {.name = TE_STR("w"),.dtype = TE_INT8,.n_dims = 3,.dims = {2, 3, 7}};
+	CHECK(te_tensor_bytes(&tensor) == 6 * (4 + 7));
+	tensor.dims[2] = 0;
+	CHECK(te_tensor_bytes(&tensor) == 0);
+	tensor.dims[1] = INT64_MAX / 8;
+	tensor.dims[2] = 1;
+	CHECK_THROWS_LIKE(TE_ERR_CORRUPT, "\"w\"", te_tensor_bytes(&tensor));
 	CHECK(te_row_bytes(TE_Q8_0, 64) == 68);
+	CHECK(te_row_bytes(TE_INT8, 64) == 68 && te_row_bytes(TE_INT8, 63) == 67);
 	CHECK_THROWS(TE_ERR_CORRUPT, te_row_bytes(TE_Q8_0, 63));
 }
 

@@ -1,9 +1,9 @@
 /*-------------------------------------------------------------------------
  * quant.c
  *	  Conversions of the plain storage types (f32, f16, bf16, f64) and of the
- *	  simple quantized ones: blocks of 32 elements with one scale.
+ *	  simple quantized ones: rows, or blocks of 32 elements, with one scale.
  *
- * to_float gives what ggml's dequantization gives, bit for bit; from_float
+ * Of ggml's types to_float gives what its dequantization gives, bit for bit; from_float
  * what its reference quantization gives.  That fixes the order of operations
  * and the rounding here: products are rounded before they are added (build
  * with -ffp-contract=off), scales are used in full precision to find the
@@ -395,5 +395,48 @@ te_q5_1_from_float(const float *from, void *to, size_t n)
 		block[b].m = te_half_from_float(min);
 		pack_nibbles(levels, block[b].q);
 		pack_fifth_bits(levels, block[b].high);
+	}
+}
+
+/* ---- rows of bytes with one scale ---- */
+
+/* x = q * scale, of a part of a row */
+void
+te_int8_part_to_float(const void *row, size_t first, size_t n, float *to)
+{
+	const int8_t *q = (const int8_t *) row + sizeof(float) + first;
+	float		scale;
+
+	memcpy(&scale, row, sizeof(scale));
+	for (size_t i = 0; i < n; i++)
+		to[i] = (float) q[i] * scale;
+}
+
+void
+te_int8_to_float(const void *from, float *to, size_t n)
+{
+	te_int8_part_to_float(from, 0, n, to);
+}
+
+/* The largest magnitude gets level 127; levels are rounded half away from zero. */
+void
+te_int8_from_float(const float *from, void *to, size_t n)
+{
+	int8_t	   *q = (int8_t *) to + sizeof(float);
+	float		most = 0;
+	float		scale;
+	float		inverse;
+
+	for (size_t i = 0; i < n; i++)
+		most = fabsf(from[i]) > most ? fabsf(from[i]) : most;
+	scale = most / 127;
+	inverse = scale != 0 ? 1 / scale : 0;
+	memcpy(to, &scale, sizeof(scale));
+	for (size_t i = 0; i < n; i++)
+	{
+		float		scaled = from[i] * inverse;
+		int			magnitude = level(fabsf(scaled) + 0.5f, 127);
+
+		q[i] = (int8_t) (scaled < 0 ? -magnitude : magnitude);
 	}
 }

@@ -7,6 +7,8 @@
  * are little-endian, as every machine that this runs on.  Blocks are aligned
  * to two bytes; plain numbers (f32, f16, bf16, f64) need no alignment.
  *
+ * int8 is our own: a row is a float, its scale, and a signed byte an element.
+ *
  * All functions are pure: no allocation, no throw.  n is a multiple of the
  * block.  Any bytes are a valid block, whatever comes out of it.
  *
@@ -226,7 +228,9 @@ TE_DTYPE_PAIR(q3_K);
 TE_DTYPE_PAIR(q4_K);
 TE_DTYPE_PAIR(q5_K);
 TE_DTYPE_PAIR(q6_K);
+TE_DTYPE_PAIR(int8);
 extern void te_f64_to_float(const void *from, float *to, size_t n);
+extern void te_int8_part_to_float(const void *row, size_t first, size_t n, float *to);	/* elements [first, first + n) of a row */
 
 #undef TE_DTYPE_PAIR
 

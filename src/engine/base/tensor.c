@@ -40,13 +40,15 @@ te_tensor_bytes(const TeTensorInfo *tensor)
 	const TeDtypeInfo *type = &te_dtypes[tensor->dtype];
 	uint64_t	elements = te_tensor_elements(tensor);
 	int64_t		n_in = tensor->n_dims > 0 ? tensor->dims[tensor->n_dims - 1] : 1;
+	uint64_t	headers;
 	uint64_t	bytes;
 
 	if (n_in % type->block_elements != 0)
 		te_throw(TE_ERR_CORRUPT, "tensor \"%.*s\" of \"%s\" has rows of %lld elements, not a multiple of %d as its type %s needs",
 				 TE_STR_ARGS(tensor->name), source_name(tensor), (long long) n_in, type->block_elements, type->name);
 	if (__builtin_mul_overflow(elements / (uint64_t) type->block_elements, (uint64_t) type->block_bytes, &bytes) ||
-		bytes > INT64_MAX)
+		__builtin_mul_overflow(n_in > 0 ? elements / (uint64_t) n_in : 0, (uint64_t) type->row_header_bytes, &headers) ||
+		__builtin_add_overflow(bytes, headers, &bytes) || bytes > INT64_MAX)
 		te_throw(TE_ERR_CORRUPT, "tensor \"%.*s\" of \"%s\" is too large", TE_STR_ARGS(tensor->name),
 				 source_name(tensor));
 	return bytes;
@@ -61,7 +63,8 @@ te_row_bytes(TeDtype dtype, int64_t n_in)
 	if (n_in < 0 || n_in % type->block_elements != 0)
 		te_throw(TE_ERR_CORRUPT, "rows of %lld elements cannot be stored as %s: they must be a multiple of %d",
 				 (long long) n_in, type->name, type->block_elements);
-	return te_mul_size((size_t) (n_in / type->block_elements), (size_t) type->block_bytes);
+	return te_add_size(te_mul_size((size_t) (n_in / type->block_elements), (size_t) type->block_bytes),
+					   (size_t) type->row_header_bytes);
 }
 
 /* The slot where `name` is, or where it would go. */
@@ -117,8 +120,8 @@ te_convert_rows(TeDtype from_type, const void *from, TeDtype to_type, void *to,
 {
 	const TeDtypeInfo *source = &te_dtypes[from_type];
 	const TeDtypeInfo *target = &te_dtypes[to_type];
-	size_t		from_bytes = (size_t) (n_in / source->block_elements) * (size_t) source->block_bytes;
-	size_t		to_bytes = (size_t) (n_in / target->block_elements) * (size_t) target->block_bytes;
+	size_t		from_bytes = te_checked_row_bytes(from_type, n_in);
+	size_t		to_bytes = te_checked_row_bytes(to_type, n_in);
 
 	if (from_type == to_type)
 	{

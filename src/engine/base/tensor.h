@@ -4,7 +4,7 @@
  *
  * A tensor is row-major.  Its innermost dimension (n_in of a weight matrix
  * [n_out, n_in]) is stored in blocks of its type, so it must be a multiple of
- * the block; a row is the unit that is converted.  Functions that convert rows are
+ * the block; a row is the unit that is converted.  Rows of some types begin with a header, a scale for all of the row.  Functions that convert rows are
  * pure: kernels call them on threads.
  *
  * dims are in the order of Hugging Face and PyTorch (outermost first); the
@@ -31,9 +31,10 @@ typedef struct TeDtypeInfo
 	const char *name;
 	int			ggml_type;		/* -1: GGUF has none */
 	const char *safetensors;	/* NULL: safetensors has none */
+	int			row_header_bytes;	/* before the blocks of each row */
 	int			block_elements;
 	int			block_bytes;
-	/* n elements, a multiple of block_elements; pure */
+	/* n elements, a multiple of block_elements; one whole row where rows have a header; pure */
 	void		(*to_float) (const void *from, float *to, size_t n);
 	void		(*from_float) (const float *from, void *to, size_t n);
 	double		round_trip_error;
@@ -62,6 +63,15 @@ typedef struct TeTensorInfo
 extern uint64_t te_tensor_elements(const TeTensorInfo *tensor);
 extern uint64_t te_tensor_bytes(const TeTensorInfo *tensor);
 extern uint64_t te_row_bytes(TeDtype dtype, int64_t n_in);	/* throws where n_in is no multiple of the block */
+
+/* The same for an n_in that was checked; pure. */
+static inline size_t
+te_checked_row_bytes(TeDtype dtype, int64_t n_in)
+{
+	const TeDtypeInfo *type = &te_dtypes[dtype];
+
+	return (size_t) type->row_header_bytes + (size_t) (n_in / type->block_elements) * (size_t) type->block_bytes;
+}
 
 /* A set of tensors, looked up by name. */
 typedef struct TeTensorSet

@@ -7,9 +7,9 @@
  * low-rank overlay A, B (LoRA, Hu et al. 2021).
  *
  * Forward without gradients is one pass of the kernel, bias and activation
- * fused.  With an overlay, z = (scale * x · Aᵀ) · Bᵀ is made first and added by
+ * fused; types that the kernel multiplies as integers see x rounded to bytes.  With an overlay, z = (scale * x · Aᵀ) · Bᵀ is made first and added by
  * the kernel as its residual; the activation then runs by itself.  Where
- * backward will run, the sum before the activation is saved.  All of it goes
+ * backward will run, x is not rounded, and the sum before the activation is saved.  All of it goes
  * through te_linear_task(), so a row of y does not depend on the other rows.
  *
  * Backward, with dp = dy * activation'(p):
@@ -35,6 +35,7 @@ typedef struct LinearParams
 	TeActivation activation;
 	size_t		rank;			/* of all overlays together; 0: there is none */
 	size_t		expanded;		/* floats of EXPAND_ROWS rows of the widest weight that backward must expand */
+	size_t		bytes;			/* floats for x as bytes, the last of temp */
 } LinearParams;
 
 static bool
@@ -83,7 +84,7 @@ size_areas(TeNode *node, bool needs_x)
 		node->temp.floats = node->value.floats;
 	if (!node->needs_grad)
 	{
-		node->temp.floats = te_add_size(node->temp.floats, overlay);
+		node->temp.floats = te_add_size(te_add_size(node->temp.floats, overlay), params->bytes);
 		return;
 	}
 	node->saved.floats = te_add_size(activated ? node->value.floats : 0, overlay);
@@ -98,7 +99,7 @@ te_linear(TeGraph *graph, TeNode *x, const TeOperand *operands, int n_operands, 
 {
 	TeNode	   *node;
 	LinearParams *params;
-	TeLinear	shape = {0};
+	TeLinear	shape = {.n_parts = n_operands, .n_tok = x->rows};
 	size_t		cols = 0;
 	bool		trained = false;
 	bool		needs_x = false;
@@ -123,11 +124,14 @@ te_linear(TeGraph *graph, TeNode *x, const TeOperand *operands, int n_operands, 
 		const TeOperand *operand = &operands[i];
 
 		params->operands[i] = *operand;
+		shape.weight[i] = operand->matrix;
 		params->bias[i] = te_vector(node->op, operand->bias, (size_t) operand->matrix->n_out);
 		params->rank += overlay_rank(operand);
 		if (!is_f32_rows(operand->matrix))
 			params->expanded = te_mul_size(EXPAND_ROWS, x->cols);
 	}
+	shape.exact = node->needs_grad;
+	params->bytes = te_linear_bytes(&shape);
 	size_areas(node, needs_x);
 	node->scratch = te_linear_scratch(&shape);
 	return node;
@@ -146,6 +150,9 @@ run_linear(TeGraph *graph, TeLinear *linear)
 	linear->scratch = graph->scratch;
 	linear->scratch_stride = graph->scratch_stride;
 	n_tasks = te_linear_prepare(linear);
+	if (linear->n_quantize > 0)
+		te_graph_tasks(graph, linear->n_quantize, linear->n_tok * (size_t) linear->weight[0]->n_in * TE_WORK_FLOAT,
+					   te_linear_quantize_task, linear);
 	te_graph_tasks(graph, n_tasks, linear->n_tok * n_out * (size_t) linear->weight[0]->n_in, te_linear_task, linear);
 }
 
@@ -220,8 +227,10 @@ te_linear_forward(TeGraph *graph, TeNode *node)
 	TeLinear	linear = {.n_parts = params->n_parts, .n_tok = node->rows,
 		.x = node->inputs[0]->value.data, .ld_x = node->inputs[0]->cols,
 		.y = apart && node->needs_grad ? node->saved.data : node->value.data, .ld_y = node->cols,
-		.activation = apart ? TE_ACT_NONE : params->activation};
+		.activation = apart ? TE_ACT_NONE : params->activation, .exact = node->needs_grad};
 
+	if (params->bytes > 0)
+		linear.bytes = node->temp.data + (node->temp.floats - params->bytes);
 	for (int i = 0; i < params->n_parts; i++)
 	{
 		linear.weight[i] = params->operands[i].matrix;

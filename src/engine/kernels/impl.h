@@ -9,6 +9,9 @@
 #ifndef TE_KERNELS_IMPL_H
 #define TE_KERNELS_IMPL_H
 
+#include <float.h>
+#include <math.h>
+
 #include "base/quant.h"
 #include "kernels/kernels.h"
 
@@ -26,15 +29,28 @@
 #undef KERNEL
 
 /*
- * A block of 32 rows of k of a quantized panel: the scales of the 64 columns,
- * then their levels in groups of four consecutive k, which is how the dot
- * product instructions of bytes read them and costs an expansion nothing.
+ * Quantized panels have levels in groups of four consecutive k, which is how
+ * the dot product instructions of bytes read them and costs an expansion nothing.
+ * Signed levels are biased by 128, as x86 wants one side unsigned.
+ *
+ * int8: the scales of the 64 columns, then the whole of k, padded with anything to a multiple of 4.
+ */
+#define TE_BYTE_BIAS 128
+
+typedef struct TePanelInt8
+{
+	float		scale[TE_PANEL];
+	uint8_t		q[][TE_PANEL][4];
+} TePanelInt8;
+
+/*
+ * A block of 32 rows of k: the scales of the 64 columns, then their levels.
  * As large as the 64 blocks of the rows that it was made of.
  */
 typedef struct TePanelQ8_0
 {
 	TeHalf		d[TE_PANEL];
-	int8_t		q[TE_QK / 4][TE_PANEL][4];
+	uint8_t		q[TE_QK / 4][TE_PANEL][4];
 } TePanelQ8_0;
 
 /* Low nibbles are k 0..15 of the block, high ones 16..31, as in TeBlockQ4_0. */
@@ -46,6 +62,49 @@ typedef struct TePanelQ4_0
 
 _Static_assert(sizeof(TePanelQ8_0) == TE_PANEL * sizeof(TeBlockQ8_0), "layout of a q8_0 panel");
 _Static_assert(sizeof(TePanelQ4_0) == TE_PANEL * sizeof(TeBlockQ4_0), "layout of a q4_0 panel");
+
+/* Scale of a row of bytes whose largest magnitude is `most`, NaN where that is not finite; and what to multiply x by. */
+static inline float
+te_byte_scale(float most, float *inverse)
+{
+	*inverse = 0;
+	if (!(most <= FLT_MAX))
+		return NAN;
+	if (most < 1e-36f)			/* its inverse would overflow */
+		return 0;
+	*inverse = 127 / most;
+	return most / 127;
+}
+
+/* Row r of bytes as zeros; their sum. */
+static inline int32_t
+te_byte_row_clear(const TeByteRows *rows, size_t r)
+{
+	memset(rows->q + r * rows->ld, 0, rows->ld);
+	return 0;
+}
+
+/* The sums of 32 bytes each of row r. */
+static inline void
+te_byte_block_sums(const TeByteRows *rows, size_t r)
+{
+	for (size_t b = 0; b < rows->ld / TE_QK; b++)
+	{
+		const int8_t *q = rows->q + r * rows->ld + b * TE_QK;
+		int32_t		sum = 0;
+
+		for (int i = 0; i < TE_QK; i++)
+			sum += q[i];
+		rows->block_sum[r * (rows->ld / TE_QK) + b] = sum;
+	}
+}
+
+/* The kernel that multiplies bytes by this weight as it lies, or NULL. */
+typedef TeFn_gemm_int8 TeByteGemm;
+extern TeByteGemm *te_byte_gemm(const TeWeight *weight);
+#define TE_BYTE_MOST 65536		/* the longest row: sums of products fit 32 bits */
+
+extern const void *te_weight_panel(const TeWeight *weight, size_t panel);
 
 /* Queries of one call of the attention kernel, and keys that it looks at together. */
 #define TE_QUERY_BLOCK TE_PANEL

@@ -6,6 +6,8 @@
  * counts only where both the processor and the operating system (XCR0, which
  * says what registers are saved) have it.  On aarch64 NEON is part of the base.
  *
+ * A set lies over another one and takes from it what it does not do better.
+ *
  * To add a set: a row here, its file, its rows in kernels.def.
  *-------------------------------------------------------------------------
  */
@@ -13,6 +15,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 const TeKernels te_kernel_ref = {
@@ -83,6 +87,28 @@ cpu_has_avx512(void)
 	return cpu_leaf7(XCR0_AVX512, &ebx, &ecx) && (ebx & needed) == needed;
 }
 
+/* Leaf 7, subleaf 1, eax bit 4 */
+static bool
+cpu_has_avx_vnni(void)
+{
+	unsigned int a;
+	unsigned int b;
+	unsigned int c;
+	unsigned int d;
+
+	return cpu_has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4) != 0;
+}
+
+/* Leaf 7, ecx bit 11 */
+static bool
+cpu_has_avx512_vnni(void)
+{
+	unsigned int ebx;
+	unsigned int ecx;
+
+	return cpu_has_avx512() && cpu_leaf7(XCR0_AVX512, &ebx, &ecx) && (ecx & 1u << 11) != 0;
+}
+
 #elif defined(__aarch64__)
 
 static bool
@@ -91,21 +117,38 @@ cpu_has_neon(void)
 	return true;
 }
 
+static bool
+cpu_has_neon_dot(void)
+{
+#if defined(__linux__)
+	return (getauxval(AT_HWCAP) & 1 << 20) != 0;	/* HWCAP_ASIMDDP */
+#elif defined(__ARM_FEATURE_DOTPROD)
+	return true;
+#else
+	return false;
+#endif
+}
+
 #endif
 
+/* A set lies over another: it needs only the kernels that it does better. */
 typedef struct InstructionSet
 {
 	const char *name;
+	const char *base;
 	bool		(*cpu_has) (void);
 } InstructionSet;
 
 static const InstructionSet sets[] = {
-	{"ref", cpu_has_ref},
+	{"ref", NULL, cpu_has_ref},
 #if defined(__x86_64__)
-	{"avx2", cpu_has_avx2},
-	{"avx512", cpu_has_avx512},
+	{"avx2", "ref", cpu_has_avx2},
+	{"avx_vnni", "avx2", cpu_has_avx_vnni},
+	{"avx512", "avx2", cpu_has_avx512},
+	{"avx512_vnni", "avx512", cpu_has_avx512_vnni},
 #elif defined(__aarch64__)
-	{"neon", cpu_has_neon},
+	{"neon", "ref", cpu_has_neon},
+	{"neon_dot", "neon", cpu_has_neon_dot},
 #endif
 };
 
@@ -138,14 +181,16 @@ find_set(const char *name)
 	return NULL;
 }
 
-bool
-te_isa_select(const char *name)
+/* The kernels of a set over those of the sets below it. */
+static void
+lay_over(const InstructionSet *set)
 {
-	const InstructionSet *set = find_set(name);
-
-	if (set == NULL)
-		return false;
-	te_kernel = te_kernel_ref;
+	if (set->base == NULL)
+	{
+		te_kernel = te_kernel_ref;
+		return;
+	}
+	lay_over(find_set(set->base));
 	for (size_t i = 0; i < te_n_kernel_rows; i++)
 	{
 		const TeKernelRow *row = &te_kernel_rows[i];
@@ -153,6 +198,16 @@ te_isa_select(const char *name)
 		if (strcmp(row->isa, set->name) == 0)
 			memcpy((char *) &te_kernel + row->offset, &row->function, sizeof(row->function));
 	}
+}
+
+bool
+te_isa_select(const char *name)
+{
+	const InstructionSet *set = find_set(name);
+
+	if (set == NULL)
+		return false;
+	lay_over(set);
 	selected = set;
 	return true;
 }

@@ -32,7 +32,7 @@
 
 /* ---- instruction sets (isa.c) ---- */
 
-/* Names as the user sees them: "auto", "ref", "avx2", "avx512", "neon". */
+/* Names as the user sees them: "auto", "ref", "avx2", "avx512_vnni", "neon", as in isa.c. */
 extern bool te_isa_select(const char *name);	/* false: unknown, or this CPU lacks it; nothing changed */
 extern const char *te_isa_name(void);	/* the one in use */
 extern size_t te_isa_list(const char **names, size_t max);	/* those this CPU can run, slowest first */
@@ -89,6 +89,18 @@ extern size_t te_attention_tasks(const TeAttention *attention);
 extern size_t te_attention_scratch(const TeAttention *attention);	/* floats a worker */
 extern void te_attention_task(void *attention, size_t task, int worker);	/* a TeTask */
 
+/*
+ * Rows of floats as bytes with a scale each: x = scale * q, |q| <= 127.  A row that is not finite has the scale NaN.
+ */
+typedef struct TeByteRows
+{
+	int8_t	   *q;				/* zeros beyond the row's length */
+	size_t		ld;				/* a multiple of 64 */
+	float	   *scale;
+	int32_t    *sum;			/* of the row's q */
+	int32_t    *block_sum;		/* [ld / 32] of 32 each, or NULL */
+} TeByteRows;
+
 typedef struct TeKernels
 {
 #define TE_KERNEL_TYPE(name, ret, args) ret (*name) args;
@@ -144,7 +156,9 @@ extern void te_weight_row(const TeWeight *weight, int64_t row, float *into);
 /*
  * y[n_tok, sum of n_out] = activation(x · Wᵀ + bias) + residual, for one weight or several
  * that stand beside one another in y (query, key and value in one pass over x).
- * Weights of any type and layout; what is quantized is expanded a panel at a
+ * Weights of any type and layout.  Panels of int8, q8_0 and q4_0 are multiplied as
+ * integers by x as bytes, which te_linear_quantize_task() makes once, before the
+ * other tasks; unless `exact`.  What else is not f32 is expanded a panel at a
  * time into scratch, never whole.  A task is a tile cut by shape only.
  */
 typedef struct TeLinear
@@ -159,16 +173,22 @@ typedef struct TeLinear
 	size_t		ld_y;
 	TeActivation activation;
 	const float *residual;		/* NULL, or [n_tok, ld_y] like y */
+	bool		exact;			/* x is not rounded to bytes */
+	float	   *bytes;			/* te_linear_bytes() floats, 64-byte aligned */
 	float	   *scratch;		/* workers * te_linear_scratch() floats, 64-byte aligned */
 	size_t		scratch_stride;
 	/* te_linear_prepare() fills: */
 	size_t		tile_rows;
 	size_t		n_row_tiles;
 	size_t		n_panels;
+	size_t		n_quantize;		/* tasks of te_linear_quantize_task(), 0: none */
+	TeByteRows	x_bytes;
 } TeLinear;
 
 extern size_t te_linear_scratch(const TeLinear *linear);	/* floats a worker */
+extern size_t te_linear_bytes(const TeLinear *linear);	/* floats for x as bytes, from n_tok, parts and `exact` */
 extern size_t te_linear_prepare(TeLinear *linear);	/* gives the number of tasks */
+extern void te_linear_quantize_task(void *linear, size_t task, int worker); /* a TeTask; all before the first te_linear_task() */
 extern void te_linear_task(void *linear, size_t task, int worker);	/* a TeTask */
 
 /*

@@ -15,6 +15,11 @@
  * costs a few per cent of the product from 100 rows on, and keeps one kernel,
  * one order of summation and no second copy, where OpenBLAS would pack both operands.
  *
+ * A panel that has a kernel for products of bytes (pack.c) is multiplied as it lies by
+ * x as bytes.  They are made once for all panels, a few rows a task, in a pass of
+ * its own before: a row needs its largest magnitude first, and no row of x is
+ * complete before the last task of what made it.
+ *
  * The product is written straight into y, or into scratch where the panel
  * hangs over the edge of y, and the epilogue runs over it while it is in cache.
  *-------------------------------------------------------------------------
@@ -30,17 +35,29 @@
 #define TILE_ROWS_CONVERTED 480
 #define TILE_ROWS_MOST TILE_ROWS_CONVERTED
 
+/* Rows of x that are quantized together. */
+#define QUANTIZE_ROWS 16
+
 static bool
 is_expanded(const TeWeight *weight)
 {
 	return weight->layout != TE_PANELS || weight->dtype != TE_F32;
 }
 
+/* The kernel for this part, or NULL: floats. */
+static TeByteGemm *
+byte_gemm(const TeLinear *linear, int part)
+{
+	return linear->exact ? NULL : te_byte_gemm(linear->weight[part]);
+}
+
 /* The taller, the more its expansion costs. */
 static size_t
-most_rows(const TeWeight *weight)
+most_rows(const TeLinear *linear, int part)
 {
-	if (!is_expanded(weight))
+	const TeWeight *weight = linear->weight[part];
+
+	if (!is_expanded(weight) || byte_gemm(linear, part) != NULL)
 		return TILE_ROWS_DENSE;
 	return weight->layout == TE_PANELS || weight->dtype == TE_F32 ? TILE_ROWS_EXPANDED : TILE_ROWS_CONVERTED;
 }
@@ -57,16 +74,79 @@ te_linear_scratch(const TeLinear *linear)
 	return (size_t) TILE_ROWS_MOST * TE_PANEL + TE_EXPAND_MOST * TE_PANEL + TE_EXPAND_BUFFER;
 }
 
+static bool
+needs_bytes(const TeLinear *linear)
+{
+	for (int i = 0; i < linear->n_parts; i++)
+	{
+		if (byte_gemm(linear, i) != NULL)
+			return true;
+	}
+	return false;
+}
+
+/* Only types with blocks need the sums of theirs. */
+static bool
+needs_block_sums(const TeLinear *linear)
+{
+	for (int i = 0; i < linear->n_parts; i++)
+	{
+		if (byte_gemm(linear, i) != NULL && te_dtypes[linear->weight[i]->dtype].block_elements > 1)
+			return true;
+	}
+	return false;
+}
+
+/* A row: its bytes, its scale, its sum, the sums of its blocks. */
+size_t
+te_linear_bytes(const TeLinear *linear)
+{
+	size_t		ld;
+
+	if (!needs_bytes(linear))
+		return 0;
+	ld = TE_ALIGN(linear->weight[0]->n_in, TE_CACHE_LINE);
+	return te_mul_size(linear->n_tok, ld / sizeof(float) + 2 + ld / TE_QK);
+}
+
+/* Divide `bytes`. */
+static void
+place_bytes(TeLinear *linear)
+{
+	TeByteRows *to = &linear->x_bytes;
+
+	linear->n_quantize = 0;
+	if (!needs_bytes(linear))
+		return;
+	linear->n_quantize = (linear->n_tok + QUANTIZE_ROWS - 1) / QUANTIZE_ROWS;
+	to->ld = TE_ALIGN(linear->weight[0]->n_in, TE_CACHE_LINE);
+	to->q = (int8_t *) linear->bytes;
+	to->scale = linear->bytes + linear->n_tok * to->ld / sizeof(float);
+	to->sum = (int32_t *) (to->scale + linear->n_tok);
+	to->block_sum = needs_block_sums(linear) ? to->sum + linear->n_tok : NULL;
+}
+
+void
+te_linear_quantize_task(void *arg, size_t task, int worker)
+{
+	const TeLinear *linear = arg;
+	size_t		row = task * QUANTIZE_ROWS;
+
+	te_kernel.quantize(row, TE_MIN((size_t) QUANTIZE_ROWS, linear->n_tok - row), (size_t) linear->weight[0]->n_in,
+					   linear->x + row * linear->ld_x, linear->ld_x, &linear->x_bytes);
+}
+
 size_t
 te_linear_prepare(TeLinear *linear)
 {
 	size_t		most = TILE_ROWS_DENSE;
 
+	place_bytes(linear);
 	linear->n_panels = 0;
 	for (int i = 0; i < linear->n_parts; i++)
 	{
 		linear->n_panels += panels_of(linear->weight[i]);
-		most = TE_MAX(most, most_rows(linear->weight[i]));
+		most = TE_MAX(most, most_rows(linear, i));
 	}
 	linear->n_row_tiles = (linear->n_tok + most - 1) / most;
 	linear->tile_rows = 0;
@@ -113,6 +193,7 @@ te_linear_task(void *arg, size_t task, int worker)
 	float	   *scratch = linear->scratch + (size_t) worker * linear->scratch_stride;
 	const TeWeight *weight;
 	const float *bias;
+	TeByteGemm *gemm;
 	size_t		m;
 	size_t		n;
 	size_t		column;
@@ -137,8 +218,12 @@ te_linear_task(void *arg, size_t task, int worker)
 
 	acc = n == TE_PANEL ? y : scratch;
 	ld_acc = n == TE_PANEL ? linear->ld_y : TE_PANEL;
-	panel_product(weight, panel, m, linear->x + row * linear->ld_x, linear->ld_x, acc, ld_acc,
-				  scratch + (size_t) TILE_ROWS_MOST * TE_PANEL);
+	gemm = byte_gemm(linear, part);
+	if (gemm != NULL)
+		gemm(row, m, (size_t) weight->n_in, &linear->x_bytes, te_weight_panel(weight, panel), acc, ld_acc);
+	else
+		panel_product(weight, panel, m, linear->x + row * linear->ld_x, linear->ld_x, acc, ld_acc,
+					  scratch + (size_t) TILE_ROWS_MOST * TE_PANEL);
 	te_kernel.epilogue(m, n, acc, ld_acc, bias != NULL ? bias + panel * TE_PANEL : NULL, linear->activation,
 					   linear->residual != NULL ? linear->residual + row * linear->ld_y + column : NULL,
 					   linear->ld_y, y, linear->ld_y);

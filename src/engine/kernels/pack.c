@@ -5,16 +5,17 @@
  * A panel is 64 output rows (columns of the product) side by side, so that
  * the GEMM reads it from front to back: n_in rows of 64 values of the type
  * for f32, f16 and bf16; for q8_0 and q4_0 a TePanelQ8_0 or TePanelQ4_0 per 32
- * rows (impl.h).  Panels follow one another; the last is padded with zeros.
- * A panel takes as many bytes as the 64 rows it was made of, and starts at a
- * multiple of 64 bytes where the weight does.
+ * rows; for int8 a TePanelInt8 (impl.h).  Panels follow one another; the last is padded with zeros.
+ * A panel takes as many bytes as the 64 rows it was made of, that of int8 up to 192 more,
+ * and starts at a multiple of 64 bytes where the weight does.
  *
  * Types without a row in `formats` stay rows of their own blocks.  They are
  * expanded by their to_float and transposed, which costs more per use; that
  * is the price of every storage type working everywhere from its first day.
  *
  * To add a packed type: a row of `formats`, its three functions, a member
- * unpack_<type> of kernel_types.def with its reference in ref.c.
+ * unpack_<type> of kernel_types.def with its reference in ref.c; where it is multiplied
+ * as bytes, a member gemm_<type> too.
  *-------------------------------------------------------------------------
  */
 #include "kernels/impl.h"
@@ -25,6 +26,7 @@ typedef struct PackFormat
 	void		(*pack) (int64_t n_in, int64_t n_rows, const void *rows, void *panel);
 	void		(*row) (int64_t n_in, const void *panel, size_t c, float *into);
 	size_t		unpack;			/* offset of the kernel in TeKernels; 0: it is f32 already */
+	size_t		gemm;			/* of the kernel that multiplies bytes by it; 0: there is none */
 } PackFormat;
 
 typedef TeFn_unpack_f16 UnpackKernel;
@@ -91,8 +93,8 @@ pack_q8_0(int64_t n_in, int64_t n_rows, const void *rows, void *panel)
 
 			memcpy(&block, from, sizeof(block));
 			to->d[r] = block.d;
-			for (size_t g = 0; g < TE_LENGTH(to->q); g++)
-				memcpy(to->q[g][r], block.q + 4 * g, 4);
+			for (size_t i = 0; i < TE_QK; i++)
+				to->q[i / 4][r][i % 4] = (uint8_t) (block.q[i] + TE_BYTE_BIAS);
 		}
 	}
 }
@@ -107,7 +109,7 @@ row_q8_0(int64_t n_in, const void *panel, size_t c, float *into)
 		const TePanelQ8_0 *at = from + i / TE_QK;
 		int64_t		k = i % TE_QK;
 
-		into[i] = te_half_to_float(at->d[c]) * at->q[k / 4][c][k % 4];
+		into[i] = te_half_to_float(at->d[c]) * (at->q[k / 4][c][k % 4] - TE_BYTE_BIAS);
 	}
 }
 
@@ -147,19 +149,48 @@ row_q4_0(int64_t n_in, const void *panel, size_t c, float *into)
 	}
 }
 
+static void
+pack_int8(int64_t n_in, int64_t n_rows, const void *rows, void *panel)
+{
+	const char *from = rows;
+	TePanelInt8 *to = panel;
+
+	for (int64_t r = 0; r < n_rows; r++, from += n_in)
+	{
+		memcpy(&to->scale[r], from, sizeof(float));
+		from += sizeof(float);
+		for (int64_t i = 0; i < n_in; i++)
+			to->q[i / 4][r][i % 4] = (uint8_t) (from[i] ^ TE_BYTE_BIAS);
+	}
+}
+
+static void
+row_int8(int64_t n_in, const void *panel, size_t c, float *into)
+{
+	const TePanelInt8 *from = panel;
+
+	for (int64_t i = 0; i < n_in; i++)
+		into[i] = from->scale[c] * (from->q[i / 4][c][i % 4] - TE_BYTE_BIAS);
+}
+
+#define KERNEL(name) offsetof(TeKernels, name)
+
 static const PackFormat formats[TE_N_DTYPES] = {
-	[TE_F32] = {pack_f32, row_f32, 0},
-	[TE_F16] = {pack_halves, row_f16, offsetof(TeKernels, unpack_f16)},
-	[TE_BF16] = {pack_halves, row_bf16, offsetof(TeKernels, unpack_bf16)},
-	[TE_Q8_0] = {pack_q8_0, row_q8_0, offsetof(TeKernels, unpack_q8_0)},
-	[TE_Q4_0] = {pack_q4_0, row_q4_0, offsetof(TeKernels, unpack_q4_0)},
+	[TE_F32] = {pack_f32, row_f32, 0, 0},
+	[TE_F16] = {pack_halves, row_f16, KERNEL(unpack_f16), 0},
+	[TE_BF16] = {pack_halves, row_bf16, KERNEL(unpack_bf16), 0},
+	[TE_Q8_0] = {pack_q8_0, row_q8_0, KERNEL(unpack_q8_0), KERNEL(gemm_q8_0)},
+	[TE_Q4_0] = {pack_q4_0, row_q4_0, KERNEL(unpack_q4_0), KERNEL(gemm_q4_0)},
+	[TE_INT8] = {pack_int8, row_int8, KERNEL(unpack_int8), KERNEL(gemm_int8)},
 };
 
-/* Bytes of k elements of a row; k is a multiple of the block. */
+/* Bytes of a panel, or of 64 rows of a weight that is not in panels. */
 static size_t
-row_bytes(TeDtype dtype, int64_t k)
+panel_bytes(TeDtype dtype, int64_t n_in)
 {
-	return (size_t) (k / te_dtypes[dtype].block_elements) * (size_t) te_dtypes[dtype].block_bytes;
+	if (te_dtypes[dtype].row_header_bytes > 0)	/* groups of four k are whole */
+		n_in = (n_in + 3) / 4 * 4;
+	return TE_PANEL * te_checked_row_bytes(dtype, n_in);
 }
 
 TeLayout
@@ -172,68 +203,105 @@ size_t
 te_pack_bytes(TeDtype dtype, int64_t n_out, int64_t n_in)
 {
 	size_t		rows = (size_t) n_out;
+	size_t		bytes = te_row_bytes(dtype, n_in);	/* checks n_in */
 
 	if (te_pack_layout(dtype, n_in) == TE_PANELS)
-		rows = te_mul_size(rows / TE_PANEL + (rows % TE_PANEL != 0), TE_PANEL);
-	return te_mul_size(rows, te_row_bytes(dtype, n_in));
+		return te_mul_size(rows / TE_PANEL + (rows % TE_PANEL != 0), panel_bytes(dtype, n_in));
+	return te_mul_size(rows, bytes);
 }
 
 void
 te_pack_rows(TeDtype dtype, int64_t n_out, int64_t n_in, int64_t row, int64_t n_rows,
 			 const void *rows, void *packed)
 {
-	size_t		bytes = row_bytes(dtype, n_in);
+	size_t		bytes = te_checked_row_bytes(dtype, n_in);
+	size_t		panel = panel_bytes(dtype, n_in);
 	const char *from = rows;
-	char	   *to = (char *) packed + (size_t) row * bytes;
+	char	   *to;
 
 	if (te_pack_layout(dtype, n_in) == TE_ROWS)
 	{
-		memcpy(to, from, (size_t) n_rows * bytes);
+		memcpy((char *) packed + (size_t) row * bytes, from, (size_t) n_rows * bytes);
 		return;
 	}
+	to = (char *) packed + (size_t) (row / TE_PANEL) * panel;
 	for (int64_t r = 0; r < n_rows; r += TE_PANEL)
 	{
 		int64_t		n = TE_MIN(n_rows - r, TE_PANEL);
 
 		if (n < TE_PANEL)
-			memset(to, 0, TE_PANEL * bytes);
+			memset(to, 0, panel);
 		formats[dtype].pack(n_in, n, from, to);
 		from += (size_t) n * bytes;
-		to += TE_PANEL * bytes;
+		to += panel;
 	}
+}
+
+const void *
+te_weight_panel(const TeWeight *weight, size_t panel)
+{
+	return (const char *) weight->data + panel * panel_bytes(weight->dtype, weight->n_in);
 }
 
 void
 te_weight_row(const TeWeight *weight, int64_t row, float *into)
 {
-	size_t		bytes = row_bytes(weight->dtype, weight->n_in);
+	size_t		bytes = te_checked_row_bytes(weight->dtype, weight->n_in);
 
 	if (weight->layout == TE_ROWS)
 		te_dtypes[weight->dtype].to_float((const char *) weight->data + (size_t) row * bytes, into,
 										  (size_t) weight->n_in);
 	else
-		formats[weight->dtype].row(weight->n_in,
-								   (const char *) weight->data + (size_t) (row / TE_PANEL) * TE_PANEL * bytes,
+		formats[weight->dtype].row(weight->n_in, te_weight_panel(weight, (size_t) (row / TE_PANEL)),
 								   (size_t) (row % TE_PANEL), into);
+}
+
+/* The kernel at an offset of the dispatch table. */
+static void
+get_kernel(size_t offset, void *function)
+{
+	memcpy(function, (const char *) &te_kernel + offset, sizeof(UnpackKernel *));
+}
+
+TeByteGemm *
+te_byte_gemm(const TeWeight *weight)
+{
+	size_t		offset = formats[weight->dtype].gemm;
+	TeByteGemm *gemm;
+
+	if (weight->layout != TE_PANELS || offset == 0 || weight->n_in > TE_BYTE_MOST)
+		return NULL;
+	get_kernel(offset, &gemm);
+	return gemm;
+}
+
+/* Elements [k0, k0 + n) of a row as floats. */
+static void
+part_to_float(TeDtype dtype, const char *row, size_t k0, size_t n, float *into)
+{
+	if (te_dtypes[dtype].row_header_bytes > 0)
+		te_int8_part_to_float(row, k0, n, into);
+	else
+		te_dtypes[dtype].to_float(row + te_checked_row_bytes(dtype, (int64_t) k0), into, n);
 }
 
 /* A weight in rows: to floats row by row, then transposed; f32 needs the second only. */
 static void
 expand_rows(const TeWeight *weight, size_t panel, size_t k0, size_t k1, float *into, float *row_buffer)
 {
-	size_t		bytes = row_bytes(weight->dtype, weight->n_in);
+	size_t		bytes = te_checked_row_bytes(weight->dtype, weight->n_in);
 	size_t		first = panel * TE_PANEL;
 	size_t		n_rows = TE_MIN((size_t) weight->n_out - first, (size_t) TE_PANEL);
 	size_t		n = k1 - k0;
-	const char *from = (const char *) weight->data + first * bytes + row_bytes(weight->dtype, (int64_t) k0);
+	const char *from = (const char *) weight->data + first * bytes;
 
 	if (weight->dtype == TE_F32)
 	{
-		te_kernel.pack_panel(n_rows, n, (const float *) from, (size_t) weight->n_in, into);
+		te_kernel.pack_panel(n_rows, n, (const float *) from + k0, (size_t) weight->n_in, into);
 		return;
 	}
 	for (size_t r = 0; r < n_rows; r++)
-		te_dtypes[weight->dtype].to_float(from + r * bytes, row_buffer + r * n, n);
+		part_to_float(weight->dtype, from + r * bytes, k0, n, row_buffer + r * n);
 	te_kernel.pack_panel(n_rows, n, row_buffer, n, into);
 }
 
@@ -241,7 +309,7 @@ const float *
 te_expand_panel(const TeWeight *weight, size_t panel, size_t k0, size_t k1, float *into, float *row_buffer)
 {
 	size_t		offset = formats[weight->dtype].unpack;
-	const char *from;
+	const void *from;
 	UnpackKernel *unpack;
 
 	if (weight->layout == TE_ROWS)
@@ -249,10 +317,10 @@ te_expand_panel(const TeWeight *weight, size_t panel, size_t k0, size_t k1, floa
 		expand_rows(weight, panel, k0, k1, into, row_buffer);
 		return into;
 	}
-	from = (const char *) weight->data + panel * TE_PANEL * row_bytes(weight->dtype, weight->n_in);
+	from = te_weight_panel(weight, panel);
 	if (offset == 0)
 		return (const float *) from + k0 * TE_PANEL;
-	memcpy(&unpack, (const char *) &te_kernel + offset, sizeof(unpack));
+	get_kernel(offset, &unpack);
 	unpack(from, k0, k1, into);
 	return into;
 }

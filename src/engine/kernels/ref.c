@@ -504,7 +504,7 @@ te_ref_unpack_q8_0(const void *panel, size_t k0, size_t k1, float *out)
 		size_t		row = i % TE_QK;
 
 		for (size_t c = 0; c < TE_PANEL; c++)
-			out[i * TE_PANEL + c] = te_half_to_float(at->d[c]) * at->q[row / 4][c][row % 4];
+			out[i * TE_PANEL + c] = te_half_to_float(at->d[c]) * (at->q[row / 4][c][row % 4] - TE_BYTE_BIAS);
 	}
 }
 
@@ -524,6 +524,118 @@ te_ref_unpack_q4_0(const void *panel, size_t k0, size_t k1, float *out)
 			int			both = at->q[byte / 4][c][byte % 4];
 
 			out[i * TE_PANEL + c] = te_half_to_float(at->d[c]) * (row < TE_QK / 2 ? (both & 15) - 8 : (both >> 4) - 8);
+		}
+	}
+}
+
+void
+te_ref_unpack_int8(const void *panel, size_t k0, size_t k1, float *out)
+{
+	const TePanelInt8 *from = panel;
+
+	for (size_t k = k0; k < k1; k++, out += TE_PANEL)
+	{
+		for (size_t c = 0; c < TE_PANEL; c++)
+			out[c] = from->scale[c] * (from->q[k / 4][c][k % 4] - TE_BYTE_BIAS);
+	}
+}
+
+/* ---- products of bytes ---- */
+
+/* Levels are rounded to nearest, ties to even. */
+void
+te_ref_quantize(size_t first, size_t rows, size_t n, const float *x, size_t ld_x, const TeByteRows *to)
+{
+	for (size_t r = first; r < first + rows; r++, x += ld_x)
+	{
+		float		most = 0;
+		float		inverse;
+
+		for (size_t i = 0; i < n && !isnan(most); i++)
+		{
+			if (!(fabsf(x[i]) <= most))
+				most = fabsf(x[i]);
+		}
+		to->scale[r] = te_byte_scale(most, &inverse);
+		to->sum[r] = te_byte_row_clear(to, r);
+		for (size_t i = 0; i < n && !isnan(to->scale[r]); i++)
+		{
+			to->q[r * to->ld + i] = (int8_t) nearbyintf(x[i] * inverse);
+			to->sum[r] += to->q[r * to->ld + i];
+		}
+		if (to->block_sum != NULL)
+			te_byte_block_sums(to, r);
+	}
+}
+
+void
+te_ref_gemm_int8(size_t row, size_t m, size_t n_in, const TeByteRows *x, const void *panel, float *y, size_t ld_y)
+{
+	const TePanelInt8 *p = panel;
+
+	for (size_t r = 0; r < m; r++)
+	{
+		const int8_t *q = x->q + (row + r) * x->ld;
+
+		for (size_t c = 0; c < TE_PANEL; c++)
+		{
+			int32_t		sum = 0;
+
+			for (size_t i = 0; i < n_in; i++)
+				sum += q[i] * (p->q[i / 4][c][i % 4] - TE_BYTE_BIAS);
+			y[r * ld_y + c] = (float) sum * p->scale[c] * x->scale[row + r];
+		}
+	}
+}
+
+void
+te_ref_gemm_q8_0(size_t row, size_t m, size_t n_in, const TeByteRows *x, const void *panel, float *y, size_t ld_y)
+{
+	for (size_t r = 0; r < m; r++)
+	{
+		for (size_t c = 0; c < TE_PANEL; c++)
+		{
+			const TePanelQ8_0 *block = panel;
+			const int8_t *q = x->q + (row + r) * x->ld;
+			double		total = 0;
+
+			for (size_t b = 0; b < n_in / TE_QK; b++, block++, q += TE_QK)
+			{
+				int32_t		sum = 0;
+
+				for (size_t i = 0; i < TE_QK; i++)
+					sum += q[i] * (block->q[i / 4][c][i % 4] - TE_BYTE_BIAS);
+				total += (double) sum * te_half_to_float(block->d[c]);
+			}
+			y[r * ld_y + c] = (float) total * x->scale[row + r];
+		}
+	}
+}
+
+void
+te_ref_gemm_q4_0(size_t row, size_t m, size_t n_in, const TeByteRows *x, const void *panel, float *y, size_t ld_y)
+{
+	for (size_t r = 0; r < m; r++)
+	{
+		for (size_t c = 0; c < TE_PANEL; c++)
+		{
+			const TePanelQ4_0 *block = panel;
+			const int8_t *q = x->q + (row + r) * x->ld;
+			double		total = 0;
+
+			for (size_t b = 0; b < n_in / TE_QK; b++, block++, q += TE_QK)
+			{
+				int32_t		sum = 0;
+
+				for (size_t i = 0; i < TE_QK / 2; i++)
+				{
+					int			both = block->q[i / 4][c][i % 4];
+
+					sum += q[i] * ((both & 15) - 8) + q[i + TE_QK / 2] * ((both >> 4) - 8);
+				}
+				total += (double) sum * te_half_to_float(block->d[c]);
+			}
+			y[r * ld_y + c] = (float) total * x->scale[row + r];
 		}
 	}
 }

@@ -99,7 +99,7 @@ wanted_dtype(const TeImportOptions *options)
 		return TE_N_DTYPES;
 	dtype = te_dtype_by_name(options->quantization);
 	if (dtype == TE_N_DTYPES || te_dtypes[dtype].from_float == NULL || te_dtypes[dtype].to_float == NULL)
-		te_throw_hint(TE_ERR_UNSUPPORTED, NULL, "Use f32, f16, bf16, q8_0 or q4_0, or leave it out to keep the file's.",
+		te_throw_hint(TE_ERR_UNSUPPORTED, NULL, "Use f32, f16, bf16, int8, q8_0 or q4_0, or leave it out to keep the file's.",
 					  "quantization \"%.*s\" is not supported", TE_STR_ARGS(options->quantization));
 	return dtype;
 }

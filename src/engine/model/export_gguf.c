@@ -6,7 +6,8 @@
  * file with tensors that it does not know; it passes over keys that it does
  * not know.  So whatever else a model needs to come back as it was is in keys
  * (import_gguf.c lists them), and tensors get llama.cpp's names where it has
- * names for them.  What it cannot run, such as an architecture of no name or
+ * names for them.  A storage type that GGUF lacks becomes q8_0, or f16 where rows
+ * do not divide into its blocks, with a NOTICE.  What it cannot run, such as an architecture of no name or
  * dense layers after pooling, is written all the same, with a NOTICE: the file
  * is then for this engine.
  *-------------------------------------------------------------------------
@@ -33,11 +34,28 @@ set_str(TeArena *arena, TeJson *meta, const char *key, TeStr value)
 	te_json_set_str(te_json_add(arena, meta, key), value);
 }
 
+/* The type that a tensor is written in. */
+static TeDtype
+written_dtype(const TeTensorInfo *tensor)
+{
+	int64_t		n_in = tensor->n_dims > 0 ? tensor->dims[tensor->n_dims - 1] : 1;
+
+	if (te_dtypes[tensor->dtype].ggml_type >= 0)
+		return tensor->dtype;
+	return n_in % te_dtypes[TE_Q8_0].block_elements == 0 ? TE_Q8_0 : TE_F16;
+}
+
 static void
 add_general(TeArena *arena, const TeModelDef *def, const char *architecture, const char *name, TeJson *meta)
 {
 	TeDtype		dtype = te_dtype_by_name(def->quantization);
 
+	if (te_dtypes[dtype].ggml_type < 0)
+	{
+		te_report(TE_NOTICE, "GGUF has no type %s: these tensors are written as %s", te_dtypes[dtype].name,
+				  te_dtypes[TE_Q8_0].name);
+		dtype = TE_Q8_0;
+	}
 	set_str(arena, meta, "general.architecture", te_str(architecture));
 	set_str(arena, meta, "general.name", te_str(name));
 	for (size_t i = 0; i < TE_LENGTH(file_types); i++)
@@ -108,12 +126,14 @@ add_tensors(TeArena *arena, const TeModelDef *def, const TeDefParts *parts, TeMo
 			continue;
 		into = &set->tensors[set->n++];
 		*into = *tensor;
+		if (written_dtype(tensor) != tensor->dtype)
+			*into = te_tensor_converted(arena, tensor, written_dtype(tensor));
 		into->name = te_str(spec->gguf_name != NULL ? spec->gguf_name : spec->name);
 		if (spec->gguf_skip > 0)
 		{
 			add_skipped(arena, spec, tensor, meta);
 			into->dims[0] -= spec->gguf_skip;
-			into->offset += te_mul_size(spec->gguf_skip, te_row_bytes(tensor->dtype, spec->n_in));
+			into->offset += te_mul_size(spec->gguf_skip, te_row_bytes(into->dtype, spec->n_in));
 			into->bytes = te_tensor_bytes(into);
 		}
 	}

@@ -24,7 +24,7 @@
  */
 #include "model/model.h"
 
-#define IMAGE_LAYOUT 1
+#define IMAGE_LAYOUT 2
 #define IMAGE_CHUNK ((size_t) 1 << 20)	/* bytes of a tensor read at a time */
 #define IMAGE_FREE UINT32_MAX	/* of the name index */
 
@@ -303,8 +303,7 @@ pack_task(void *arg, size_t task, int worker)
 {
 	const PackChunk *chunk = arg;
 	const ImageTensor *tensor = chunk->tensor;
-	const TeDtypeInfo *type = &te_dtypes[tensor->dtype];
-	size_t		row_bytes = (size_t) (tensor->n_in / type->block_elements) * type->block_bytes;
+	size_t		row_bytes = te_checked_row_bytes((TeDtype) tensor->dtype, tensor->n_in);
 	int64_t		skip = (int64_t) task * TE_PANEL;
 
 	te_pack_rows((TeDtype) tensor->dtype, tensor->n_out, tensor->n_in, chunk->first + skip,

@@ -123,12 +123,24 @@ rounded(const TeLinear *l)
 
 	for (size_t t = 0; l->n_quantize > 0 && t < l->n_tok; t++)
 	{
-		float		most = te_kernel_ref.max(n, x + t * l->ld_x);
+		float	   *row = x + t * l->ld_x;
+		float		least = 0;
+		float		most = 0;
+		float		zero;
 
 		for (size_t i = 0; i < n; i++)
-			most = fmaxf(most, -x[t * l->ld_x + i]);
+		{
+			least = fminf(least, row[i]);
+			most = fmaxf(most, row[i]);
+		}
+		zero = -nearbyintf((most / 2 + least / 2) * (252 / (most - least)));
 		for (size_t i = 0; i < n; i++)
-			x[t * l->ld_x + i] = nearbyintf(x[t * l->ld_x + i] * (127 / most)) * (most / 127);
+		{
+			float		level = nearbyintf(row[i] * (252 / (most - least))) + zero;
+
+			CHECK(fabsf(level) <= 127);
+			row[i] = (level - zero) * ((most - least) / 252);
+		}
 	}
 	return x;
 }
@@ -183,7 +195,7 @@ check_linear(const LinearCase *c, TeActivation activation, bool residual, bool e
 				double		size;
 				double		expected = linear_expected(&l, x, &w[p], t, o, column, &size);
 
-				wrong += !near(l.y[t * l.ld_y + column], (float) expected, 1e-6 * size);
+				wrong += !near(l.y[t * l.ld_y + column], (float) expected, (l.n_quantize > 0 ? 3e-6 : 1e-6) * size);
 			}
 		}
 		linear_weight_free(&w[p]);

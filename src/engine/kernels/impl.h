@@ -33,12 +33,15 @@
  * the dot product instructions of bytes read them and costs an expansion nothing.
  * Signed levels are biased by 128, as x86 wants one side unsigned.
  *
- * int8: the scales of the 64 columns, then the whole of k, padded with anything to a multiple of 4.
+ * A panel begins with the sums of its columns, as floats: what the zeros of rows of bytes are multiplied by.
+ *
+ * int8: then the scales of the 64 columns, then the whole of k, padded with anything to a multiple of 4.
  */
 #define TE_BYTE_BIAS 128
 
 typedef struct TePanelInt8
 {
+	float		sum[TE_PANEL];
 	float		scale[TE_PANEL];
 	uint8_t		q[][TE_PANEL][4];
 } TePanelInt8;
@@ -63,17 +66,37 @@ typedef struct TePanelQ4_0
 _Static_assert(sizeof(TePanelQ8_0) == TE_PANEL * sizeof(TeBlockQ8_0), "layout of a q8_0 panel");
 _Static_assert(sizeof(TePanelQ4_0) == TE_PANEL * sizeof(TeBlockQ4_0), "layout of a q4_0 panel");
 
-/* Scale of a row of bytes whose largest magnitude is `most`, NaN where that is not finite; and what to multiply x by. */
-static inline float
-te_byte_scale(float most, float *inverse)
+/* The blocks of a panel of q8_0 or q4_0 that k lies in, and those after it. */
+static inline const TePanelQ8_0 *
+te_panel_q8_0(const void *panel, size_t k)
 {
+	return (const TePanelQ8_0 *) ((const float *) panel + TE_PANEL) + k / TE_QK;
+}
+
+static inline const TePanelQ4_0 *
+te_panel_q4_0(const void *panel, size_t k)
+{
+	return (const TePanelQ4_0 *) ((const float *) panel + TE_PANEL) + k / TE_QK;
+}
+
+/*
+ * Scale of a row of bytes between least <= 0 and most >= 0, NaN where they are not finite; what to multiply x by,
+ * and the zero to add: 252 levels apart, so that rounding both leaves them within 127.
+ */
+static inline float
+te_byte_scale(float least, float most, float *inverse, float *zero)
+{
+	float		width = most - least;
+
 	*inverse = 0;
-	if (!(most <= FLT_MAX))
+	*zero = 0;
+	if (!(width <= FLT_MAX))
 		return NAN;
-	if (most < 1e-36f)			/* its inverse would overflow */
+	if (width < 1e-35f)			/* its inverse would overflow */
 		return 0;
-	*inverse = 127 / most;
-	return most / 127;
+	*inverse = 252 / width;
+	*zero = -nearbyintf((most / 2 + least / 2) * *inverse);
+	return width / 252;
 }
 
 /* Row r of bytes as zeros; their sum. */

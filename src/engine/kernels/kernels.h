@@ -90,13 +90,15 @@ extern size_t te_attention_scratch(const TeAttention *attention);	/* floats a wo
 extern void te_attention_task(void *attention, size_t task, int worker);	/* a TeTask */
 
 /*
- * Rows of floats as bytes with a scale each: x = scale * q, |q| <= 127.  A row that is not finite has the scale NaN.
+ * Rows of floats as bytes: x = scale * (q - zero), |q| <= 127, with a scale and a zero for each row, so that
+ * a row uses all levels though it lies to one side of 0.  A row that is not finite has the scale NaN.
  */
 typedef struct TeByteRows
 {
 	int8_t	   *q;				/* zeros beyond the row's length */
 	size_t		ld;				/* a multiple of 64 */
 	float	   *scale;
+	float	   *zero;			/* integral */
 	int32_t    *sum;			/* of the row's q */
 	int32_t    *block_sum;		/* [ld / 32] of 32 each, or NULL */
 } TeByteRows;

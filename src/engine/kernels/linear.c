@@ -17,7 +17,7 @@
  *
  * A panel that has a kernel for products of bytes (pack.c) is multiplied as it lies by
  * x as bytes.  They are made once for all panels, a few rows a task, in a pass of
- * its own before: a row needs its largest magnitude first, and no row of x is
+ * its own before: a row needs its extremes first, and no row of x is
  * complete before the last task of what made it.
  *
  * The product is written straight into y, or into scratch where the panel
@@ -97,7 +97,7 @@ needs_block_sums(const TeLinear *linear)
 	return false;
 }
 
-/* A row: its bytes, its scale, its sum, the sums of its blocks. */
+/* A row: its bytes, its scale, zero and sum, the sums of its blocks. */
 size_t
 te_linear_bytes(const TeLinear *linear)
 {
@@ -106,7 +106,7 @@ te_linear_bytes(const TeLinear *linear)
 	if (!needs_bytes(linear))
 		return 0;
 	ld = TE_ALIGN(linear->weight[0]->n_in, TE_CACHE_LINE);
-	return te_mul_size(linear->n_tok, ld / sizeof(float) + 2 + ld / TE_QK);
+	return te_mul_size(linear->n_tok, ld / sizeof(float) + 3 + ld / TE_QK);
 }
 
 /* Divide `bytes`. */
@@ -122,7 +122,8 @@ place_bytes(TeLinear *linear)
 	to->ld = TE_ALIGN(linear->weight[0]->n_in, TE_CACHE_LINE);
 	to->q = (int8_t *) linear->bytes;
 	to->scale = linear->bytes + linear->n_tok * to->ld / sizeof(float);
-	to->sum = (int32_t *) (to->scale + linear->n_tok);
+	to->zero = to->scale + linear->n_tok;
+	to->sum = (int32_t *) (to->zero + linear->n_tok);
 	to->block_sum = needs_block_sums(linear) ? to->sum + linear->n_tok : NULL;
 }
 

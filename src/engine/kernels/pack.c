@@ -6,8 +6,8 @@
  * the GEMM reads it from front to back: n_in rows of 64 values of the type
  * for f32, f16 and bf16; for q8_0 and q4_0 a TePanelQ8_0 or TePanelQ4_0 per 32
  * rows; for int8 a TePanelInt8 (impl.h).  Panels follow one another; the last is padded with zeros.
- * A panel takes as many bytes as the 64 rows it was made of, that of int8 up to 192 more,
- * and starts at a multiple of 64 bytes where the weight does.
+ * A panel takes as many bytes as the 64 rows it was made of, and those that are multiplied as bytes
+ * the sums of their columns; it starts at a multiple of 64 bytes where the weight does.
  *
  * Types without a row in `formats` stay rows of their own blocks.  They are
  * expanded by their to_float and transposed, which costs more per use; that
@@ -78,14 +78,47 @@ row_bf16(int64_t n_in, const void *panel, size_t c, float *into)
 		into[i] = te_bf16_value(half[i * TE_PANEL + (int64_t) c]);
 }
 
+/* Elements [k0, k0 + n) of a row as floats. */
+static void
+part_to_float(TeDtype dtype, const char *row, size_t k0, size_t n, float *into)
+{
+	if (te_dtypes[dtype].row_header_bytes > 0)
+		te_int8_part_to_float(row, k0, n, into);
+	else
+		te_dtypes[dtype].to_float(row + te_checked_row_bytes(dtype, (int64_t) k0), into, n);
+}
+
+/* What the columns of a panel of bytes sum up to, before its blocks. */
+static void
+sum_columns(TeDtype dtype, int64_t n_in, int64_t n_rows, const char *rows, float *sum)
+{
+	float		part[TE_QK];
+
+	for (int64_t r = 0; r < n_rows; r++, rows += te_checked_row_bytes(dtype, n_in))
+	{
+		double		total = 0;
+
+		for (int64_t i = 0; i < n_in; i += TE_QK)
+		{
+			int64_t		n = TE_MIN(TE_QK, n_in - i);
+
+			part_to_float(dtype, rows, (size_t) i, (size_t) n, part);
+			for (int64_t j = 0; j < n; j++)
+				total += part[j];
+		}
+		sum[r] = (float) total;
+	}
+}
+
 static void
 pack_q8_0(int64_t n_in, int64_t n_rows, const void *rows, void *panel)
 {
 	const char *from = rows;
 
+	sum_columns(TE_Q8_0, n_in, n_rows, rows, panel);
 	for (int64_t r = 0; r < n_rows; r++)
 	{
-		TePanelQ8_0 *to = panel;
+		TePanelQ8_0 *to = (TePanelQ8_0 *) ((float *) panel + TE_PANEL);
 
 		for (int64_t b = 0; b < n_in / TE_QK; b++, to++, from += sizeof(TeBlockQ8_0))
 		{
@@ -102,7 +135,7 @@ pack_q8_0(int64_t n_in, int64_t n_rows, const void *rows, void *panel)
 static void
 row_q8_0(int64_t n_in, const void *panel, size_t c, float *into)
 {
-	const TePanelQ8_0 *from = panel;
+	const TePanelQ8_0 *from = te_panel_q8_0(panel, 0);
 
 	for (int64_t i = 0; i < n_in; i++)
 	{
@@ -118,9 +151,10 @@ pack_q4_0(int64_t n_in, int64_t n_rows, const void *rows, void *panel)
 {
 	const char *from = rows;
 
+	sum_columns(TE_Q4_0, n_in, n_rows, rows, panel);
 	for (int64_t r = 0; r < n_rows; r++)
 	{
-		TePanelQ4_0 *to = panel;
+		TePanelQ4_0 *to = (TePanelQ4_0 *) ((float *) panel + TE_PANEL);
 
 		for (int64_t b = 0; b < n_in / TE_QK; b++, to++, from += sizeof(TeBlockQ4_0))
 		{
@@ -137,7 +171,7 @@ pack_q4_0(int64_t n_in, int64_t n_rows, const void *rows, void *panel)
 static void
 row_q4_0(int64_t n_in, const void *panel, size_t c, float *into)
 {
-	const TePanelQ4_0 *from = panel;
+	const TePanelQ4_0 *from = te_panel_q4_0(panel, 0);
 
 	for (int64_t i = 0; i < n_in; i++)
 	{
@@ -155,6 +189,7 @@ pack_int8(int64_t n_in, int64_t n_rows, const void *rows, void *panel)
 	const char *from = rows;
 	TePanelInt8 *to = panel;
 
+	sum_columns(TE_INT8, n_in, n_rows, rows, to->sum);
 	for (int64_t r = 0; r < n_rows; r++, from += n_in)
 	{
 		memcpy(&to->scale[r], from, sizeof(float));
@@ -188,9 +223,11 @@ static const PackFormat formats[TE_N_DTYPES] = {
 static size_t
 panel_bytes(TeDtype dtype, int64_t n_in)
 {
+	if (formats[dtype].gemm == 0)
+		return TE_PANEL * te_checked_row_bytes(dtype, n_in);
 	if (te_dtypes[dtype].row_header_bytes > 0)	/* groups of four k are whole */
 		n_in = (n_in + 3) / 4 * 4;
-	return TE_PANEL * te_checked_row_bytes(dtype, n_in);
+	return TE_PANEL * (sizeof(float) + te_checked_row_bytes(dtype, n_in));
 }
 
 TeLayout
@@ -273,16 +310,6 @@ te_byte_gemm(const TeWeight *weight)
 		return NULL;
 	get_kernel(offset, &gemm);
 	return gemm;
-}
-
-/* Elements [k0, k0 + n) of a row as floats. */
-static void
-part_to_float(TeDtype dtype, const char *row, size_t k0, size_t n, float *into)
-{
-	if (te_dtypes[dtype].row_header_bytes > 0)
-		te_int8_part_to_float(row, k0, n, into);
-	else
-		te_dtypes[dtype].to_float(row + te_checked_row_bytes(dtype, (int64_t) k0), into, n);
 }
 
 /* A weight in rows: to floats row by row, then transposed; f32 needs the second only. */

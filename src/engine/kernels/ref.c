@@ -496,7 +496,7 @@ te_ref_unpack_bf16(const void *panel, size_t k0, size_t k1, float *out)
 void
 te_ref_unpack_q8_0(const void *panel, size_t k0, size_t k1, float *out)
 {
-	const TePanelQ8_0 *block = (const TePanelQ8_0 *) panel + k0 / TE_QK;
+	const TePanelQ8_0 *block = te_panel_q8_0(panel, k0);
 
 	for (size_t i = 0; i < k1 - k0; i++)
 	{
@@ -511,7 +511,7 @@ te_ref_unpack_q8_0(const void *panel, size_t k0, size_t k1, float *out)
 void
 te_ref_unpack_q4_0(const void *panel, size_t k0, size_t k1, float *out)
 {
-	const TePanelQ4_0 *block = (const TePanelQ4_0 *) panel + k0 / TE_QK;
+	const TePanelQ4_0 *block = te_panel_q4_0(panel, k0);
 
 	for (size_t i = 0; i < k1 - k0; i++)
 	{
@@ -548,19 +548,21 @@ te_ref_quantize(size_t first, size_t rows, size_t n, const float *x, size_t ld_x
 {
 	for (size_t r = first; r < first + rows; r++, x += ld_x)
 	{
+		float		least = 0;
 		float		most = 0;
 		float		inverse;
 
 		for (size_t i = 0; i < n && !isnan(most); i++)
 		{
-			if (!(fabsf(x[i]) <= most))
-				most = fabsf(x[i]);
+			least = fminf(least, x[i]);
+			if (!(x[i] <= most))
+				most = x[i];
 		}
-		to->scale[r] = te_byte_scale(most, &inverse);
+		to->scale[r] = te_byte_scale(least, most, &inverse, &to->zero[r]);
 		to->sum[r] = te_byte_row_clear(to, r);
 		for (size_t i = 0; i < n && !isnan(to->scale[r]); i++)
 		{
-			to->q[r * to->ld + i] = (int8_t) nearbyintf(x[i] * inverse);
+			to->q[r * to->ld + i] = (int8_t) (nearbyintf(x[i] * inverse) + to->zero[r]);
 			to->sum[r] += to->q[r * to->ld + i];
 		}
 		if (to->block_sum != NULL)
@@ -583,7 +585,7 @@ te_ref_gemm_int8(size_t row, size_t m, size_t n_in, const TeByteRows *x, const v
 
 			for (size_t i = 0; i < n_in; i++)
 				sum += q[i] * (p->q[i / 4][c][i % 4] - TE_BYTE_BIAS);
-			y[r * ld_y + c] = (float) sum * p->scale[c] * x->scale[row + r];
+			y[r * ld_y + c] = fmaf(-x->zero[row + r], p->sum[c], (float) sum * p->scale[c]) * x->scale[row + r];
 		}
 	}
 }
@@ -595,7 +597,7 @@ te_ref_gemm_q8_0(size_t row, size_t m, size_t n_in, const TeByteRows *x, const v
 	{
 		for (size_t c = 0; c < TE_PANEL; c++)
 		{
-			const TePanelQ8_0 *block = panel;
+			const TePanelQ8_0 *block = te_panel_q8_0(panel, 0);
 			const int8_t *q = x->q + (row + r) * x->ld;
 			double		total = 0;
 
@@ -607,7 +609,7 @@ te_ref_gemm_q8_0(size_t row, size_t m, size_t n_in, const TeByteRows *x, const v
 					sum += q[i] * (block->q[i / 4][c][i % 4] - TE_BYTE_BIAS);
 				total += (double) sum * te_half_to_float(block->d[c]);
 			}
-			y[r * ld_y + c] = (float) total * x->scale[row + r];
+			y[r * ld_y + c] = fmaf(-x->zero[row + r], ((const float *) panel)[c], (float) total) * x->scale[row + r];
 		}
 	}
 }
@@ -619,7 +621,7 @@ te_ref_gemm_q4_0(size_t row, size_t m, size_t n_in, const TeByteRows *x, const v
 	{
 		for (size_t c = 0; c < TE_PANEL; c++)
 		{
-			const TePanelQ4_0 *block = panel;
+			const TePanelQ4_0 *block = te_panel_q4_0(panel, 0);
 			const int8_t *q = x->q + (row + r) * x->ld;
 			double		total = 0;
 
@@ -635,7 +637,7 @@ te_ref_gemm_q4_0(size_t row, size_t m, size_t n_in, const TeByteRows *x, const v
 				}
 				total += (double) sum * te_half_to_float(block->d[c]);
 			}
-			y[r * ld_y + c] = (float) total * x->scale[row + r];
+			y[r * ld_y + c] = fmaf(-x->zero[row + r], ((const float *) panel)[c], (float) total) * x->scale[row + r];
 		}
 	}
 }

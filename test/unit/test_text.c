@@ -216,6 +216,21 @@ TEST(refuses_what_is_not_utf8)
 	CHECK_THROWS(TE_ERR_INVALID, te_decode(tokenizer, arena, (int32_t[]) {-1}, 1, true));
 }
 
+/* In the gathering, the decoder and the joining alike. */
+TEST(a_long_list_can_be_cancelled)
+{
+	const TeTokenizer *tokenizer = fixture(arena, "bert");
+	size_t		n = 100000;
+	int32_t    *ids = te_new_array(arena, int32_t, n);
+	uint64_t	before;
+
+	for (size_t i = 0; i < n; i++)
+		ids[i] = (int32_t) (100 + i % 200);
+	before = te_std_checks();
+	te_decode(tokenizer, arena, ids, n, true);
+	CHECK(te_std_checks() - before >= 3 * (n / 4096));
+}
+
 /* Long pieces: a step that is quadratic would take minutes. */
 TEST(long_texts_are_linear)
 {

@@ -42,6 +42,7 @@ te_decoder_join(TeDecoder *decoder, const char *separator)
 	te_buffer_init(&buffer, decoder->arena);
 	for (size_t i = 0; i < decoder->n; i++)
 	{
+		te_decoder_pause(i);
 		if (i > 0)
 			te_buffer_add_str(&buffer, separator);
 		te_buffer_add(&buffer, decoder->tokens[i].data, decoder->tokens[i].len);
@@ -63,6 +64,7 @@ te_decode(const TeTokenizer *tokenizer, TeArena *arena, const int32_t *ids, size
 	{
 		TeStr		text = text_of(tokenizer, ids[i], skip_special);
 
+		te_decoder_pause(i);
 		if (text.data != NULL)
 			decoder.tokens[decoder.n++] = text;
 	}
@@ -186,6 +188,7 @@ decode_wordpiece(TeDecoder *decoder, const void *data)
 	{
 		TeStr	   *token = &decoder->tokens[i];
 
+		te_decoder_pause(i);
 		if (i > 0)
 		{
 			if (token->len >= prefix.len && memcmp(token->data, prefix.data, prefix.len) == 0)

@@ -16,6 +16,14 @@ struct TeDecoder
 	size_t		n;
 };
 
+/* For every loop over tokens: a long list can be cancelled. */
+static inline void
+te_decoder_pause(size_t i)
+{
+	if (i % 4096 == 0)
+		te_check_interrupts();
+}
+
 /* A new list with room for n texts. */
 extern void te_decoder_start(TeDecoder *decoder, size_t n);
 /* All texts as one, in the decoder's arena. */

@@ -27,8 +27,11 @@ decode_bpe(TeDecoder *decoder, const void *param)
 	TeStr		suffix = te_image_str(decoder->tokenizer, *(const TeImageStr *) param);
 
 	for (size_t i = 0; i < decoder->n; i++)
+	{
+		te_decoder_pause(i);
 		decoder->tokens[i] = te_replace_all(decoder->arena, decoder->tokens[i], suffix,
 											i + 1 == decoder->n ? TE_STR("") : TE_STR(" "));
+	}
 }
 
 const TeRow te_decode_bpe = {"BPEDecoder", compile_bpe,.decode = decode_bpe};
@@ -87,6 +90,7 @@ decode_byte_fallback(TeDecoder *decoder, const void *param)
 		int			byte = byte_of(tokens[i]);
 		char		one[1] = {(char) byte};
 
+		te_decoder_pause(i);
 		if (byte >= 0)
 			te_buffer_add(&bytes, one, 1);
 		else
@@ -259,8 +263,11 @@ decode_replace(TeDecoder *decoder, const void *data)
 
 	scratch.memory = te_alloc(work, scratch.bytes);
 	for (size_t i = 0; i < decoder->n; i++)
+	{
+		te_decoder_pause(i);
 		if (decoder->tokens[i].len > 0)
 			decoder->tokens[i] = replace_in(decoder, work, param, &scratch, decoder->tokens[i]);
+	}
 	te_arena_destroy(work);
 }
 
@@ -300,6 +307,7 @@ decode_ctc(TeDecoder *decoder, const void *data)
 	{
 		TeStr		token = tokens[i];
 
+		te_decoder_pause(i);
 		if (i > 0 && te_str_eq(token, tokens[i - 1]))
 			continue;
 		token = te_replace_all(decoder->arena, token, te_image_str(decoder->tokenizer, param->pad), TE_STR(""));

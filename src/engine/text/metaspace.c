@@ -93,6 +93,7 @@ decode_metaspace(TeDecoder *decoder, const void *data)
 	{
 		TeStr		to = i == 0 && param->prepend != PREPEND_NEVER ? TE_STR("") : TE_STR(" ");
 
+		te_decoder_pause(i);
 		decoder->tokens[i] = te_replace_all(decoder->arena, decoder->tokens[i], from, to);
 	}
 }

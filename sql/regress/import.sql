@@ -92,6 +92,11 @@ SELECT failure(format('SELECT transformer.import_model(''import_a'', %L)', :'scr
 SELECT transformer.import_model('import_broken', :'scratch' || '/broken', task => 'tokenizer');
 SELECT transformer.drop_model('import_broken');
 
+-- Weights that are no numbers: the bias of the first norm, which is behind a header of 3968 bytes.
+\set make 'cd pgsql_tmp_regress && cp -r ' :bert ' nan && printf "\\377\\377\\377\\377" | dd of=nan/model.safetensors bs=1 seek=3976 conv=notrunc 2>/dev/null'
+COPY (SELECT WHERE false) TO PROGRAM :'make';
+SELECT failure(format('SELECT transformer.import_model(''import_a'', %L)', :'scratch' || '/nan'), :'fixtures');
+
 -- Large objects: a GGUF file, and a folder as a tar archive of each kind.
 SELECT transformer.export_model('import_bert', :'scratch' || '/model.gguf') > 0 AS exported;
 SELECT lo_import(:'scratch' || '/model.gguf') AS object \gset

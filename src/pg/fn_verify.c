@@ -6,7 +6,8 @@
  * the vectors are stored with it.  verify_model() reads all bytes again and holds them
  * against their digests, and embeds the texts again the way a query would, with the image
  * in shared memory and the kernels in use.  So it finds a damaged table or file, a damaged
- * image, and a kernel that computes something else on this machine.
+ * image, and a kernel that computes something else on this machine.  A model that gives
+ * no numbers for them has damaged weights, and is not made.
  *
  * The scalar kernels are slow.  For a large model only as many texts are
  * embedded as fit REFERENCE_FLOPS, but at least one.
@@ -58,6 +59,17 @@ embed_references(TeArena *arena, const TeModel *engine, int n)
 }
 
 static void
+check_finite(const float *vector, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!isfinite(vector[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_BAD_COPY_FILE_FORMAT),
+					 errmsg("the model gives a vector that is not made of numbers"),
+					 errdetail("Some of its weights are infinite or NaN, or too large to compute with.")));
+}
+
+static void
 store_references(const TrVersion *version)
 {
 	TrModel    *model = tr_model_open(cstring_to_text(tr_version_name(version->name, version->version)), NULL, NULL);
@@ -76,6 +88,7 @@ store_references(const TrVersion *version)
 		int			dimensions;
 		const float *vector = te_job_vector(job, (size_t) i, &dimensions);
 
+		check_finite(vector, dimensions);
 		tr_catalog_add_reference(version, i, vector, dimensions);
 	}
 	te_arena_destroy(arena);

@@ -244,10 +244,17 @@ COMMENT ON VIEW @extschema@.import_progress IS 'Imports that are going on, in al
 
 /* ---- text, meaning, whole tables, statistics ---- */
 
+/* Of scalar functions that run in batches: planning a call loads the library, whose hooks find it. */
+CREATE FUNCTION _transformer.batch_support(internal)
+RETURNS internal
+AS 'MODULE_PATHNAME', 'transformer_batch_support'
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION _transformer.batch_support(internal) IS 'Planner support of functions that run in batches';
+
 CREATE FUNCTION @extschema@.tokenize(input text, model text DEFAULT NULL, special bool DEFAULT true)
 RETURNS int[]
 AS 'MODULE_PATHNAME', 'transformer_tokenize'
-LANGUAGE C STABLE PARALLEL SAFE COST 100;
+LANGUAGE C STABLE PARALLEL SAFE COST 100 SUPPORT _transformer.batch_support;
 COMMENT ON FUNCTION @extschema@.tokenize(text, text, bool) IS
 	'Token ids of a text; special: with the tokens that the model adds';
 
@@ -261,7 +268,7 @@ COMMENT ON FUNCTION @extschema@.tokenize(text[], text, bool) IS
 CREATE FUNCTION @extschema@.tokens(input text, model text DEFAULT NULL, special bool DEFAULT true)
 RETURNS text[]
 AS 'MODULE_PATHNAME', 'transformer_tokens'
-LANGUAGE C STABLE PARALLEL SAFE COST 100;
+LANGUAGE C STABLE PARALLEL SAFE COST 100 SUPPORT _transformer.batch_support;
 COMMENT ON FUNCTION @extschema@.tokens(text, text, bool) IS
 	'Tokens of a text as the vocabulary writes them';
 
@@ -282,7 +289,7 @@ COMMENT ON FUNCTION @extschema@.detokenize(int[], text) IS
 CREATE FUNCTION @extschema@.token_count(input text, model text DEFAULT NULL)
 RETURNS int
 AS 'MODULE_PATHNAME', 'transformer_token_count'
-LANGUAGE C STABLE PARALLEL SAFE COST 100;
+LANGUAGE C STABLE PARALLEL SAFE COST 100 SUPPORT _transformer.batch_support;
 COMMENT ON FUNCTION @extschema@.token_count(text, text) IS
 	'How many tokens the model sees of a text, special tokens included';
 
@@ -304,7 +311,7 @@ COMMENT ON FUNCTION @extschema@.chunk(text, int, int, text) IS
 CREATE FUNCTION @extschema@.embed(input text, model text DEFAULT NULL, kind text DEFAULT NULL)
 RETURNS real[]
 AS 'MODULE_PATHNAME', 'transformer_embed'
-LANGUAGE C STABLE PARALLEL SAFE COST 10000;
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 SUPPORT _transformer.batch_support;
 COMMENT ON FUNCTION @extschema@.embed(text, text, text) IS
 	'Embedding of a text; kind: query or passage, where the model tells them apart';
 
@@ -318,14 +325,14 @@ COMMENT ON FUNCTION @extschema@.embed(text[], text, text) IS
 CREATE FUNCTION @extschema@.embed_pinned(input text, model text)
 RETURNS real[]
 AS 'MODULE_PATHNAME', 'transformer_embed_pinned'
-LANGUAGE C IMMUTABLE PARALLEL SAFE COST 10000;
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 10000 SUPPORT _transformer.batch_support;
 COMMENT ON FUNCTION @extschema@.embed_pinned(text, text) IS
 	'Embedding by a version (name@n), for generated columns and indexes';
 
 CREATE FUNCTION @extschema@.similarity(a text, b text, model text DEFAULT NULL)
 RETURNS real
 AS 'MODULE_PATHNAME', 'transformer_similarity'
-LANGUAGE C STABLE PARALLEL SAFE COST 20000;
+LANGUAGE C STABLE PARALLEL SAFE COST 20000 SUPPORT _transformer.batch_support;
 COMMENT ON FUNCTION @extschema@.similarity(text, text, text) IS
 	'Cosine of the embeddings of two texts';
 

@@ -47,6 +47,27 @@
 #define tr_backend_entry(index) pgstat_fetch_stat_local_beentry(index)
 #endif
 
+/* An expression of SQL/JSON, which evaluates some of its parts conditionally. */
+#if PG_VERSION_NUM >= 170000
+#define tr_is_json_expr(node) IsA(node, JsonExpr)
+#else
+#define tr_is_json_expr(node) false
+#endif
+
+/* May an internal subtransaction begin in a process that takes part in a parallel query? */
+#if PG_VERSION_NUM >= 180000
+#define TR_PARALLEL_SUBTRANSACTIONS true
+#else
+#define TR_PARALLEL_SUBTRANSACTIONS false
+#endif
+
+/* EXPLAIN's headers were taken apart. */
+#include "commands/explain.h"
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
+
 /* A set-returning function that fills fcinfo->resultinfo's tuplestore. */
 #if PG_VERSION_NUM >= 150000
 #define tr_srf_begin(fcinfo) InitMaterializedSRF((fcinfo), 0)

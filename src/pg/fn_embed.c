@@ -187,9 +187,8 @@ transformer_embed(PG_FUNCTION_ARGS)
 	PG_RETURN_ARRAYTYPE_P(embed_text(open_model(fcinfo, 1), text_argument(fcinfo, 0), text_argument(fcinfo, 2)));
 }
 
-/* What an index or a generated column stores must not change with what a name means today. */
-static void
-check_pinned(text *model)
+void
+tr_check_pinned(text *model)
 {
 	char	   *given = text_to_cstring(model);
 	char	   *name;
@@ -209,7 +208,7 @@ transformer_embed_pinned(PG_FUNCTION_ARGS)
 {
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	check_pinned(PG_GETARG_TEXT_PP(1));
+	tr_check_pinned(PG_GETARG_TEXT_PP(1));
 	PG_RETURN_ARRAYTYPE_P(embed_text(open_model(fcinfo, 1), text_argument(fcinfo, 0), (TeStr) {NULL, 0}));
 }
 

@@ -32,17 +32,14 @@ open_tokenizer(FunctionCallInfo fcinfo, int arg)
 
 /* ---- functions of one text ---- */
 
-/* special: with the tokens that the model wants around a text. */
-typedef Datum (*TextFunction) (const TeTokenizer *tokenizer, text *input, bool special);
-
 static TeToken *
 encode(const TeTokenizer *tokenizer, text *input, bool special, size_t *n)
 {
 	return te_encode_alloc(tokenizer, tr_scratch(), tr_utf8(input), (TeStr) {NULL, 0}, special, 0, n, NULL);
 }
 
-static Datum
-ids_of(const TeTokenizer *tokenizer, text *input, bool special)
+Datum
+tr_token_ids(const TeTokenizer *tokenizer, text *input, bool special)
 {
 	size_t		n;
 	TeToken    *tokens = encode(tokenizer, input, special, &n);
@@ -56,8 +53,8 @@ ids_of(const TeTokenizer *tokenizer, text *input, bool special)
 	return PointerGetDatum(array);
 }
 
-static Datum
-words_of(const TeTokenizer *tokenizer, text *input, bool special)
+Datum
+tr_token_words(const TeTokenizer *tokenizer, text *input, bool special)
 {
 	size_t		n;
 	TeToken    *tokens = encode(tokenizer, input, special, &n);
@@ -68,8 +65,8 @@ words_of(const TeTokenizer *tokenizer, text *input, bool special)
 	return PointerGetDatum(tr_text_array(words, (int) n));
 }
 
-static Datum
-count_of(const TeTokenizer *tokenizer, text *input, bool special)
+Datum
+tr_token_count(const TeTokenizer *tokenizer, text *input, bool special)
 {
 	size_t		n;
 
@@ -78,7 +75,7 @@ count_of(const TeTokenizer *tokenizer, text *input, bool special)
 }
 
 static Datum
-one_text(FunctionCallInfo fcinfo, TextFunction function, bool special)
+one_text(FunctionCallInfo fcinfo, TrTextFunction function, bool special)
 {
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
@@ -86,7 +83,7 @@ one_text(FunctionCallInfo fcinfo, TextFunction function, bool special)
 }
 
 static Datum
-each_text(FunctionCallInfo fcinfo, TextFunction function, bool special, Oid type)
+each_text(FunctionCallInfo fcinfo, TrTextFunction function, bool special, Oid type)
 {
 	const TeTokenizer *tokenizer;
 	TrTexts		texts;
@@ -126,42 +123,42 @@ PG_FUNCTION_INFO_V1(transformer_tokenize);
 Datum
 transformer_tokenize(PG_FUNCTION_ARGS)
 {
-	return one_text(fcinfo, ids_of, special_argument(fcinfo));
+	return one_text(fcinfo, tr_token_ids, special_argument(fcinfo));
 }
 
 PG_FUNCTION_INFO_V1(transformer_tokenize_array);
 Datum
 transformer_tokenize_array(PG_FUNCTION_ARGS)
 {
-	return each_text(fcinfo, ids_of, special_argument(fcinfo), INT4ARRAYOID);
+	return each_text(fcinfo, tr_token_ids, special_argument(fcinfo), INT4ARRAYOID);
 }
 
 PG_FUNCTION_INFO_V1(transformer_tokens);
 Datum
 transformer_tokens(PG_FUNCTION_ARGS)
 {
-	return one_text(fcinfo, words_of, special_argument(fcinfo));
+	return one_text(fcinfo, tr_token_words, special_argument(fcinfo));
 }
 
 PG_FUNCTION_INFO_V1(transformer_tokens_array);
 Datum
 transformer_tokens_array(PG_FUNCTION_ARGS)
 {
-	return each_text(fcinfo, words_of, special_argument(fcinfo), TEXTARRAYOID);
+	return each_text(fcinfo, tr_token_words, special_argument(fcinfo), TEXTARRAYOID);
 }
 
 PG_FUNCTION_INFO_V1(transformer_token_count);
 Datum
 transformer_token_count(PG_FUNCTION_ARGS)
 {
-	return one_text(fcinfo, count_of, true);
+	return one_text(fcinfo, tr_token_count, true);
 }
 
 PG_FUNCTION_INFO_V1(transformer_token_count_array);
 Datum
 transformer_token_count_array(PG_FUNCTION_ARGS)
 {
-	return each_text(fcinfo, count_of, true, INT4OID);
+	return each_text(fcinfo, tr_token_count, true, INT4OID);
 }
 
 /* Special tokens are left out, so that this undoes tokenize(). */

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * module.c
- *	  What happens when the library is loaded: settings, and nothing else.
+ *	  What happens when the library is loaded: settings, and hooks for batches.
  *
  * Nothing here needs shared_preload_libraries: no shared memory is reserved,
  * no thread is made, no file is opened.  The library is loaded by the first
@@ -12,7 +12,7 @@
  * depend on something.
  *-------------------------------------------------------------------------
  */
-#include "pg/transformer.h"
+#include "pg/batch.h"
 
 #include <limits.h>
 
@@ -32,6 +32,8 @@ int			tr_max_session_memory;
 int			tr_shared_memory;
 int			tr_weights_store;
 char	   *tr_isa;
+bool		tr_batch;
+int			tr_batch_size;
 
 static const struct config_enum_entry truncate_words[] = {
 	{"error", TR_TRUNCATE_ERROR, false},
@@ -93,7 +95,7 @@ typedef struct Setting
 	const char *name;
 	enum config_type type;
 	void	   *address;
-	int			initial;		/* of PGC_INT and PGC_ENUM */
+	int			initial;		/* of PGC_BOOL, PGC_INT and PGC_ENUM */
 	const char *text;			/* of PGC_STRING */
 	int			min;
 	int			max;
@@ -108,6 +110,14 @@ typedef struct Setting
 } Setting;
 
 static const Setting settings[] = {
+	{.name = "transformer.batch",.type = PGC_BOOL,.address = &tr_batch,
+		.initial = true,.context = PGC_USERSET,
+		.description = "Compute scalar functions for many rows at once.",
+	.more = "Plans with such calls get a node \"Batch\"."},
+	{.name = "transformer.batch_size",.type = PGC_INT,.address = &tr_batch_size,
+		.initial = 1024,.min = 1,.max = 16384,.context = PGC_USERSET,
+		.description = "Most rows that a \"Batch\" node gathers.",
+	.more = "Batches begin with a few rows and grow to this."},
 	{.name = "transformer.embedding_model",.type = PGC_STRING,.address = &tr_embedding_model,.text = "",
 		.context = PGC_USERSET,
 	.description = "Model that embedding functions use where none is given."},
@@ -148,6 +158,10 @@ define_setting(const Setting *s)
 {
 	switch (s->type)
 	{
+		case PGC_BOOL:
+			DefineCustomBoolVariable(s->name, s->description, s->more, s->address, s->initial != 0,
+									 s->context, s->flags, NULL, NULL, NULL);
+			break;
 		case PGC_INT:
 			DefineCustomIntVariable(s->name, s->description, s->more, s->address, s->initial, s->min, s->max,
 									s->context, s->flags, s->check_int, NULL, NULL);
@@ -178,4 +192,6 @@ _PG_init(void)
 	for (int i = 0; i < (int) lengthof(settings); i++)
 		define_setting(&settings[i]);
 	tr_reserve_prefix("transformer");
+	tr_batch_functions_init();
+	tr_batch_plan_init();
 }

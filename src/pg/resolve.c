@@ -109,6 +109,7 @@ static TeArena *scratch = NULL; /* tr_scratch()'s */
 static MemoryContext scratch_context = NULL;
 static Size scratch_limit = 0;	/* as the settings were */
 
+static TeUsage usage_in_all;	/* of this backend's jobs */
 static uint64 texts_cut = 0;	/* not reported yet */
 static bool report_is_due = false;	/* a portal's end will report them */
 
@@ -309,6 +310,11 @@ account(TrModel *model, TrSession *session)
 	TeUsage		usage = usage_since(session);
 
 	tr_control_account(model->slot, &usage);
+	usage_in_all.rows += usage.rows;
+	usage_in_all.tokens += usage.tokens;
+	usage_in_all.batches += usage.batches;
+	usage_in_all.truncated += usage.truncated;
+	usage_in_all.seconds += usage.seconds;
 	count_cut(usage.truncated);
 	return usage.truncated;
 }
@@ -375,6 +381,12 @@ tr_job_end(TrModel *model, TeJob *job)
 				return account(model, session);
 			}
 	elog(ERROR, "job is not of this model");
+}
+
+const TeUsage *
+tr_usage(void)
+{
+	return &usage_in_all;
 }
 
 /* ---- models ---- */

@@ -19,6 +19,7 @@
  *	  resolve.c		name -> version by the active snapshot -> image -> attached model
  *	  values.c		arrays and sets between SQL and the engine
  *	  fn_*.c		SQL functions by topic; embed_table.c: whole tables
+ *	  batch*.c		a plan node that runs scalar functions for many rows at once (batch.h)
  *
  * Names: tr_ for functions shared between these files, transformer_ for the C symbols of SQL functions.
  *
@@ -63,6 +64,8 @@ extern int	tr_max_session_memory;	/* transformer.max_session_memory, kB: the bou
 extern int	tr_shared_memory;	/* transformer.shared_memory, MB: all images together; 0: no bound */
 extern int	tr_weights_store;	/* transformer.weights_store, TrStoreKind */
 extern char *tr_isa;			/* transformer.isa */
+extern bool tr_batch;			/* transformer.batch */
+extern int	tr_batch_size;		/* transformer.batch_size, rows */
 
 /* What a computation of this session may allocate, in bytes: the lesser of the two settings. */
 extern Size tr_session_limit(void);
@@ -149,6 +152,8 @@ extern TeModel *tr_model_engine(TrModel *model);
  */
 extern TeJob *tr_job_begin(TrModel *model, const char *task, const TeJobOptions *options);
 extern uint64 tr_job_end(TrModel *model, TeJob *job);	/* how many of its texts were cut */
+/* What jobs of this backend have done since it began. */
+extern const TeUsage *tr_usage(void);
 /* Memory of the engine for one SQL call that runs no other code of SQL; empty, bounded by transformer.session_memory. */
 extern TeArena *tr_scratch(void);
 
@@ -174,7 +179,18 @@ extern TrTexts tr_texts(ArrayType *array);
 extern void tr_set_begin(FunctionCallInfo fcinfo, Oid type);
 extern void tr_set_add(FunctionCallInfo fcinfo, Datum value, bool isnull);
 
+/* ---- fn_text.c ---- */
+
+/* Tokens of one text as ids, words or their number; special: with those that the model wants around a text. */
+typedef Datum (*TrTextFunction) (const TeTokenizer *tokenizer, text *input, bool special);
+extern Datum tr_token_ids(const TeTokenizer *tokenizer, text *input, bool special);
+extern Datum tr_token_words(const TeTokenizer *tokenizer, text *input, bool special);
+extern Datum tr_token_count(const TeTokenizer *tokenizer, text *input, bool special);
+
 /* ---- fn_embed.c, fn_vector.c ---- */
+
+/* What an index or a generated column stores must not change with what a name means today. */
+extern void tr_check_pinned(text *model);
 
 /* Gets the vectors of texts in their order; vector NULL where the text is.  Valid during the call. */
 typedef void (*TrVectorSink) (void *arg, int i, const float *vector, int n);

@@ -1,0 +1,193 @@
+/*-------------------------------------------------------------------------
+ * batch.h
+ *	  Batches without asking: scalar functions that run for many rows at once.
+ *
+ * Some SQL functions have, beside the C function that SQL calls, an
+ * implementation that answers many calls together.  Where a plan calls one,
+ * a node "Batch" is put into it:
+ *
+ *	  batch_funcs.c		which functions, and how each is fed: one table
+ *	  batch_plan.c		hooks; walks a finished plan and puts nodes into it
+ *	  batch_plan_expr.c	rewrites expressions: calls become columns, with guards
+ *	  batch_plan_values.c	calls in lists of VALUES
+ *	  batch_node.c		the node
+ *	  batch_explain.c	what EXPLAIN says about it
+ *
+ * To make a function run in batches: a row in batch_funcs.c, and SUPPORT
+ * _transformer.batch_support in its CREATE FUNCTION.
+ *-------------------------------------------------------------------------
+ */
+#ifndef TR_BATCH_H
+#define TR_BATCH_H
+
+#include "pg/transformer.h"
+
+#include "nodes/execnodes.h"
+#include "nodes/extensible.h"
+#include "nodes/plannodes.h"
+
+/* ---- functions (batch_funcs.c) ---- */
+
+/*
+ * n calls of n_args arguments each; those of call i begin at args[i * n_args].
+ * Results are preset to NULL, and go, as everything the implementation
+ * allocates, into the memory context that is current.
+ */
+typedef struct TrCalls
+{
+	int			n;
+	int			n_args;
+	NullableDatum *args;
+	NullableDatum *results;
+} TrCalls;
+
+/* Those of the calls that are for one model, in one way. */
+typedef struct TrCallGroup
+{
+	TrCalls    *calls;
+	TrModel    *model;
+	TeStr		kind;
+	int			n;
+	int		   *which;			/* of calls */
+} TrCallGroup;
+
+/*
+ * A function that runs in batches.  A call of which one of the first n_texts
+ * arguments is NULL gives NULL and looks at nothing else.
+ */
+typedef struct TrBatchFunction
+{
+	const char *symbol;			/* C symbol of the SQL function */
+	void		(*run) (const struct TrBatchFunction *function, TrCallGroup *group);
+	int			n_texts;
+	int			model;			/* argument that names the model */
+	int			kind;			/* argument with the kind of text; 0: none */
+	bool		pinned;			/* a version has to be named */
+	TrTextFunction of_text;		/* of run_tokens */
+} TrBatchFunction;
+
+/* NULL: not one of them.  *strict (where not NULL): is it declared STRICT? */
+extern const TrBatchFunction *tr_batch_function(Oid funcid, bool *strict);
+/* The same for a call in an expression, with its arguments. */
+extern const TrBatchFunction *tr_batch_call(Node *node, Oid *funcid, List **args);
+/* Compute calls of a function. */
+extern void tr_batch_run(const TrBatchFunction *function, TrCalls *calls);
+extern void tr_batch_functions_init(void);
+
+/* ---- plans ---- */
+
+/*
+ * Layout of a Batch node.
+ *
+ * Scan tuple (custom_scan_tlist): the columns of the child, then a column for
+ * the result of each call.  All expressions of the node refer to it by
+ * INDEX_VAR.
+ *
+ * custom_exprs:	list of calls,
+ *					list of lists: the guards of each call, conditions without which it does not happen,
+ *					list of OFFSET and LIMIT of the Limit right above, or empty
+ * custom_private:	list of int: stage of each call,
+ *					list of int: 1 for each call whose value is the same for all rows
+ *
+ * Stage i is what condition i of plan.qual needs; the last stage is what only
+ * the target list needs.
+ */
+extern const CustomScanMethods tr_batch_scan_methods;
+
+/* The work on one plan node (batch_plan.c, batch_plan_expr.c). */
+typedef struct TrSplit
+{
+	bool		above;			/* the new node is above, else between the node and its child */
+	List	   *inputs;			/* TargetEntry: the columns that the child delivers */
+	List	   *calls;			/* expressions over the scan tuple */
+	List	   *call_guards;	/* of each call: a list of expressions */
+	List	   *stages;			/* int */
+	List	   *invariants;		/* int */
+	List	   *guards;			/* of the expression that is being rewritten */
+	int			stage;
+	int			unbatched;		/* > 0: calls here stay as they are */
+} TrSplit;
+
+/* A call anywhere; a call that is not inside of an aggregate or window function. */
+extern bool tr_batch_has_call(Node *node, void *context);
+extern bool tr_batch_has_outer_call(Node *node, void *context);
+extern bool tr_batch_has_multiexpr(Node *node, void *context);
+extern bool tr_batch_has_subplan(Node *node, void *context);
+/* Gather what an expression wants of the child; then rewrite it over the scan tuple. */
+extern bool tr_batch_collect_inputs(Node *node, TrSplit *split);
+extern Node *tr_batch_rewrite(Node *node, TrSplit *split);
+extern Node *tr_batch_rewrite_guarded(Node *node, Expr *guard, TrSplit *split);
+extern Var *tr_batch_column(int varno, AttrNumber column, Node *type_of);
+/* An expression over one tuple, for another of the same columns. */
+extern Node *tr_batch_set_varno(Node *node, int varno);
+
+extern void tr_batch_values(ValuesScan *scan, List *range_table);
+extern void tr_batch_plan_init(void);
+
+/* ---- the node (batch_node.c) ---- */
+
+/* One row of the current batch. */
+typedef struct TrBatchRow
+{
+	Datum	   *values;			/* columns of the child, then results of calls */
+	bool	   *isnull;
+	bool		dropped;		/* rejected by a condition */
+} TrBatchRow;
+
+/* One call of the node's expressions. */
+typedef struct TrBatchCall
+{
+	Expr	   *expr;
+	List	   *guard_exprs;
+	const TrBatchFunction *function;
+	bool		strict;
+	int			n_args;
+	ExprState **args;
+	bool	   *copy_arg;		/* by reference, and not a column */
+	int16	   *arg_length;
+	ExprState  *plain;			/* the call as SQL makes it, for a row alone */
+	List	   *guards;			/* ExprState */
+	int			stage;
+	int			column;			/* of the scan tuple: the result */
+	bool		by_value;
+	int16		length;			/* of the result's type */
+
+	bool		invariant;		/* runs once for all rows */
+	bool		computed;
+	NullableDatum value;
+} TrBatchCall;
+
+typedef struct TrBatchState
+{
+	CustomScanState css;
+	int			n_columns;		/* of the scan tuple */
+	int			n_inputs;		/* those that come from the child */
+	int			n_calls;
+	TrBatchCall *calls;
+	int			n_quals;
+	ExprState **quals;
+	bool		can_retry;		/* expressions may be evaluated anew after an error */
+
+	ExprState  *limit_offset;	/* of the Limit above, if any */
+	ExprState  *limit_count;
+	int64		bound;			/* rows that the Limit can ask for; -1: unknown */
+
+	MemoryContext batch_context;	/* rows of the batch and results */
+	MemoryContext scan_context; /* values that last until the next rescan */
+	TrBatchRow *rows;
+	int			capacity;
+	int			n_rows;
+	int			n_done;			/* those with all their results */
+	int			next;			/* next row to hand on */
+	int			size;			/* of the current batch, as planned */
+	int64		handed_on;
+	bool		started;
+	bool		child_done;
+
+	int64		n_computed;		/* calls, for EXPLAIN ANALYZE */
+	TeUsage		usage;
+} TrBatchState;
+
+extern void tr_batch_explain(CustomScanState *css, List *ancestors, struct ExplainState *es);
+
+#endif							/* TR_BATCH_H */

@@ -1,0 +1,399 @@
+/*-------------------------------------------------------------------------
+ * batch_funcs.c
+ *	  The functions that run in batches: one table, and how each is fed.
+ *
+ * A function is recognised by library and C symbol, so that it may live in any
+ * schema and under any name; what is known about a function is kept by OID
+ * until pg_proc changes.  One that switches user or settings (SECURITY DEFINER,
+ * SET) is left alone: only the plain call does that.
+ *
+ * The calls of a batch may name different models, and kinds of text.  They are
+ * cut into groups that agree in both, and each group is one run.
+ *
+ * To add a function: its row in functions[], a run function if none of these
+ * fits, and SUPPORT _transformer.batch_support in its CREATE FUNCTION.
+ *-------------------------------------------------------------------------
+ */
+#include "pg/batch.h"
+
+#include "access/htup_details.h"
+#include "access/transam.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+#define SIMILARITY_ROWS 1024	/* whose vectors are kept at a time */
+
+static NullableDatum *
+argument(const TrCallGroup *group, int i, int arg)
+{
+	return &group->calls->args[group->which[i] * group->calls->n_args + arg];
+}
+
+static void
+set_result(const TrCallGroup *group, int i, Datum value)
+{
+	group->calls->results[group->which[i]] = (NullableDatum) {.value = value};
+}
+
+/* ---- embeddings ---- */
+
+typedef struct EmbedSink
+{
+	TrCallGroup *group;
+	MemoryContext context;		/* of results */
+} EmbedSink;
+
+static void
+take_embedding(void *arg, int i, const float *vector, int n)
+{
+	EmbedSink  *sink = arg;
+	MemoryContext old = MemoryContextSwitchTo(sink->context);
+
+	set_result(sink->group, i, PointerGetDatum(tr_real_array(vector, n)));
+	MemoryContextSwitchTo(old);
+}
+
+static void
+run_embed(const TrBatchFunction *function, TrCallGroup *group)
+{
+	EmbedSink	sink = {.group = group,.context = CurrentMemoryContext};
+	TrTexts		texts = {
+		.n = group->n,
+		.values = palloc(sizeof(Datum) * group->n),
+		.nulls = palloc0(sizeof(bool) * group->n),
+	};
+
+	for (int i = 0; i < group->n; i++)
+		texts.values[i] = argument(group, i, 0)->value;
+	tr_embed_each(group->model, group->kind, &texts, take_embedding, &sink);
+}
+
+typedef struct VectorStore
+{
+	float	   *vectors;		/* [n][dimensions] */
+	int			dimensions;
+} VectorStore;
+
+static void
+keep_vector(void *arg, int i, const float *vector, int n)
+{
+	VectorStore *store = arg;
+
+	memcpy(store->vectors + (Size) i * store->dimensions, vector, sizeof(float) * n);
+}
+
+static bool
+same_text(text *a, text *b)
+{
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/*
+ * The texts of calls [from, to), each but once where it is that of the call before (a
+ * question that is compared with each row).  place[2 * i], place[2 * i + 1]: where those of call i are.
+ */
+static TrTexts
+texts_of_pairs(const TrCallGroup *group, int from, int to, int *place)
+{
+	text	   *last[2] = {NULL, NULL};
+	int			last_place[2] = {0, 0};
+	TrTexts		texts = {
+		.values = palloc(sizeof(Datum) * 2 * (to - from)),
+		.nulls = palloc0(sizeof(bool) * 2 * (to - from)),
+	};
+
+	for (int i = from; i < to; i++)
+		for (int side = 0; side < 2; side++)
+		{
+			text	   *value = DatumGetTextPP(argument(group, i, side)->value);
+
+			if (last[side] == NULL || !same_text(last[side], value))
+			{
+				last_place[side] = texts.n;
+				texts.values[texts.n++] = PointerGetDatum(value);
+			}
+			last[side] = value;
+			place[2 * (i - from) + side] = last_place[side];
+		}
+	return texts;
+}
+
+static void
+run_similarity(const TrBatchFunction *function, TrCallGroup *group)
+{
+	VectorStore store = {.dimensions = te_model_dimensions(tr_model_engine(group->model))};
+	int		   *place = palloc(sizeof(int) * 2 * SIMILARITY_ROWS);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "transformer pairs", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+
+	for (int from = 0; from < group->n; from += SIMILARITY_ROWS)
+	{
+		int			to = Min(from + SIMILARITY_ROWS, group->n);
+		TrTexts		texts = texts_of_pairs(group, from, to, place);
+
+		store.vectors = MemoryContextAllocHuge(context, sizeof(float) * Max(store.dimensions, 1) * texts.n);
+		tr_embed_each(group->model, group->kind, &texts, keep_vector, &store);
+		for (int i = from; i < to; i++)
+		{
+			const float *a = store.vectors + (Size) place[2 * (i - from)] * store.dimensions;
+			const float *b = store.vectors + (Size) place[2 * (i - from) + 1] * store.dimensions;
+
+			set_result(group, i, Float4GetDatum((float4) tr_cosine(a, b, store.dimensions)));
+		}
+		MemoryContextReset(context);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+}
+
+/* ---- tokens ---- */
+
+/* The third argument, where there is one: with special tokens? */
+static bool
+wants_special(const TrCallGroup *group, int i)
+{
+	return group->calls->n_args < 3 || argument(group, i, 2)->isnull || DatumGetBool(argument(group, i, 2)->value);
+}
+
+static void
+run_tokens(const TrBatchFunction *function, TrCallGroup *group)
+{
+	const TeTokenizer *tokenizer = te_model_tokenizer(tr_model_engine(group->model));
+	bool		by_value = function->of_text == tr_token_count;
+	MemoryContext results = CurrentMemoryContext;
+	MemoryContext context = AllocSetContextCreate(results, "transformer row", ALLOCSET_DEFAULT_SIZES);
+
+	for (int i = 0; i < group->n; i++)
+	{
+		Datum		value;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(context);
+		value = function->of_text(tokenizer, DatumGetTextPP(argument(group, i, 0)->value), wants_special(group, i));
+		MemoryContextSwitchTo(results);
+		set_result(group, i, datumCopy(value, by_value, -1));
+		MemoryContextReset(context);
+	}
+	MemoryContextDelete(context);
+}
+
+/* ---- the table ---- */
+
+static const TrBatchFunction functions[] = {
+	{.symbol = "transformer_embed",.run = run_embed,.n_texts = 1,.model = 1,.kind = 2},
+	{.symbol = "transformer_embed_pinned",.run = run_embed,.n_texts = 1,.model = 1,.pinned = true},
+	{.symbol = "transformer_similarity",.run = run_similarity,.n_texts = 2,.model = 2},
+	{.symbol = "transformer_token_count",.run = run_tokens,.n_texts = 1,.model = 1,.of_text = tr_token_count},
+	{.symbol = "transformer_tokenize",.run = run_tokens,.n_texts = 1,.model = 1,.of_text = tr_token_ids},
+	{.symbol = "transformer_tokens",.run = run_tokens,.n_texts = 1,.model = 1,.of_text = tr_token_words},
+};
+
+/* ---- groups ---- */
+
+static text *
+text_or_null(const TrCalls *calls, int call, int arg)
+{
+	NullableDatum *value = &calls->args[call * calls->n_args + arg];
+
+	return value->isnull ? NULL : DatumGetTextPP(value->value);
+}
+
+/* Does the call give NULL whatever its other arguments are? */
+static bool
+gives_null(const TrBatchFunction *function, const TrCalls *calls, int call)
+{
+	const NullableDatum *args = &calls->args[call * calls->n_args];
+
+	for (int i = 0; i < function->n_texts; i++)
+		if (args[i].isnull)
+			return true;
+	return function->pinned && args[function->model].isnull;
+}
+
+static bool
+same_word(text *a, text *b)
+{
+	return a == b || (a != NULL && b != NULL && same_text(a, b));
+}
+
+static void
+run_group(const TrBatchFunction *function, TrCallGroup *group, text *model, text *kind)
+{
+	if (function->pinned)
+		tr_check_pinned(model);
+	group->model = tr_model_open(model, tr_embedding_model, "transformer.embedding_model");
+	group->kind = kind != NULL ? tr_utf8(kind) : (TeStr) {NULL, 0};
+	function->run(function, group);
+}
+
+void
+tr_batch_run(const TrBatchFunction *function, TrCalls *calls)
+{
+	bool	   *taken = palloc(sizeof(bool) * calls->n);
+	TrCallGroup group = {.calls = calls,.which = palloc(sizeof(int) * calls->n)};
+
+	for (int i = 0; i < calls->n; i++)
+		taken[i] = gives_null(function, calls, i);
+	for (int first = 0; first < calls->n; first++)
+	{
+		text	   *model;
+		text	   *kind;
+
+		if (taken[first])
+			continue;
+		model = text_or_null(calls, first, function->model);
+		kind = function->kind ? text_or_null(calls, first, function->kind) : NULL;
+		group.n = 0;
+		for (int i = first; i < calls->n; i++)
+		{
+			if (taken[i] || !same_word(model, text_or_null(calls, i, function->model)) ||
+				(function->kind && !same_word(kind, text_or_null(calls, i, function->kind))))
+				continue;
+			group.which[group.n++] = i;
+			taken[i] = true;
+		}
+		run_group(function, &group, model, kind);
+	}
+}
+
+/* ---- which function is which ---- */
+
+typedef struct KnownFunction
+{
+	Oid			funcid;			/* hash key */
+	const TrBatchFunction *function;	/* NULL: not one of ours */
+	bool		strict;
+} KnownFunction;
+
+static HTAB *known_functions = NULL;
+
+static void
+forget_functions(Datum arg, int cacheid, uint32 hashvalue)
+{
+	if (known_functions != NULL)
+	{
+		hash_destroy(known_functions);
+		known_functions = NULL;
+	}
+}
+
+/* Is a function's library this one?  The name may have a folder and a suffix. */
+static bool
+is_this_library(const char *probin)
+{
+	const char *slash = strrchr(probin, '/');
+	const char *name = slash ? slash + 1 : probin;
+
+	return strcmp(name, "transformer") == 0 || strcmp(name, "transformer" DLSUFFIX) == 0;
+}
+
+static const TrBatchFunction *
+find_symbol(HeapTuple tuple)
+{
+	bool		isnull;
+	Datum		value = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_probin, &isnull);
+	char	   *symbol;
+
+	if (isnull || !is_this_library(TextDatumGetCString(value)))
+		return NULL;
+	(void) SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proconfig, &isnull);
+	if (!isnull)
+		return NULL;
+	symbol = TextDatumGetCString(SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull));
+	for (int i = 0; i < lengthof(functions); i++)
+		if (strcmp(symbol, functions[i].symbol) == 0)
+			return &functions[i];
+	return NULL;
+}
+
+static const TrBatchFunction *
+find_function(Oid funcid, bool *strict)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
+	Form_pg_proc form;
+	const TrBatchFunction *found = NULL;
+
+	*strict = false;
+	if (!HeapTupleIsValid(tuple))
+		return NULL;
+	form = (Form_pg_proc) GETSTRUCT(tuple);
+	if (form->prolang == ClanguageId && !form->proretset && !form->prosecdef)
+		found = find_symbol(tuple);
+	*strict = form->proisstrict;
+	ReleaseSysCache(tuple);
+	return found;
+}
+
+const TrBatchFunction *
+tr_batch_function(Oid funcid, bool *strict)
+{
+	KnownFunction *entry;
+
+	/* built-in functions are not ours: spares most look-ups */
+	if (funcid < FirstNormalObjectId)
+		return NULL;
+	if (known_functions == NULL)
+	{
+		HASHCTL		control = {.keysize = sizeof(Oid),.entrysize = sizeof(KnownFunction)};
+
+		known_functions = hash_create("transformer batch functions", 64, &control, HASH_ELEM | HASH_BLOBS);
+	}
+	entry = hash_search(known_functions, &funcid, HASH_FIND, NULL);
+	if (entry == NULL)
+	{
+		bool		is_strict;
+		const TrBatchFunction *function = find_function(funcid, &is_strict);
+
+		/* the look-up may have emptied the cache: start again */
+		if (known_functions == NULL)
+			return tr_batch_function(funcid, strict);
+		entry = hash_search(known_functions, &funcid, HASH_ENTER, NULL);
+		entry->function = function;
+		entry->strict = is_strict;
+	}
+	if (strict != NULL)
+		*strict = entry->strict;
+	return entry->function;
+}
+
+const TrBatchFunction *
+tr_batch_call(Node *node, Oid *funcid, List **args)
+{
+	if (node == NULL)
+		return NULL;
+	if (IsA(node, FuncExpr) && !((FuncExpr *) node)->funcretset && !((FuncExpr *) node)->funcvariadic)
+	{
+		*funcid = ((FuncExpr *) node)->funcid;
+		*args = ((FuncExpr *) node)->args;
+	}
+	else if (IsA(node, OpExpr) && !((OpExpr *) node)->opretset)
+	{
+		*funcid = ((OpExpr *) node)->opfuncid;
+		*args = ((OpExpr *) node)->args;
+	}
+	else
+		return NULL;
+	return tr_batch_function(*funcid, NULL);
+}
+
+void
+tr_batch_functions_init(void)
+{
+	CacheRegisterSyscacheCallback(PROCOID, forget_functions, (Datum) 0);
+}
+
+/* Being called is its purpose: that loads the library while a call is planned (batch_plan.c). */
+PG_FUNCTION_INFO_V1(transformer_batch_support);
+Datum
+transformer_batch_support(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_POINTER(NULL);
+}

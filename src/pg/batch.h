@@ -146,6 +146,7 @@ typedef struct TrBatchCall
 	bool	   *copy_arg;		/* by reference, and not a column */
 	int16	   *arg_length;
 	ExprState  *plain;			/* the call as SQL makes it, for a row alone */
+	bool		has_subplan;	/* in arguments */
 	List	   *guards;			/* ExprState */
 	int			stage;
 	int			column;			/* of the scan tuple: the result */
@@ -166,7 +167,8 @@ typedef struct TrBatchState
 	TrBatchCall *calls;
 	int			n_quals;
 	ExprState **quals;
-	bool		can_retry;		/* expressions may be evaluated anew after an error */
+	bool	   *qual_has_subplan;
+	bool		fragile;		/* an expression with a subplan is being evaluated */
 
 	ExprState  *limit_offset;	/* of the Limit above, if any */
 	ExprState  *limit_count;

@@ -18,8 +18,8 @@
  * taken back, and its rows are run one after the other, each when it is wanted: the
  * error of a bad row is raised, as SQL would raise it, when its turn comes.  A row alone is
  * computed by the plain call.  Not so within a parallel query, where workers
- * read ahead anyhow (and versions before 18 allow no subtransaction), nor where subplans are in
- * the node's expressions: they cannot be relied on after an error.
+ * read ahead anyhow (and versions before 18 allow no subtransaction), nor for errors
+ * within a subplan, whose state cannot be relied on then.
  *
  * Memory.  Rows and results live in batch_context until the next batch is
  * read.  Argument values are copied into it, since the next evaluation of an
@@ -84,6 +84,7 @@ begin_call(TrBatchCall *call, Expr *expr, List *guards)
 	(void) tr_batch_function(funcid, &call->strict);
 	call->expr = expr;
 	call->guard_exprs = guards;
+	call->has_subplan = tr_batch_has_subplan((Node *) args, NULL);
 	get_typlenbyval(exprType((Node *) expr), &call->length, &call->by_value);
 	call->n_args = list_length(args);
 	call->args = palloc(sizeof(ExprState *) * call->n_args);
@@ -152,9 +153,10 @@ batch_begin(CustomScanState *css, EState *estate, int eflags)
 	}
 	state->n_quals = list_length(plan->scan.plan.qual);
 	state->quals = palloc(sizeof(ExprState *) * Max(state->n_quals, 1));
+	state->qual_has_subplan = palloc(sizeof(bool) * Max(state->n_quals, 1));
+	for (int i = 0; i < state->n_quals; i++)
+		state->qual_has_subplan[i] = tr_batch_has_subplan(list_nth(plan->scan.plan.qual, i), NULL);
 	init_expressions(state);
-	state->can_retry = !tr_batch_has_subplan((Node *) plan->scan.plan.qual, NULL) &&
-		!tr_batch_has_subplan((Node *) calls, NULL);
 	if (limit != NIL)
 	{
 		state->limit_offset = ExecInitExpr(linitial(limit), &css->ss.ps);
@@ -391,6 +393,7 @@ run_call(TrBatchState *state, TrBatchCall *call, int from, int to)
 	TrCalls		calls = {.n_args = call->n_args};
 	int		   *rows = palloc(sizeof(int) * (to - from));
 
+	state->fragile = call->has_subplan;
 	if (!alone && !call->invariant)
 		calls.args = palloc(sizeof(NullableDatum) * call->n_args * (to - from));
 	for (int r = from; r < to; r++)
@@ -410,23 +413,26 @@ run_call(TrBatchState *state, TrBatchCall *call, int from, int to)
 		else if (eval_arguments(call, econtext, &calls.args[calls.n * call->n_args]))
 			rows[calls.n++] = r;
 	}
+	state->fragile = false;
 	if (calls.n > 0)
 		run_gathered(state, call, &calls, rows);
 	MemoryContextSwitchTo(old);
 }
 
 static void
-apply_qual(TrBatchState *state, ExprState *qual, int from, int to)
+apply_qual(TrBatchState *state, int qual, int from, int to)
 {
+	state->fragile = state->qual_has_subplan[qual];
 	for (int r = from; r < to; r++)
 	{
 		TrBatchRow *row = &state->rows[r];
 
-		if (row->dropped || ExecQual(qual, show_row(state, row)))
+		if (row->dropped || ExecQual(state->quals[qual], show_row(state, row)))
 			continue;
 		row->dropped = true;
 		InstrCountFiltered1(&state->css.ss.ps, 1);
 	}
+	state->fragile = false;
 }
 
 /* All stages for the rows in [from, to). */
@@ -442,7 +448,7 @@ run_stages(TrBatchState *state, int from, int to)
 			if (state->calls[c].stage == stage)
 				run_call(state, &state->calls[c], from, to);
 		if (stage < state->n_quals)
-			apply_qual(state, state->quals[stage], from, to);
+			apply_qual(state, stage, from, to);
 	}
 	state->n_done = to;
 	InstrCountFiltered2(&state->css.ss.ps, 1);
@@ -511,7 +517,7 @@ try_stages(TrBatchState *state)
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(old);
 		CurrentResourceOwner = owner;
-		if (is_final(error->sqlerrcode))
+		if (state->fragile || is_final(error->sqlerrcode))
 			ReThrowError(error);
 		FreeErrorData(error);
 		forget_results(state);
@@ -522,7 +528,7 @@ try_stages(TrBatchState *state)
 static void
 run_batch(TrBatchState *state)
 {
-	if (state->n_rows > 1 && state->can_retry && (TR_PARALLEL_SUBTRANSACTIONS || !IsInParallelMode()))
+	if (state->n_rows > 1 && (TR_PARALLEL_SUBTRANSACTIONS || !IsInParallelMode()))
 		try_stages(state);
 	else if (state->n_rows > 0)
 		run_stages(state, 0, state->n_rows);

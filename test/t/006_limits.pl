@@ -156,7 +156,8 @@ my $long = q{transformer.embed(repeat('quick brown fox ', 400), 'tiny')};
 ($state, $message) = sqlstate($node, "SET transformer.truncate = error; SELECT $long;");
 is($state, '54000', 'truncate = error: an error');
 like($message, qr/\d+ tokens/, 'that says how long');
-($state, $message) = sqlstate($node, "SELECT $long FROM generate_series(1, 3);");
+# texts that differ: equal calls of a statement run once
+($state, $message) = sqlstate($node, "SELECT transformer.embed(repeat('quick brown fox ' || i, 400), 'tiny') FROM generate_series(1, 3) i;");
 is($state, '00000', 'by default it is cut');
 is(scalar(() = $message =~ /WARNING/g), 1, 'with one warning a statement');
 like($message, qr/\b3\b/, 'that has the count');

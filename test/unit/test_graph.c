@@ -238,7 +238,7 @@ build_linear(Lab *lab, int variant)
 	{
 		/* whatever the weight is stored as, x and an overlay can be trained */
 		x = input(lab, 7, 64);
-		lab->rounds = stored[variant - 6].packed && te_dtypes[stored[variant - 6].dtype].block_elements > 1;
+		lab->rounds = stored[variant - 6].packed && stored[variant - 6].dtype == TE_INT8;
 		operands[0].matrix = frozen(lab, stored[variant - 6].dtype, stored[variant - 6].packed, 300, 64);
 		if (variant % 2 == 0)
 			operands[0] = overlaid(lab, operands[0], 3);

@@ -36,7 +36,24 @@ typedef struct LinearParams
 	size_t		rank;			/* of all overlays together; 0: there is none */
 	size_t		expanded;		/* floats of EXPAND_ROWS rows of the widest weight that backward must expand */
 	size_t		bytes;			/* floats for x as bytes, the last of temp */
+	bool		exact;			/* x stays in floats */
 } LinearParams;
+
+/*
+ * Whoever stores a model as int8 wants the speed of products of bytes.  The other quantized types are
+ * held to the model's own precision: one scale for a whole row of x makes the error of q8_0 five times
+ * as large (test/SPEED.md), so they are expanded and x stays in floats.
+ */
+static bool
+rounds_inputs(const LinearParams *params)
+{
+	for (int i = 0; i < params->n_parts; i++)
+	{
+		if (params->operands[i].matrix->dtype != TE_INT8)
+			return false;
+	}
+	return true;
+}
 
 static bool
 is_f32_rows(const TeWeight *weight)
@@ -130,7 +147,8 @@ te_linear(TeGraph *graph, TeNode *x, const TeOperand *operands, int n_operands, 
 		if (!is_f32_rows(operand->matrix))
 			params->expanded = te_mul_size(EXPAND_ROWS, x->cols);
 	}
-	shape.exact = node->needs_grad;
+	params->exact = node->needs_grad || !rounds_inputs(params);
+	shape.exact = params->exact;
 	params->bytes = te_linear_bytes(&shape);
 	size_areas(node, needs_x);
 	node->scratch = te_linear_scratch(&shape);
@@ -227,7 +245,7 @@ te_linear_forward(TeGraph *graph, TeNode *node)
 	TeLinear	linear = {.n_parts = params->n_parts, .n_tok = node->rows,
 		.x = node->inputs[0]->value.data, .ld_x = node->inputs[0]->cols,
 		.y = apart && node->needs_grad ? node->saved.data : node->value.data, .ld_y = node->cols,
-		.activation = apart ? TE_ACT_NONE : params->activation, .exact = node->needs_grad};
+		.activation = apart ? TE_ACT_NONE : params->activation, .exact = params->exact};
 
 	if (params->bytes > 0)
 		linear.bytes = node->temp.data + (node->temp.floats - params->bytes);

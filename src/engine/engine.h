@@ -119,6 +119,10 @@ extern TeStr te_model_architecture(const TeModel *model);
 extern TeStr te_model_task(const TeModel *model);
 extern int	te_model_dimensions(const TeModel *model);	/* 0: gives no embedding */
 extern int	te_model_context_length(const TeModel *model);
+extern int	te_model_labels(const TeModel *model);	/* 0: gives no labels */
+extern TeStr te_model_label(const TeModel *model, int i);
+/* Scores from the logits of a text, a number a label: softmax, sigmoid or the logits, as the model has it. */
+extern void te_model_scores(const TeModel *model, const float *logits, float *scores);
 extern double te_model_flops_per_token(const TeModel *model);	/* for the planner's costs */
 
 typedef enum TeTruncate
@@ -156,7 +160,7 @@ typedef struct TeJobOptions
 	TeStr		kind;			/* embed: "query", "passage" or {NULL, 0} */
 } TeJobOptions;
 
-extern TeJob *te_job_create(TeSession *session, const char *task, const TeJobOptions *options);	/* "embed" */
+extern TeJob *te_job_create(TeSession *session, const char *task, const TeJobOptions *options);	/* "embed", "classify" (logits) */
 /* Text is not copied: it must live until te_job_run() returns.  Gives the row's number, from 0.  pair.data NULL: none. */
 extern size_t te_job_feed(TeJob *job, TeStr text, TeStr pair);
 /* Compute all rows fed since the last reset. */

@@ -48,6 +48,16 @@ bert_bind(TeArena *arena, const TeModel *model)
 	return te_encoder_bind(te_encoder_bert_tensors, arena, model);
 }
 
+/* Of ForSequenceClassification: the pooler, then the labels. */
+static const TeArchHead bert_heads[] = {
+	{TE_HEAD_SEQUENCE, {
+		{"pooler.dense", "cls", false, TE_ACT_TANH},
+		{"classifier", "cls.output", true, TE_ACT_NONE},
+		{NULL}
+	}},
+	{TE_HEAD_NONE}
+};
+
 const TeArch te_arch_bert = {
 	.name = "bert",
 	.model_types = (const TeModelType[]) {{"bert", "BertModel"}, {NULL}},
@@ -59,4 +69,5 @@ const TeArch te_arch_bert = {
 	.list_tensors = bert_list_tensors,
 	.bind = bert_bind,
 	.forward = te_encoder_forward,
+	.heads = bert_heads,
 };

@@ -57,6 +57,16 @@ distilbert_bind(TeArena *arena, const TeModel *model)
 	return te_encoder_bind(distilbert_tensors, arena, model);
 }
 
+/* Of ForSequenceClassification: a layer in the pooler's place. */
+static const TeArchHead distilbert_heads[] = {
+	{TE_HEAD_SEQUENCE, {
+		{"pre_classifier", "cls", false, TE_ACT_RELU},
+		{"classifier", "cls.output", true, TE_ACT_NONE},
+		{NULL}
+	}},
+	{TE_HEAD_NONE}
+};
+
 const TeArch te_arch_distilbert = {
 	.name = "distilbert",
 	.model_types = (const TeModelType[]) {{"distilbert", "DistilBertModel"}, {NULL}},
@@ -68,4 +78,5 @@ const TeArch te_arch_distilbert = {
 	.list_tensors = distilbert_list_tensors,
 	.bind = distilbert_bind,
 	.forward = te_encoder_forward,
+	.heads = distilbert_heads,
 };

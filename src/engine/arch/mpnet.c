@@ -69,6 +69,16 @@ mpnet_bind(TeArena *arena, const TeModel *model)
 	return te_encoder_bind(mpnet_tensors, arena, model);
 }
 
+/* Of ForSequenceClassification: RoBERTa's; its classifier has no pooler. */
+static const TeArchHead mpnet_heads[] = {
+	{TE_HEAD_SEQUENCE, {
+		{"classifier.dense", "cls", false, TE_ACT_TANH},
+		{"classifier.out_proj", "cls.output", true, TE_ACT_NONE},
+		{NULL}
+	}},
+	{TE_HEAD_NONE}
+};
+
 const TeArch te_arch_mpnet = {
 	.name = "mpnet",
 	.model_types = (const TeModelType[]) {{"mpnet", "MPNetModel"}, {NULL}},
@@ -78,4 +88,5 @@ const TeArch te_arch_mpnet = {
 	.list_tensors = mpnet_list_tensors,
 	.bind = mpnet_bind,
 	.forward = te_encoder_forward,
+	.heads = mpnet_heads,
 };

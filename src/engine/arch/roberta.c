@@ -34,6 +34,16 @@ roberta_bind(TeArena *arena, const TeModel *model)
 	return te_encoder_bind(te_encoder_bert_tensors, arena, model);
 }
 
+/* Of ForSequenceClassification: layers of its own; its classifier has no pooler. */
+static const TeArchHead roberta_heads[] = {
+	{TE_HEAD_SEQUENCE, {
+		{"classifier.dense", "cls", false, TE_ACT_TANH},
+		{"classifier.out_proj", "cls.output", true, TE_ACT_NONE},
+		{NULL}
+	}},
+	{TE_HEAD_NONE}
+};
+
 const TeArch te_arch_roberta = {
 	.name = "roberta",
 	.model_types = (const TeModelType[]) {
@@ -50,4 +60,5 @@ const TeArch te_arch_roberta = {
 	.list_tensors = roberta_list_tensors,
 	.bind = roberta_bind,
 	.forward = te_encoder_forward,
+	.heads = roberta_heads,
 };

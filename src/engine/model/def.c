@@ -14,7 +14,8 @@
  * no multiple of its block, f16.  Below 5.5 bits, matrices that the
  * architecture marks as sensitive get q8_0, in the manner of llama.cpp's mixed
  * types: with plain q4_0 everywhere, all-MiniLM-L6-v2's embeddings have a mean
- * cosine of 0.95 with the exact ones, so mixed 0.985.  Small tables
+ * cosine of 0.95 with the exact ones, so mixed 0.985.  The layer that gives
+ * labels keeps the file's type.  Small tables
  * (positions, types), biases and norms are f32 always: llama.cpp and the
  * kernels want them so, and they weigh little.
  *-------------------------------------------------------------------------
@@ -64,8 +65,11 @@ te_def_parts(TeArena *arena, const TeModelDef *def, TeDefParts *parts)
 		return;
 	parts->arch = te_arch_by_name(def->architecture);
 	parts->arch->read_config(parts->config_json, &parts->config);
+	te_head_read(arena, parts->arch, def->task, parts->config_json, &parts->head);
+	parts->config.n_labels = parts->head.n_labels;
 	te_pipeline_read(te_json_parse(arena, def->pipeline, "pipeline"), &parts->config, &parts->pipeline);
 	parts->arch->list_tensors(&parts->config, &parts->specs);
+	te_head_list_tensors(parts->arch, &parts->head, &parts->config, &parts->specs);
 	te_pipeline_list_tensors(&parts->pipeline, &parts->specs);
 }
 
@@ -125,7 +129,7 @@ choose_dtype(const TeTensorSpec *spec, TeDtype from, TeDtype wanted, bool *fell_
 
 	if (is_always_f32(spec))
 		return TE_F32;
-	if (wanted == TE_N_DTYPES)
+	if (wanted == TE_N_DTYPES || spec->exact)
 		return kept;
 	if (spec->sensitive && is_coarse(wanted))
 		wanted = TE_Q8_0;
@@ -191,24 +195,42 @@ derive(TeModelDef *def, const TeDefParts *parts)
 		def->bytes += def->tensors.tensors[i].bytes;
 	}
 	def->quantization = main_type(def, &parts->specs);
+	def->n_labels = parts->head.n_labels;
+	def->labels = (TeStr *) parts->head.labels;
 	if (parts->arch != NULL)
 	{
-		def->dimensions = te_pipeline_dimensions(&parts->pipeline, &parts->config);
+		def->dimensions = parts->head.kind == TE_HEAD_NONE ? te_pipeline_dimensions(&parts->pipeline, &parts->config) : 0;
 		def->context_length = te_pipeline_context(&parts->pipeline, &parts->config);
 	}
 }
 
+/*
+ * The task: the user's, or else the one that the importer found, or else by
+ * config.json.  Labels that the user gives go into config.json.
+ */
 static void
-set_task(TeModelDef *def, const TeImportOptions *options)
+set_task(TeArena *arena, TeModelDef *def, const TeImportOptions *options)
 {
-	def->task = TE_STR("embedding");
-	if (options == NULL)
+	const TeArch *arch = te_arch_by_name(def->architecture);
+	const TeJson *config = te_json_parse(arena, def->config, "config.json");
+	TeStr		by_config = te_head_task(arch, config);
+	TeHead		head;
+
+	if (options != NULL && options->task.len > 0)
+		def->task = options->task;
+	else if (def->task.len == 0)
+		def->task = by_config;
+	te_head_read(arena, arch, def->task, config, &head);
+	if (head.kind != TE_HEAD_NONE && te_str_is(by_config, "embedding"))
+		te_throw_hint(TE_ERR_UNSUPPORTED, NULL, "Its config.json names no class with such a head. Import it for the task \"embedding\".",
+					  "the model has no head for the task \"%.*s\"", TE_STR_ARGS(def->task));
+	if (options == NULL || options->n_labels == 0)
 		return;
-	if (options->task.len > 0 && !te_str_is(options->task, "embedding"))
-		te_throw_hint(TE_ERR_UNSUPPORTED, NULL, "This model can be imported for the task \"embedding\".",
-					  "task \"%.*s\" is not supported", TE_STR_ARGS(options->task));
-	if (options->n_labels > 0)
+	if (head.kind == TE_HEAD_NONE)
 		te_throw(TE_ERR_INVALID, "labels are for classifiers, and this model is imported for embeddings");
+	if (options->n_labels != head.n_labels)
+		te_throw(TE_ERR_INVALID, "%d labels are given, but the model has %d", options->n_labels, (int) head.n_labels);
+	def->config = te_json_text(arena, te_head_relabel(arena, config, options->labels, options->n_labels), 0);
 }
 
 void
@@ -218,7 +240,7 @@ te_def_assemble(TeArena *arena, TeModelDef *def, const TeImportOptions *options,
 	TeDtype		wanted = wanted_dtype(options);
 	bool		fell_back = false;
 
-	set_task(def, options);
+	set_task(arena, def, options);
 	te_def_parts(arena, def, &parts);
 	def->tensors.tensors = te_new_array(arena, TeTensorInfo, parts.specs.n);
 	for (size_t i = 0; i < parts.specs.n; i++)
@@ -238,6 +260,18 @@ te_def_assemble(TeArena *arena, TeModelDef *def, const TeImportOptions *options,
 	derive(def, &parts);
 }
 
+/* The catalog has the labels beside config.json, which alone counts. */
+static void
+check_labels(const TeModelDef *def, const TeHead *head)
+{
+	bool		same = def->n_labels == head->n_labels;
+
+	for (int i = 0; same && i < def->n_labels; i++)
+		same = te_str_eq(def->labels[i], head->labels[i]);
+	if (!same)
+		te_throw(TE_ERR_CORRUPT, "the labels of the definition are not those of its config.json");
+}
+
 void
 te_def_check(TeArena *arena, TeModelDef *def)
 {
@@ -245,6 +279,7 @@ te_def_check(TeArena *arena, TeModelDef *def)
 	size_t		n_found = 0;
 
 	te_def_parts(arena, def, &parts);
+	check_labels(def, &parts.head);
 	te_tensor_set_index(arena, &def->tensors);
 	for (size_t i = 0; i < parts.specs.n; i++)
 	{

@@ -2,7 +2,7 @@
  * export_folder.c
  *	  A definition as a folder that transformers and sentence-transformers open.
  *
- *	  config.json						as imported, with the bare model's class
+ *	  config.json						as imported, with the class of what is written
  *	  model.safetensors					tensors without a prefix; quantized ones as f32
  *	  tokenizer.json					as imported
  *	  tokenizer_config.json				for AutoTokenizer: a generic class, the special tokens
@@ -10,6 +10,8 @@
  *	  modules.json, 1_Pooling, ...		the pipeline
  *	  sentence_bert_config.json			max_seq_length
  *	  config_sentence_transformers.json prompts
+ *
+ * A model with a head has no pipeline: its folder is transformers' alone.
  *
  * The tokenizer's class is the generic one, PreTrainedTokenizerFast: it takes
  * tokenizer.json as it is, where a family's own class would build parts anew.
@@ -156,10 +158,12 @@ write_config(FolderExport *export)
 	TeStr		class_name;
 
 	te_json_set_copy(export->arena, config, export->parts.config_json);
-	class_name = te_str(te_arch_class(export->parts.arch, config));
+	class_name = te_str(te_head_class(export->arena, export->parts.arch, config, export->parts.head.kind));
 	set_list(export, config, "architectures", &class_name, 1);
 	if (te_json_get(config, "model_type") == NULL)
 		set_str(export, config, "model_type", export->parts.arch->model_types[0].name);
+	if (te_str_is(export->def->task, "regression"))
+		set_str(export, config, "problem_type", "regression");
 	set_str(export, config, te_json_get(config, "dtype") != NULL ? "dtype" : "torch_dtype", dtype);
 	write_json(export, "config.json", config);
 }
@@ -393,5 +397,6 @@ te_export_folder(TeArena *scratch, const TeModelDef *def, TeFolderSink *folder)
 		return;
 	write_config(&export);
 	write_model(&export);
-	write_pipeline(&export);
+	if (export.parts.head.kind == TE_HEAD_NONE)
+		write_pipeline(&export);
 }

@@ -27,6 +27,7 @@ static const struct
 };
 
 #define QUANTIZATION_VERSION 2	/* of ggml's block layouts */
+#define POOLING_RANK 4			/* llama.cpp's number: the first token's row goes through a head */
 
 static void
 set_str(TeArena *arena, TeJson *meta, const char *key, TeStr value)
@@ -73,6 +74,13 @@ add_pooling(TeArena *arena, const TeDefParts *parts, TeJson *meta)
 	const TePipeline *pipeline = &parts->pipeline;
 	int			type = pipeline->n_poolings == 1 ? te_pooling_gguf(pipeline->pooling[0]) : 0;
 
+	if (parts->head.kind != TE_HEAD_NONE)
+	{
+		te_json_set_int(te_json_add(arena, meta, te_format(arena, "%s.pooling_type", parts->arch->gguf_name)),
+						POOLING_RANK);
+		te_head_to_gguf(arena, parts, meta);
+		return;
+	}
 	te_json_set_int(te_json_add(arena, meta, te_format(arena, "%s.pooling_type", parts->arch->gguf_name)), type);
 	if (type == 0)
 		te_report(TE_NOTICE, "llama.cpp has no pooling like this model's, and will give a vector for each token");
@@ -85,6 +93,7 @@ static void
 add_own(TeArena *arena, const TeModelDef *def, TeJson *meta)
 {
 	set_str(arena, meta, "transformer.architecture", def->architecture);
+	set_str(arena, meta, "transformer.task", def->task);
 	set_str(arena, meta, "transformer.config", def->config);
 	set_str(arena, meta, "transformer.pipeline", def->pipeline);
 	if (def->tokenizer.len > 0)

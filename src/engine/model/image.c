@@ -3,7 +3,7 @@
  *	  Images: a model as one block of relocatable, immutable bytes.
  *
  *	  ImageHeader						fixed size, with configuration and pipeline
- *	  tables							ImageTensor[], name index, ImagePrompt[], strings
+ *	  tables							ImageTensor[], name index, ImagePrompt[], labels, strings
  *	  tokenizer							as te_tokenizer_compile() lays it
  *	  weights							each 64-byte aligned, in the layout that kernels read
  *
@@ -78,7 +78,10 @@ typedef struct ImageHeader
 	ImageSpan	tensors;		/* ImageTensor[] */
 	ImageSpan	index;			/* uint32_t[], a power of two */
 	ImageSpan	prompts;		/* ImagePrompt[] */
+	ImageSpan	labels;			/* ImageSpan[] */
 	TeConfig	config;
+	int32_t		head;			/* TeHeadKind */
+	int32_t		scoring;		/* TeScoring */
 	int32_t		dimensions;
 	int32_t		context_length;
 	int32_t		max_tokens;
@@ -229,6 +232,18 @@ plan_pipeline(TeArena *arena, TeImagePlan *plan, const TePipeline *pipeline)
 }
 
 static void
+plan_head(TeArena *arena, TeImagePlan *plan, const TeHead *head)
+{
+	ImageSpan  *labels = te_new_array(arena, ImageSpan, head->n_labels);
+
+	for (int32_t i = 0; i < head->n_labels; i++)
+		labels[i] = add_string(plan, head->labels[i]);
+	plan->header.head = head->kind;
+	plan->header.scoring = head->scoring;
+	plan->header.labels = add_table(plan, labels, head->n_labels * sizeof(ImageSpan));
+}
+
+static void
 plan_tokenizer(TeArena *arena, TeImagePlan *plan, const TeDefParts *parts)
 {
 	const TeJson *json;
@@ -262,6 +277,7 @@ te_image_plan(TeArena *arena, const TeModelDef *def, const uint8_t digest[32], u
 	header->architecture = add_string(plan, def->architecture);
 	header->task = add_string(plan, def->task);
 	plan_pipeline(arena, plan, &parts.pipeline);
+	plan_head(arena, plan, &parts.head);
 	plan_tensors(arena, plan, &parts);
 	header->index = plan_index(arena, plan);
 	plan_tokenizer(arena, plan, &parts);
@@ -492,6 +508,22 @@ view_pipeline(const ImageHeader *header, TePipeline *pipeline)
 	pipeline->default_prompt = header->default_prompt;
 }
 
+static void
+view_head(TeArena *arena, const ImageHeader *header, TeHead *head)
+{
+	const ImageSpan *spans = span_data(header, header->labels, 8);
+	size_t		n = header->labels.len / sizeof(ImageSpan);
+	TeStr	   *labels = te_new_array(arena, TeStr, n);
+
+	if (header->head < TE_HEAD_NONE || header->head > TE_HEAD_SEQUENCE || n > TE_MAX_LABELS
+		|| header->scoring < TE_SCORE_SOFTMAX || header->scoring > TE_SCORE_IDENTITY
+		|| (int64_t) n != header->config.n_labels || (n == 0) != (header->head == TE_HEAD_NONE))
+		te_throw(TE_ERR_CORRUPT, "model image has a damaged head");
+	for (size_t i = 0; i < n; i++)
+		labels[i] = span_str(header, spans[i]);
+	*head = (TeHead) {(TeHeadKind) header->head, (TeScoring) header->scoring, (int32_t) n, labels};
+}
+
 void
 te_image_view(TeArena *arena, const void *image, uint64_t bytes, TeImageView *view)
 {
@@ -512,4 +544,5 @@ te_image_view(TeArena *arena, const void *image, uint64_t bytes, TeImageView *vi
 		view->tokenizer = (TeStr) {span_data(header, header->tokenizer, TE_CACHE_LINE), header->tokenizer.len};
 	view_tensors(arena, header, view);
 	view_pipeline(header, &view->pipeline);
+	view_head(arena, header, &view->head);
 }

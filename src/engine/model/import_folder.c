@@ -339,6 +339,8 @@ te_import_folder(TeArena *arena, const TeFolder *folder, const TeImportOptions *
 	te_def_set_tokenizer(arena, def, tokenizer);
 	add_weights(arena, folder, base, &list);
 	def->pipeline = te_json_text(arena, te_folder_pipeline(arena, folder, base, &list), 0);
+	if (te_folder_pools(arena, folder))
+		def->task = TE_STR("embedding");
 
 	memset(&tensors, 0, sizeof(tensors));
 	tensors.set.n = list.n;

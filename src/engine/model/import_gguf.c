@@ -11,6 +11,7 @@
  * that llama.cpp passes over.  They win, so that a model comes back as it was:
  *
  *	  transformer.architecture			of ours: "roberta", where llama.cpp says "bert"
+ *	  transformer.task					what it is for: "embedding", "classification"
  *	  transformer.config				config.json
  *	  transformer.pipeline				pipeline.c
  *	  transformer.skipped.<tensor>		rows that llama.cpp wants left out, as numbers
@@ -32,6 +33,7 @@ static const struct
 	{1, TE_POOL_MEAN},
 	{2, TE_POOL_CLS},
 	{3, TE_POOL_LAST},
+	{4, TE_POOL_CLS},			/* "rank": a head reads that row */
 };
 
 static const TeJson *
@@ -99,6 +101,7 @@ gguf_config(TeArena *arena, const TeModelFile *file, const TeArch *arch)
 	config = te_json_new_object(arena);
 	te_json_set_str(te_json_add(arena, config, "model_type"), te_str(arch->model_types[0].name));
 	arch->config_from_gguf(arena, file, config);
+	te_head_from_gguf(arena, file, arch, config);
 	return te_json_text(arena, config, 0);
 }
 
@@ -184,6 +187,7 @@ te_import_gguf(TeArena *arena, const TeSource *source, const TeImportOptions *op
 
 	def = te_new(arena, TeModelDef);
 	def->architecture = te_str(arch->name);
+	def->task = te_json_str(file.meta, "transformer.task", "");
 	def->config = gguf_config(arena, &file, arch);
 	def->pipeline = gguf_pipeline(arena, &file, arch);
 	te_def_set_tokenizer(arena, def, tokenizer);

@@ -77,6 +77,14 @@ te_folder_base(TeArena *arena, const TeFolder *folder)
 	return te_cstring(arena, te_json_str(&modules->items[0], "path", ""));
 }
 
+bool
+te_folder_pools(TeArena *arena, const TeFolder *folder)
+{
+	const TeJson *modules = te_folder_json(arena, folder, "", "modules.json");
+
+	return modules != NULL && modules->kind == TE_JSON_ARRAY && modules->n > 1;
+}
+
 /* sentence_bert_config.json; older versions of the library put the family into the name. */
 static const TeJson *
 length_config(TeArena *arena, const TeFolder *folder, const char *base)

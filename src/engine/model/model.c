@@ -17,14 +17,15 @@ struct TeModel
 	const TeTokenizer *tokenizer;	/* NULL: none */
 	const void *bound;			/* the architecture's own */
 	TeOperand	dense[TE_MAX_DENSE];	/* of the pipeline */
+	TeOperand	head[TE_MAX_HEAD_LAYERS];
 	TeImageView view;
 };
 
-/* A tensor of a dense layer; its absence or another shape is damage. */
+/* A tensor of a layer; its absence or another shape is damage. */
 static const TeWeight *
-dense_weight(TeModel *model, const TeDense *dense, const char *member, int64_t n_out, int64_t n_in)
+layer_weight(TeModel *model, TeStr layer, const char *member, int64_t n_out, int64_t n_in)
 {
-	const char *name = te_format(model->arena, "%.*s.%s", TE_STR_ARGS(dense->tensor), member);
+	const char *name = te_format(model->arena, "%.*s.%s", TE_STR_ARGS(layer), member);
 	const TeWeight *weight = te_model_weight(model, te_str(name));
 
 	if (weight == NULL || weight->n_out != n_out || weight->n_in != n_in)
@@ -41,9 +42,27 @@ bind_dense(TeModel *model)
 	{
 		const TeDense *dense = &pipeline->dense[i];
 
-		model->dense[i].matrix = dense_weight(model, dense, "weight", dense->n_out, dense->n_in);
+		model->dense[i].matrix = layer_weight(model, dense->tensor, "weight", dense->n_out, dense->n_in);
 		if (dense->bias)
-			model->dense[i].bias = dense_weight(model, dense, "bias", 1, dense->n_out);
+			model->dense[i].bias = layer_weight(model, dense->tensor, "bias", 1, dense->n_out);
+	}
+}
+
+static void
+bind_head(TeModel *model)
+{
+	const TeHead *head = &model->view.head;
+	const TeHeadLayer *layers = te_arch_head(model->arch, head->kind);
+	int32_t		hidden = model->view.config->hidden_size;
+
+	if (head->kind != TE_HEAD_NONE && layers == NULL)
+		te_throw(TE_ERR_CORRUPT, "model image has a head that its architecture does not know");
+	for (int i = 0; layers != NULL && layers[i].name != NULL; i++)
+	{
+		int32_t		n_out = layers[i].to_labels ? head->n_labels : hidden;
+
+		model->head[i].matrix = layer_weight(model, te_str(layers[i].name), "weight", n_out, hidden);
+		model->head[i].bias = layer_weight(model, te_str(layers[i].name), "bias", 1, n_out);
 	}
 }
 
@@ -62,6 +81,7 @@ te_model_attach(TeArena *arena, const void *image, uint64_t bytes)
 	model->arch = te_arch_by_name(view->architecture);
 	model->bound = model->arch->bind(arena, model);
 	bind_dense(model);
+	bind_head(model);
 	return model;
 }
 
@@ -149,4 +169,16 @@ const TeOperand *
 te_model_dense(const TeModel *model, int i)
 {
 	return &model->dense[i];
+}
+
+const TeHead *
+te_model_head(const TeModel *model)
+{
+	return &model->view.head;
+}
+
+const TeOperand *
+te_model_head_layer(const TeModel *model, int i)
+{
+	return &model->head[i];
 }

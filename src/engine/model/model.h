@@ -62,6 +62,7 @@ typedef struct TeTensorSpec
 	bool		optional;
 	int64_t		gguf_skip;		/* first rows that GGUF leaves out: positions that a family never uses */
 	bool		sensitive;		/* a matrix that loses much with less than five bits, and then gets q8_0 */
+	bool		exact;			/* small and decisive: keeps the file's type, whatever is wished */
 } TeTensorSpec;
 
 typedef struct TeTensorSpecs
@@ -83,6 +84,50 @@ typedef struct TeModelType
 	const char *class_name;
 } TeModelType;
 
+/* ---- heads (head.c) ---- */
+
+#define TE_MAX_HEAD_LAYERS 4
+#define TE_MAX_LABELS (1 << 16)
+
+typedef enum TeHeadKind
+{
+	TE_HEAD_NONE,
+	TE_HEAD_SEQUENCE			/* reads the first token's row of each text, gives its labels' logits */
+} TeHeadKind;
+
+/* A linear layer [hidden_size or labels, hidden_size] with a bias, and what follows it. */
+typedef struct TeHeadLayer
+{
+	const char *name;			/* transformers': "classifier"; NULL ends the layers */
+	const char *gguf_name;
+	bool		to_labels;		/* the last one */
+	TeActivation activation;
+} TeHeadLayer;
+
+/* The layers of a family's head. */
+typedef struct TeArchHead
+{
+	TeHeadKind	kind;			/* TE_HEAD_NONE ends the list */
+	TeHeadLayer layers[TE_MAX_HEAD_LAYERS];
+} TeArchHead;
+
+/* How logits become scores. */
+typedef enum TeScoring
+{
+	TE_SCORE_SOFTMAX,
+	TE_SCORE_SIGMOID,
+	TE_SCORE_IDENTITY
+} TeScoring;
+
+/* The head of a model; kind TE_HEAD_NONE and no labels where it has none. */
+typedef struct TeHead
+{
+	TeHeadKind	kind;
+	TeScoring	scoring;
+	int32_t		n_labels;
+	const TeStr *labels;
+} TeHead;
+
 typedef struct TeArch
 {
 	const char *name;
@@ -101,6 +146,7 @@ typedef struct TeArch
 	const void *(*bind) (TeArena *arena, const TeModel *model);
 	/* Hidden states [n_tok, hidden_size]. */
 	TeNode	   *(*forward) (TeGraph *graph, const TeModel *model, const TeBatch *batch);
+	const TeArchHead *heads;	/* NULL: none */
 } TeArch;
 
 /* The one list of architectures.  Where two share a GGUF name, the first one reads foreign files. */
@@ -195,6 +241,8 @@ typedef struct TeTensorList
 
 extern void te_tensor_list_add(TeTensorList *list, const TeTensorInfo *tensor);
 
+/* Does modules.json say more than that there is an encoder?  Then the folder is for embeddings, whatever its class. */
+extern bool te_folder_pools(TeArena *arena, const TeFolder *folder);
 /* A file of the folder, or of the folder `base` in it ("" for none); NULL where there is none. */
 extern const TeSource *te_folder_file(TeArena *arena, const TeFolder *folder, const char *base, const char *name);
 extern const TeJson *te_folder_json(TeArena *arena, const TeFolder *folder, const char *base, const char *name);
@@ -213,11 +261,29 @@ typedef struct TeDefParts
 	const TeArch *arch;			/* NULL: a tokenizer */
 	const TeJson *config_json;
 	TeConfig	config;
+	TeHead		head;
 	TePipeline	pipeline;
-	TeTensorSpecs specs;		/* encoder's, then the pipeline's */
+	TeTensorSpecs specs;		/* encoder's, then the head's, then the pipeline's */
 } TeDefParts;
 
 extern void te_def_parts(TeArena *arena, const TeModelDef *def, TeDefParts *parts);
+
+/* ---- heads (head.c) ---- */
+
+/* The layers of an architecture's head; NULL where it has none of that kind. */
+extern const TeHeadLayer *te_arch_head(const TeArch *arch, TeHeadKind kind);
+/* The task that a config.json is for: "embedding" where it names no head that the architecture has. */
+extern TeStr te_head_task(const TeArch *arch, const TeJson *config);
+/* The head that a model has for a task; throws where there is no such task.  Labels point into config or the arena. */
+extern void te_head_read(TeArena *arena, const TeArch *arch, TeStr task, const TeJson *config, TeHead *into);
+extern void te_head_list_tensors(const TeArch *arch, const TeHead *head, const TeConfig *config, TeTensorSpecs *specs);
+/* A config.json with other labels. */
+extern const TeJson *te_head_relabel(TeArena *arena, const TeJson *config, const TeStr *labels, int n);
+/* "BertForSequenceClassification". */
+extern const char *te_head_class(TeArena *arena, const TeArch *arch, const TeJson *config, TeHeadKind kind);
+/* llama.cpp's key for labels, written where the model has a head, and read into config.json where the file has one. */
+extern void te_head_to_gguf(TeArena *arena, const TeDefParts *parts, TeJson *meta);
+extern void te_head_from_gguf(TeArena *arena, const TeModelFile *file, const TeArch *arch, TeJson *config);
 
 /* Finds the file's tensor for a spec: name, dims and source as wanted but for the type; NULL where the file has none. */
 typedef const TeTensorInfo *(*TeFindTensor) (void *from, TeArena *arena, const TeTensorSpec *spec);
@@ -242,6 +308,8 @@ extern const TePipeline *te_model_pipeline(const TeModel *model);
 extern const TeArch *te_model_arch(const TeModel *model);	/* NULL: a tokenizer */
 extern const void *te_model_bound(const TeModel *model);
 extern const TeOperand *te_model_dense(const TeModel *model, int i);	/* layer i of the pipeline */
+extern const TeHead *te_model_head(const TeModel *model);
+extern const TeOperand *te_model_head_layer(const TeModel *model, int i);
 
 /* What an image says of itself, checked: pointers into the image. */
 typedef struct TeImageView
@@ -250,6 +318,7 @@ typedef struct TeImageView
 	TeStr		task;
 	const TeConfig *config;
 	TePipeline	pipeline;
+	TeHead		head;
 	int			dimensions;
 	int			context_length;
 	TeStr		tokenizer;		/* the compiled form; {NULL, 0}: none */
@@ -266,7 +335,7 @@ extern void te_image_view(TeArena *arena, const void *image, uint64_t bytes, TeI
 
 /* ---- sessions and tasks ---- */
 
-/* A row of a job: text in, tokens, a vector out. */
+/* A row of a job: text in, tokens, a vector out (logits are one). */
 typedef struct TeJobRow
 {
 	TeStr		text;			/* with the prompt */
@@ -309,7 +378,8 @@ typedef struct TeTaskKind
 } TeTaskKind;
 
 #define TE_TASKS(T) \
-	T(embed)
+	T(embed) \
+	T(classify)
 
 #define TE_TASK_DECLARE(name) extern const TeTaskKind te_task_##name;
 TE_TASKS(TE_TASK_DECLARE)

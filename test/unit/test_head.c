@@ -1,0 +1,253 @@
+/*-------------------------------------------------------------------------
+ * test_head.c
+ *	  Heads: logits and scores against the reference, import, export, labels.
+ *-------------------------------------------------------------------------
+ */
+#include "model_fixture.h"
+
+static const char *const head_names[] = {
+	"classify-bert", "classify-distilbert", "classify-roberta", "classify-mpnet"
+};
+
+static double
+relative_difference(const float *actual, const float *expected, size_t n)
+{
+	double		largest = 0;
+	double		worst = 0;
+
+	for (size_t i = 0; i < n; i++)
+	{
+		largest = fmax(largest, fabs((double) expected[i]));
+		worst = fmax(worst, fabs((double) actual[i] - expected[i]));
+	}
+	return worst / largest;
+}
+
+/* All texts of expected.json in one job. */
+static TeJob *
+run_texts(TeArena *arena, const TeModel *model, const TeJson *texts)
+{
+	TeSession  *session = te_session_create(arena, model, 0);
+	TeJob	   *job;
+
+	te_session_set_truncate(session, TE_TRUNCATE_CUT);
+	job = te_job_create(session, "classify", NULL);
+	for (uint32_t i = 0; i < texts->n; i++)
+		te_job_feed(job, te_json_str(&texts->items[i], "text", ""), te_json_str(&texts->items[i], "pair", NULL));
+	te_job_run(job);
+	return job;
+}
+
+/* Logits of every text within `bound` of the reference's, and scores under the right labels. */
+static void
+check_logits(TeArena *arena, const char *name, const TeModelDef *def, double bound)
+{
+	TeFolder	folder = fixture_folder(arena, name);
+	const TeJson *texts = te_json_get(fixture_json(arena, &folder, "expected.json"), "texts");
+	TeModel    *model = load_model(arena, def);
+	TeJob	   *job = run_texts(arena, model, texts);
+
+	CHECK(texts->n >= 8);
+	for (uint32_t i = 0; i < texts->n; i++)
+	{
+		const TeJson *expected = te_json_get(&texts->items[i], "logits");
+		const TeJson *expected_scores = te_json_get(&texts->items[i], "scores");
+		int			n;
+		const float *logits = te_job_vector(job, i, &n);
+		float		scores[8];
+
+		if (!CHECK(n == (int) expected->n && n == te_model_labels(model)))
+			continue;
+		if (!CHECK(relative_difference(logits, json_floats(arena, expected), n) <= bound))
+			fprintf(stderr, "  %s, text %u\n", name, i);
+		te_model_scores(model, logits, scores);
+		for (int label = 0; label < n; label++)
+		{
+			const char *text = te_cstring(arena, te_model_label(model, label));
+
+			CHECK_NEAR(scores[label], te_json_real(expected_scores, text, -1), bound * 4);
+		}
+	}
+}
+
+TEST(logits_are_the_references)
+{
+	const char *isas[8];
+	size_t		n = te_isa_list(isas, TE_LENGTH(isas));
+
+	for (size_t i = 0; i < n; i++)
+	{
+		CHECK(te_isa_select(isas[i]));
+		for (size_t f = 0; f < TE_LENGTH(head_names); f++)
+		{
+			TeFolder	folder = fixture_folder(arena, head_names[f]);
+
+			check_logits(arena, head_names[f], te_import_folder(arena, &folder, NULL), 1e-5);
+		}
+	}
+	te_isa_select("auto");
+}
+
+TEST(definitions_know_their_task)
+{
+	static const char *const tasks[] = {"classification", "classification", "classification", "regression"};
+	static const int counts[] = {3, 2, 4, 1};
+
+	for (size_t f = 0; f < TE_LENGTH(head_names); f++)
+	{
+		TeFolder	folder = fixture_folder(arena, head_names[f]);
+		TeModelDef *def = te_import_folder(arena, &folder, NULL);
+
+		CHECK_STR(def->task, tasks[f]);
+		CHECK(def->n_labels == counts[f]);
+		CHECK(def->dimensions == 0 && def->context_length == 32);
+		te_def_check(arena, def);
+		CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "gives no embeddings",
+						  te_job_create(te_session_create(arena, load_model(arena, def), 0), "embed", NULL));
+	}
+}
+
+static TeSource *
+exported_gguf(TeArena *arena, const TeModelDef *def)
+{
+	TeSource   *source = te_new(arena, TeSource);
+	TeBuffer	buffer;
+	TeSink		sink;
+
+	te_buffer_init(&buffer, arena);
+	sink = te_sink_buffer(&buffer);
+	te_export_gguf(arena, def, "test", &sink);
+	*source = te_source_memory("test.gguf", buffer.data, buffer.len);
+	return source;
+}
+
+/* The same without the keys that are ours: as llama.cpp's converter writes a classifier. */
+static TeSource *
+foreign_gguf(TeArena *arena, const TeModelDef *def)
+{
+	TeSource   *source = te_new(arena, TeSource);
+	TeJson	   *meta = te_json_new_object(arena);
+	TeModelFile file;
+	TeBuffer	buffer;
+	TeSink		sink;
+
+	te_gguf_read(arena, exported_gguf(arena, def), &file);
+	for (uint32_t i = 0; i < file.meta->n; i++)
+	{
+		const TeJson *item = &file.meta->items[i];
+
+		if (item->key.len < 12 || memcmp(item->key.data, "transformer.", 12) != 0)
+			te_json_set_copy(arena, te_json_add(arena, meta, te_cstring(arena, item->key)), item);
+	}
+	file.meta = meta;
+	te_buffer_init(&buffer, arena);
+	sink = te_sink_buffer(&buffer);
+	te_gguf_write(arena, &file, &sink);
+	*source = te_source_memory("foreign.gguf", buffer.data, buffer.len);
+	return source;
+}
+
+TEST(foreign_classifiers_are_read)
+{
+	TeFolder	folder = fixture_folder(arena, "classify-bert");
+	TeModelDef *def = te_import_gguf(arena, foreign_gguf(arena, te_import_folder(arena, &folder, NULL)), NULL);
+
+	CHECK_STR(def->task, "classification");
+	CHECK(def->n_labels == 3 && te_str_is(def->labels[2], "positive"));
+	check_logits(arena, "classify-bert", def, 1e-5);
+}
+
+TEST(exports_come_back)
+{
+	for (size_t f = 0; f < TE_LENGTH(head_names); f++)
+	{
+		TeFolder	folder = fixture_folder(arena, head_names[f]);
+		TeModelDef *def = te_import_folder(arena, &folder, NULL);
+		MemoryFolder *memory = memory_folder(arena);
+		TeFolder	written;
+		TeModelDef *again;
+
+		te_export_folder(arena, def, &memory->sink);
+		written = memory_folder_read(memory);
+		again = te_import_folder(arena, &written, NULL);
+		CHECK_STR(again->task, te_cstring(arena, def->task));
+		CHECK(again->n_labels == def->n_labels && again->tensors.n == def->tensors.n);
+		check_logits(arena, head_names[f], again, 1e-5);
+
+		again = te_import_gguf(arena, exported_gguf(arena, def), NULL);
+		CHECK_STR(again->task, te_cstring(arena, def->task));
+		check_logits(arena, head_names[f], again, 1e-5);
+	}
+}
+
+TEST(labels_are_given)
+{
+	TeFolder	folder = fixture_folder(arena, "classify-distilbert");
+	TeStr		labels[] = {TE_STR("no"), TE_STR("yes"), TE_STR("perhaps")};
+	TeModelDef *def = te_import_folder(arena, &folder, &(TeImportOptions) {.n_labels = 2, .labels = labels});
+	TeModel    *model = load_model(arena, def);
+
+	CHECK_STR(te_model_label(model, 0), "no");
+	CHECK_STR(te_model_label(model, 1), "yes");
+	te_def_check(arena, def);
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "3 labels are given, but the model has 2",
+					  te_import_folder(arena, &folder, &(TeImportOptions) {.n_labels = 3, .labels = labels}));
+	def->labels[1] = TE_STR("maybe");
+	CHECK_THROWS_LIKE(TE_ERR_CORRUPT, "labels", te_def_check(arena, def));
+}
+
+TEST(tasks_are_given)
+{
+	TeFolder	folder = fixture_folder(arena, "classify-bert");
+	TeFolder	encoder = fixture_folder(arena, "bert");
+	TeImportOptions options = {.task = TE_STR("embedding")};
+	TeModelDef *def = te_import_folder(arena, &folder, &options);
+	int			n;
+
+	CHECK(def->dimensions == 16 && def->n_labels == 0);
+	CHECK(strstr(te_std_last_report(), "classifier.") != NULL);
+	embed_one(arena, load_model(arena, def), TE_STR("bread"), NULL, &n);
+	CHECK(n == 16);
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "gives no labels",
+					  te_job_create(te_session_create(arena, load_model(arena, def), 0), "classify", NULL));
+	options.task = TE_STR("classification");
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "has no head", te_import_folder(arena, &encoder, &options));
+	options.task = TE_STR("regression");
+	CHECK_STR(te_import_folder(arena, &folder, &options)->task, "regression");
+}
+
+TEST(quantized_labels_are_the_same)
+{
+	TeFolder	folder = fixture_folder(arena, "classify-bert");
+	TeModelDef *def = te_import_folder(arena, &folder, &(TeImportOptions) {.quantization = TE_STR("f16")});
+
+	CHECK(te_tensor_find(&def->tensors, TE_STR("classifier.weight"))->dtype == TE_F32);
+	CHECK(te_tensor_find(&def->tensors, TE_STR("pooler.dense.weight"))->dtype == TE_F16);
+	check_logits(arena, "classify-bert", def, 1e-2);
+}
+
+/* A config.json with its labels written so, read as a head. */
+static void
+read_labels_of(TeArena *arena, const char *config)
+{
+	TeHead		head;
+
+	te_head_read(arena, te_arch_by_name(TE_STR("bert")), TE_STR("classification"),
+				 te_json_parse(arena, te_str(config), "config.json"), &head);
+}
+
+TEST(odd_labels_are_errors)
+{
+	static const char *const configs[] = {
+		"{\"id2label\": {\"0\": \"a\", \"2\": \"b\"}}", "{\"id2label\": {\"0\": \"a\", \"00\": \"b\"}}",
+		"{\"id2label\": {\"0\": 7}}", "{\"id2label\": {\"-1\": \"a\"}}", "{\"id2label\": {\"\": \"a\"}}",
+		"{\"id2label\": {\"99999999999999999999\": \"a\"}}", "{\"num_labels\": 0}", "{\"num_labels\": 70000}",
+	};
+
+	for (size_t i = 0; i < TE_LENGTH(configs); i++)
+		CHECK_THROWS(TE_ERR_CORRUPT, read_labels_of(arena, configs[i]));
+	read_labels_of(arena, "{\"num_labels\": 5}");
+	read_labels_of(arena, "{}");
+}
+
+TEST_MAIN()

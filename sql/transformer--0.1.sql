@@ -242,7 +242,7 @@ FROM _transformer.import_progress();
 GRANT SELECT ON @extschema@.import_progress TO PUBLIC;
 COMMENT ON VIEW @extschema@.import_progress IS 'Imports that are going on, in all databases';
 
-/* ---- text, meaning, whole tables, statistics ---- */
+/* ---- text, meaning ---- */
 
 /* Of scalar functions that run in batches: planning a call loads the library, whose hooks find it. */
 CREATE FUNCTION _transformer.batch_support(internal)
@@ -356,6 +356,80 @@ AS 'MODULE_PATHNAME', 'transformer_l2_distance'
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
 COMMENT ON FUNCTION @extschema@.l2_distance(real[], real[]) IS
 	'Euclidean distance of two vectors';
+
+/* ---- labels ---- */
+
+CREATE FUNCTION @extschema@.classify(input text, model text DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'transformer_classify'
+LANGUAGE C STABLE PARALLEL SAFE COST 10000;
+COMMENT ON FUNCTION @extschema@.classify(text, text) IS
+	'Label of a text';
+
+CREATE FUNCTION @extschema@.classify(inputs text[], model text DEFAULT NULL)
+RETURNS SETOF text
+AS 'MODULE_PATHNAME', 'transformer_classify_array'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000000 ROWS 100;
+COMMENT ON FUNCTION @extschema@.classify(text[], text) IS
+	'Labels of texts, in their order';
+
+CREATE FUNCTION @extschema@.classify_scores(input text, model text DEFAULT NULL, OUT label text, OUT score real)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_classify_scores'
+LANGUAGE C STABLE PARALLEL SAFE COST 10000 ROWS 10;
+COMMENT ON FUNCTION @extschema@.classify_scores(text, text) IS
+	'All labels for a text, the most probable first';
+
+CREATE FUNCTION @extschema@.classify_pinned(input text, model text)
+RETURNS text
+AS 'MODULE_PATHNAME', 'transformer_classify_pinned'
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 10000;
+COMMENT ON FUNCTION @extschema@.classify_pinned(text, text) IS
+	'Label by a version (name@n), for generated columns and indexes';
+
+CREATE FUNCTION @extschema@.sentiment(input text, model text DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'transformer_sentiment'
+LANGUAGE C STABLE PARALLEL SAFE COST 10000;
+COMMENT ON FUNCTION @extschema@.sentiment(text, text) IS
+	'positive, negative or neutral';
+
+CREATE FUNCTION @extschema@.sentiment(inputs text[], model text DEFAULT NULL)
+RETURNS SETOF text
+AS 'MODULE_PATHNAME', 'transformer_sentiment_array'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000000 ROWS 100;
+COMMENT ON FUNCTION @extschema@.sentiment(text[], text) IS
+	'positive, negative or neutral, for each text';
+
+CREATE FUNCTION @extschema@.sentiment_score(input text, model text DEFAULT NULL)
+RETURNS real
+AS 'MODULE_PATHNAME', 'transformer_sentiment_score'
+LANGUAGE C STABLE PARALLEL SAFE COST 10000;
+COMMENT ON FUNCTION @extschema@.sentiment_score(text, text) IS
+	'How positive a text is, from -1 to 1';
+
+CREATE FUNCTION @extschema@.sentiment_score(inputs text[], model text DEFAULT NULL)
+RETURNS SETOF real
+AS 'MODULE_PATHNAME', 'transformer_sentiment_score_array'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000000 ROWS 100;
+COMMENT ON FUNCTION @extschema@.sentiment_score(text[], text) IS
+	'How positive each text is, from -1 to 1';
+
+CREATE FUNCTION @extschema@.intent(input text, model text DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'transformer_intent'
+LANGUAGE C STABLE PARALLEL SAFE COST 10000;
+COMMENT ON FUNCTION @extschema@.intent(text, text) IS
+	'Intent of a text, by the intent model';
+
+CREATE FUNCTION @extschema@.intent(inputs text[], model text DEFAULT NULL)
+RETURNS SETOF text
+AS 'MODULE_PATHNAME', 'transformer_intent_array'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000000 ROWS 100;
+COMMENT ON FUNCTION @extschema@.intent(text[], text) IS
+	'Intents of texts, in their order';
+
+/* ---- whole tables, statistics ---- */
 
 CREATE PROCEDURE @extschema@.embed_table(tbl regclass, source name, target name, model text DEFAULT NULL,
 	batch_size int DEFAULT 1000, condition text DEFAULT NULL, on_error text DEFAULT 'stop')

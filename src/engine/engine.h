@@ -123,6 +123,11 @@ extern int	te_model_labels(const TeModel *model);	/* 0: gives no labels */
 extern TeStr te_model_label(const TeModel *model, int i);
 /* Scores from the logits of a text, a number a label: softmax, sigmoid or the logits, as the model has it. */
 extern void te_model_scores(const TeModel *model, const float *logits, float *scores);
+/*
+ * How positive each label is, from -1 to 1, by its name: "negative", "neutral", "5 stars", LABEL_0 ... LABEL_n.
+ * False where the names do not say, or not both ways.
+ */
+extern bool te_label_polarities(const TeStr *labels, int n, float *polarities);
 extern double te_model_flops_per_token(const TeModel *model);	/* for the planner's costs */
 
 typedef enum TeTruncate

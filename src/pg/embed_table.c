@@ -245,7 +245,7 @@ run_rows(Batch *batch, int from, int to)
 	};
 	TrModel    *model = tr_model_open(task->model, tr_embedding_model, "transformer.embedding_model");
 
-	tr_embed_each(model, (TeStr) {NULL, 0}, &part.texts, store_vector, &part);
+	tr_vectors_each(model, "embed", &(TeJobOptions) {{NULL, 0}}, &part.texts, store_vector, &part);
 	batch->embedded += part.embedded;
 	batch->changed += part.changed;
 }

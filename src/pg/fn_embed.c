@@ -254,7 +254,8 @@ static Window
 choose_window(TrModel *model)
 {
 	Size		limit = tr_session_limit();
-	Size		row_bytes = sizeof(float) * Max(te_model_dimensions(tr_model_engine(model)), 1);
+	const TeModel *engine = tr_model_engine(model);
+	Size		row_bytes = sizeof(float) * Max(Max(te_model_dimensions(engine), te_model_labels(engine)), 1);
 
 	return (Window)
 	{
@@ -286,17 +287,17 @@ feed_window(TeJob *job, const TrTexts *texts, int from, Window window)
 }
 
 void
-tr_embed_each(TrModel *model, TeStr kind, const TrTexts *texts, TrVectorSink sink, void *arg)
+tr_vectors_each(TrModel *model, const char *task, const TeJobOptions *options, const TrTexts *texts,
+				TrVectorSink sink, void *arg)
 {
 	Window		window = choose_window(model);
-	TeJobOptions options = {.kind = kind};
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "transformer window", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	int			end;
 
 	for (int from = 0; from < texts->n; from = end)
 	{
-		TeJob	   *job = tr_job_begin(model, "embed", &options);
+		TeJob	   *job = tr_job_begin(model, task, options);
 		size_t		row = 0;
 
 		end = feed_window(job, texts, from, window);
@@ -335,12 +336,16 @@ PG_FUNCTION_INFO_V1(transformer_embed_array);
 Datum
 transformer_embed_array(PG_FUNCTION_ARGS)
 {
+	TeJobOptions options;
+	TrModel    *model;
 	TrTexts		texts;
 
 	tr_set_begin(fcinfo, FLOAT4ARRAYOID);
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
-	tr_embed_each(open_model(fcinfo, 1), text_argument(fcinfo, 2), &texts, vector_to_set, fcinfo);
+	model = open_model(fcinfo, 1);
+	options.kind = text_argument(fcinfo, 2);
+	tr_vectors_each(model, "embed", &options, &texts, vector_to_set, fcinfo);
 	PG_RETURN_NULL();
 }

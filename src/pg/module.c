@@ -24,6 +24,9 @@ TR_MODULE_MAGIC("transformer", "0.1");
 void		_PG_init(void);
 
 char	   *tr_embedding_model;
+char	   *tr_classification_model;
+char	   *tr_sentiment_model;
+char	   *tr_intent_model;
 int			tr_truncate;
 int			tr_threads;
 int			tr_max_threads;
@@ -118,9 +121,15 @@ static const Setting settings[] = {
 		.initial = 1024,.min = 1,.max = 16384,.context = PGC_USERSET,
 		.description = "Most rows that a \"Batch\" node gathers.",
 	.more = "Batches begin with a few rows and grow to this."},
+	{.name = "transformer.classification_model",.type = PGC_STRING,.address = &tr_classification_model,.text = "",
+		.context = PGC_USERSET,
+	.description = "Model that classify functions use where none is given."},
 	{.name = "transformer.embedding_model",.type = PGC_STRING,.address = &tr_embedding_model,.text = "",
 		.context = PGC_USERSET,
 	.description = "Model that embedding functions use where none is given."},
+	{.name = "transformer.intent_model",.type = PGC_STRING,.address = &tr_intent_model,.text = "",
+		.context = PGC_USERSET,
+	.description = "Model that intent functions use where none is given."},
 	{.name = "transformer.isa",.type = PGC_STRING,.address = &tr_isa,.text = "auto",
 		.context = PGC_SUSET,
 		.description = "Instruction set of the kernels: auto, ref (portable, slow), or one that the CPU has.",
@@ -132,6 +141,9 @@ static const Setting settings[] = {
 		.initial = 0,.min = 0,.max = 4096,.context = PGC_SIGHUP,
 		.description = "Threads that all sessions together may compute with.",
 	.more = "0 means as many as the machine has processors."},
+	{.name = "transformer.sentiment_model",.type = PGC_STRING,.address = &tr_sentiment_model,.text = "",
+		.context = PGC_USERSET,
+	.description = "Model that sentiment functions use where none is given."},
 	{.name = "transformer.session_memory",.type = PGC_INT,.address = &tr_session_memory,
 		.initial = 256 * 1024,.min = 1024,.max = MAX_KILOBYTES,.context = PGC_USERSET,.flags = GUC_UNIT_KB,
 		.description = "Private memory for the computations of one session.",

@@ -56,6 +56,9 @@ typedef enum TrStoreKind
 } TrStoreKind;
 
 extern char *tr_embedding_model;	/* transformer.embedding_model */
+extern char *tr_classification_model;	/* transformer.classification_model */
+extern char *tr_sentiment_model;	/* transformer.sentiment_model */
+extern char *tr_intent_model;	/* transformer.intent_model */
 extern int	tr_truncate;		/* transformer.truncate, TrTruncate */
 extern int	tr_threads;			/* transformer.threads; 0: by the machine */
 extern int	tr_max_threads;		/* transformer.max_threads: of all sessions together; 0: by the machine */
@@ -194,7 +197,11 @@ extern void tr_check_pinned(text *model);
 
 /* Gets the vectors of texts in their order; vector NULL where the text is.  Valid during the call. */
 typedef void (*TrVectorSink) (void *arg, int i, const float *vector, int n);
-extern void tr_embed_each(TrModel *model, TeStr kind, const TrTexts *texts, TrVectorSink sink, void *arg);
+/* task: the engine's, "embed" or "classify"; options are the task's. */
+extern void tr_vectors_each(TrModel *model, const char *task, const TeJobOptions *options, const TrTexts *texts,
+							TrVectorSink sink, void *arg);
+/* An error unless the name has a version: what is stored must not change with what a name means today. */
+extern void tr_check_pinned(text *model);
 extern double tr_cosine(const float *a, const float *b, int n);
 
 #endif							/* TRANSFORMER_H */

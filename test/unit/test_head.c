@@ -250,4 +250,41 @@ TEST(odd_labels_are_errors)
 	read_labels_of(arena, "{}");
 }
 
+TEST(labels_have_polarities)
+{
+	static const struct
+	{
+		const char *labels[5];
+		float		expected[5];
+		bool		known;
+	}			cases[] = {
+		{{"NEGATIVE", "POSITIVE"}, {-1, 1}, true},
+		{{"positive (stars 4 and 5)", "negative (stars 1, 2 and 3)"}, {1, -1}, true},
+		{{"Very_Negative", "neg", "Neutral", "pos", "very positive"}, {-1, -1, 0, 1, 1}, true},
+		{{"LABEL_0", "LABEL_1"}, {-1, 1}, true},
+		{{"LABEL_0", "LABEL_1", "LABEL_2"}, {-1, 0, 1}, true},
+		{{"1 star", "2 stars", "3 stars", "4 stars", "5 stars"}, {-1, -0.5, 0, 0.5, 1}, true},
+		{{"joy", "anger"}, {0}, false},
+		{{"positive", "neutral"}, {0}, false},
+		{{"positive", "negative", "position"}, {0}, false},
+		{{"LABEL_0"}, {0}, false},
+		{{"relevance"}, {0}, false},
+		{{"LABEL_99999999999999999999", "LABEL_"}, {0}, false},
+	};
+
+	for (size_t i = 0; i < TE_LENGTH(cases); i++)
+	{
+		TeStr		labels[5];
+		float		polarities[5] = {0};
+		int			n = 0;
+
+		for (; n < 5 && cases[i].labels[n] != NULL; n++)
+			labels[n] = te_str(cases[i].labels[n]);
+		CHECK(te_label_polarities(labels, n, polarities) == cases[i].known);
+		for (int j = 0; cases[i].known && j < n; j++)
+			CHECK_NEAR(polarities[j], cases[i].expected[j], 1e-6);
+	}
+	CHECK(!te_label_polarities(NULL, 0, NULL));
+}
+
 TEST_MAIN()

@@ -29,6 +29,9 @@ static const struct
 static void
 embed_needs(const TeModel *model, const TeJobOptions *options)
 {
+	if (te_model_head(model)->kind != TE_HEAD_NONE)
+		te_throw_hint(TE_ERR_UNSUPPORTED, NULL, "Import it for the task \"embedding\", which leaves its head out.",
+					  "a model for the task \"%.*s\" gives no embeddings", TE_STR_ARGS(te_model_task(model)));
 	if (te_model_arch(model) == NULL || te_model_dimensions(model) == 0)
 		te_throw(TE_ERR_UNSUPPORTED, "a model of architecture \"%.*s\" gives no embeddings",
 				 TE_STR_ARGS(te_model_architecture(model)));

@@ -1,0 +1,334 @@
+/*-------------------------------------------------------------------------
+ * fn_classify.c
+ *	  classify(), classify_scores(), classify_pinned(), sentiment(),
+ *	  sentiment_score() and intent(), with their array twins.
+ *
+ * All are the engine's task "classify": a text becomes one score a label.
+ * What is made of the scores is a ScoresFunction; where the model's name comes
+ * from is a setting.  A function of SQL is a pair of the two, over one text or an array.
+ *
+ * sentiment() says positive, negative or neutral whatever the model calls its
+ * labels, so that a query outlives its model; how positive a label is comes from the engine (te_label_polarities).
+ *
+ * To add one: a ScoresFunction if need be, a row of `labellers`, and its two
+ * entry points.
+ *-------------------------------------------------------------------------
+ */
+#include "pg/transformer.h"
+
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+/* A model that classifies, and what is known of its labels. */
+typedef struct Classifier
+{
+	TrModel    *model;
+	const TeModel *engine;
+	int			n;				/* labels */
+	float	   *polarities;		/* of each, where the labeller wants them */
+} Classifier;
+
+/* A Datum out of the scores of a text. */
+typedef Datum (*ScoresFunction) (const Classifier *classifier, const float *scores);
+
+typedef struct Labeller
+{
+	char	  **setting;
+	const char *setting_name;
+	bool		polar;			/* the labels must be those of a sentiment model */
+	Oid			type;			/* of the result */
+	ScoresFunction function;
+} Labeller;
+
+/* ---- what is made of scores ---- */
+
+static int
+best_label(const Classifier *classifier, const float *scores)
+{
+	int			best = 0;
+
+	for (int i = 1; i < classifier->n; i++)
+		if (scores[i] > scores[best])
+			best = i;
+	return best;
+}
+
+static Datum
+label_of(const Classifier *classifier, const float *scores)
+{
+	return PointerGetDatum(tr_text(te_model_label(classifier->engine, best_label(classifier, scores))));
+}
+
+static Datum
+sentiment_of(const Classifier *classifier, const float *scores)
+{
+	float		polarity = classifier->polarities[best_label(classifier, scores)];
+
+	return CStringGetTextDatum(polarity > 0 ? "positive" : polarity < 0 ? "negative" : "neutral");
+}
+
+/* The expected polarity: with two labels, P(positive) - P(negative). */
+static Datum
+sentiment_score_of(const Classifier *classifier, const float *scores)
+{
+	double		sum = 0;
+
+	for (int i = 0; i < classifier->n; i++)
+		sum += (double) scores[i] * classifier->polarities[i];
+	return Float4GetDatum((float4) Max(-1, Min(1, sum)));
+}
+
+static const Labeller classify_labeller = {
+	&tr_classification_model, "transformer.classification_model", false, TEXTOID, label_of
+};
+static const Labeller sentiment_labeller = {
+	&tr_sentiment_model, "transformer.sentiment_model", true, TEXTOID, sentiment_of
+};
+static const Labeller sentiment_score_labeller = {
+	&tr_sentiment_model, "transformer.sentiment_model", true, FLOAT4OID, sentiment_score_of
+};
+static const Labeller intent_labeller = {
+	&tr_intent_model, "transformer.intent_model", false, TEXTOID, label_of
+};
+
+/* ---- models ---- */
+
+/* Labels as a list for a message, shortened. */
+static char *
+list_labels(const Classifier *classifier)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < classifier->n && i < 5; i++)
+		appendStringInfo(&list, "%s\"%s\"", i > 0 ? ", " : "", tr_cstring(te_model_label(classifier->engine, i)));
+	if (classifier->n > 5)
+		appendStringInfoString(&list, ", ...");
+	return list.data;
+}
+
+static void
+find_polarities(Classifier *classifier)
+{
+	TeStr	   *labels = palloc(sizeof(TeStr) * Max(classifier->n, 1));
+
+	classifier->polarities = palloc(sizeof(float) * Max(classifier->n, 1));
+	for (int i = 0; i < classifier->n; i++)
+		labels[i] = te_model_label(classifier->engine, i);
+	if (!te_label_polarities(labels, classifier->n, classifier->polarities))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the model's labels do not say what is positive and what is negative"),
+				 errdetail("Its labels are %s.", list_labels(classifier)),
+				 errhint("Use transformer.classify(), or import the model again with labels such as \"negative\" and \"positive\".")));
+	pfree(labels);
+}
+
+static Classifier
+open_classifier(FunctionCallInfo fcinfo, const Labeller *labeller)
+{
+	TrModel    *model = tr_model_open(PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1), *labeller->setting, labeller->setting_name);
+	Classifier	classifier = {
+		.model = model,
+		.engine = tr_model_engine(model),
+		.n = te_model_labels(tr_model_engine(model)),
+	};
+
+	/* A model without labels is the engine's to refuse, when the job begins. */
+	if (labeller->polar && classifier.n > 0)
+		find_polarities(&classifier);
+	return classifier;
+}
+
+/* ---- one text ---- */
+
+static const TeJobOptions no_options;
+
+/* Scores of a text, palloc'd. */
+static float *
+score_text(const Classifier *classifier, text *input)
+{
+	TeJob	   *job = tr_job_begin(classifier->model, "classify", &no_options);
+	float	   *scores = palloc(sizeof(float) * classifier->n);
+	int			n;
+
+	te_job_feed(job, tr_utf8(input), (TeStr) {NULL, 0});
+	te_job_run(job);
+	te_model_scores(classifier->engine, te_job_vector(job, 0, &n), scores);
+	(void) tr_job_end(classifier->model, job);
+	return scores;
+}
+
+static Datum
+label_text(FunctionCallInfo fcinfo, const Labeller *labeller)
+{
+	Classifier	classifier;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	classifier = open_classifier(fcinfo, labeller);
+	return labeller->function(&classifier, score_text(&classifier, PG_GETARG_TEXT_PP(0)));
+}
+
+/* ---- many texts ---- */
+
+/* Where the scores of an array's texts go. */
+typedef struct ScoresSink
+{
+	FunctionCallInfo fcinfo;
+	const Labeller *labeller;
+	const Classifier *classifier;
+	float	   *scores;
+} ScoresSink;
+
+static void
+label_to_set(void *arg, int i, const float *logits, int n)
+{
+	ScoresSink *sink = arg;
+
+	if (logits == NULL)
+	{
+		tr_set_add(sink->fcinfo, (Datum) 0, true);
+		return;
+	}
+	te_model_scores(sink->classifier->engine, logits, sink->scores);
+	tr_set_add(sink->fcinfo, sink->labeller->function(sink->classifier, sink->scores), false);
+}
+
+static Datum
+label_array(FunctionCallInfo fcinfo, const Labeller *labeller)
+{
+	Classifier	classifier;
+	ScoresSink	sink = {.fcinfo = fcinfo,.labeller = labeller,.classifier = &classifier};
+	TrTexts		texts;
+
+	tr_set_begin(fcinfo, labeller->type);
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
+	classifier = open_classifier(fcinfo, labeller);
+	sink.scores = palloc(sizeof(float) * Max(classifier.n, 1));
+	tr_vectors_each(classifier.model, "classify", &no_options, &texts, label_to_set, &sink);
+	PG_RETURN_NULL();
+}
+
+/* ---- the functions ---- */
+
+PG_FUNCTION_INFO_V1(transformer_classify);
+Datum
+transformer_classify(PG_FUNCTION_ARGS)
+{
+	return label_text(fcinfo, &classify_labeller);
+}
+
+PG_FUNCTION_INFO_V1(transformer_classify_array);
+Datum
+transformer_classify_array(PG_FUNCTION_ARGS)
+{
+	return label_array(fcinfo, &classify_labeller);
+}
+
+PG_FUNCTION_INFO_V1(transformer_classify_pinned);
+Datum
+transformer_classify_pinned(PG_FUNCTION_ARGS)
+{
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	tr_check_pinned(PG_GETARG_TEXT_PP(1));
+	return label_text(fcinfo, &classify_labeller);
+}
+
+PG_FUNCTION_INFO_V1(transformer_sentiment);
+Datum
+transformer_sentiment(PG_FUNCTION_ARGS)
+{
+	return label_text(fcinfo, &sentiment_labeller);
+}
+
+PG_FUNCTION_INFO_V1(transformer_sentiment_array);
+Datum
+transformer_sentiment_array(PG_FUNCTION_ARGS)
+{
+	return label_array(fcinfo, &sentiment_labeller);
+}
+
+PG_FUNCTION_INFO_V1(transformer_sentiment_score);
+Datum
+transformer_sentiment_score(PG_FUNCTION_ARGS)
+{
+	return label_text(fcinfo, &sentiment_score_labeller);
+}
+
+PG_FUNCTION_INFO_V1(transformer_sentiment_score_array);
+Datum
+transformer_sentiment_score_array(PG_FUNCTION_ARGS)
+{
+	return label_array(fcinfo, &sentiment_score_labeller);
+}
+
+PG_FUNCTION_INFO_V1(transformer_intent);
+Datum
+transformer_intent(PG_FUNCTION_ARGS)
+{
+	return label_text(fcinfo, &intent_labeller);
+}
+
+PG_FUNCTION_INFO_V1(transformer_intent_array);
+Datum
+transformer_intent_array(PG_FUNCTION_ARGS)
+{
+	return label_array(fcinfo, &intent_labeller);
+}
+
+/* ---- all scores ---- */
+
+typedef struct LabelScore
+{
+	int			label;
+	float		score;
+} LabelScore;
+
+/* Largest first; equal ones in the model's order. */
+static int
+compare_scores(const void *a, const void *b)
+{
+	const LabelScore *x = a;
+	const LabelScore *y = b;
+
+	if (x->score != y->score)
+		return x->score < y->score ? 1 : -1;
+	return x->label - y->label;
+}
+
+PG_FUNCTION_INFO_V1(transformer_classify_scores);
+Datum
+transformer_classify_scores(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Classifier	classifier;
+	const float *scores;
+	LabelScore *sorted;
+
+	tr_srf_begin(fcinfo);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	classifier = open_classifier(fcinfo, &classify_labeller);
+	scores = score_text(&classifier, PG_GETARG_TEXT_PP(0));
+	sorted = palloc(sizeof(LabelScore) * classifier.n);
+	for (int i = 0; i < classifier.n; i++)
+		sorted[i] = (LabelScore) {i, scores[i]};
+	qsort(sorted, classifier.n, sizeof(LabelScore), compare_scores);
+	for (int i = 0; i < classifier.n; i++)
+	{
+		Datum		values[] = {
+			PointerGetDatum(tr_text(te_model_label(classifier.engine, sorted[i].label))), Float4GetDatum(sorted[i].score)
+		};
+		bool		nulls[lengthof(values)] = {false};
+
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}

@@ -42,6 +42,13 @@ SELECT count(*) FROM transformer.classify('{}'::text[]);
 SELECT label IS NULL AS is_null FROM transformer.classify(ARRAY['a', NULL, '']) label;
 SELECT transformer.intent(ARRAY['bread', NULL]);
 
+-- Any text has a label; what is too long is cut, or refused.
+SELECT count(label) FROM unnest(ARRAY['', ' ', repeat('bread ', 20000), repeat('x', 100000), '😀🇩🇪', 'القطة تنام قرب النافذة', '小猫在窗台上睡觉']) body,
+	LATERAL transformer.classify(body) label;
+SET transformer.truncate = 'error';
+SELECT transformer.classify(repeat('bread ', 20000));
+SET transformer.truncate = 'silent';
+
 -- Sentiment by the names of labels
 SELECT abs(transformer.sentiment_score(body) - ((scores->>'LABEL_1')::real - (scores->>'LABEL_0')::real)) < 1e-4 AS equal,
 	transformer.sentiment(body) = CASE WHEN transformer.sentiment_score(body) > 0 THEN 'positive' ELSE 'negative' END AS agrees

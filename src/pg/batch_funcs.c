@@ -64,6 +64,7 @@ static void
 run_embed(const TrBatchFunction *function, TrCallGroup *group)
 {
 	EmbedSink	sink = {.group = group,.context = CurrentMemoryContext};
+	TeJobOptions options = {.kind = group->kind};
 	TrTexts		texts = {
 		.n = group->n,
 		.values = palloc(sizeof(Datum) * group->n),
@@ -72,7 +73,7 @@ run_embed(const TrBatchFunction *function, TrCallGroup *group)
 
 	for (int i = 0; i < group->n; i++)
 		texts.values[i] = argument(group, i, 0)->value;
-	tr_embed_each(group->model, group->kind, &texts, take_embedding, &sink);
+	tr_vectors_each(group->model, "embed", &options, &texts, take_embedding, &sink);
 }
 
 typedef struct VectorStore
@@ -130,6 +131,7 @@ static void
 run_similarity(const TrBatchFunction *function, TrCallGroup *group)
 {
 	VectorStore store = {.dimensions = te_model_dimensions(tr_model_engine(group->model))};
+	TeJobOptions options = {.kind = group->kind};
 	int		   *place = palloc(sizeof(int) * 2 * SIMILARITY_ROWS);
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "transformer pairs", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
@@ -140,7 +142,7 @@ run_similarity(const TrBatchFunction *function, TrCallGroup *group)
 		TrTexts		texts = texts_of_pairs(group, from, to, place);
 
 		store.vectors = MemoryContextAllocHuge(context, sizeof(float) * Max(store.dimensions, 1) * texts.n);
-		tr_embed_each(group->model, group->kind, &texts, keep_vector, &store);
+		tr_vectors_each(group->model, "embed", &options, &texts, keep_vector, &store);
 		for (int i = from; i < to; i++)
 		{
 			const float *a = store.vectors + (Size) place[2 * (i - from)] * store.dimensions;

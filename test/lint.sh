@@ -72,7 +72,7 @@ my @c = files(qr/\.[ch]$/, 'src', 'test');
 my %text = map { $_ => slurp($_) } @c;
 my %code = map { $_ => code($text{$_}) } @c;
 my $readme = slurp('README.md');
-my $sql = join "\n", map { slurp($_) } files(qr/transformer--[\d.]+\.sql$/, 'sql');
+my $sql = join "\n", map { slurp($_) } files(qr/transformer--[\d.-]+\.sql$/, 'sql');
 $sql =~ s{--[^\n]*}{}g;
 $sql =~ s{\@extschema\@}{transformer}g;
 

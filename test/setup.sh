@@ -29,7 +29,7 @@ needs()
 		libc6-dev                           test -e /usr/include/stdio.h
 		postgresql-common                   command -v pg_lsclusters
 		postgresql-$PG_MAJOR                test -x $pg_bin/postgres
-		postgresql-server-dev-$PG_MAJOR     test -e $pg_lib/pgxs/src/makefiles/pgxs.mk
+		postgresql-server-dev-$PG_MAJOR     test -e $pg_include/postgres.h
 		libpcre2-dev                        test -e /usr/include/pcre2.h
 		libopenblas0-pthread                /sbin/ldconfig -p | grep libopenblas
 	LIST
@@ -50,15 +50,15 @@ needs()
 	esac
 }
 
-# A server of another packaging counts too, if pg_config and PGXS are there.
+# A server of another packaging counts too, if pg_config and the headers are there (PGXS may come with the client).
 find_server()
 {
 	pg_bin=/usr/lib/postgresql/$PG_MAJOR/bin
-	pg_lib=/usr/lib/postgresql/$PG_MAJOR/lib
+	pg_include=/usr/include/postgresql/$PG_MAJOR/server
 	if [ -n "${PG_CONFIG:-}" ]
 	then
 		pg_bin=$("$PG_CONFIG" --bindir)
-		pg_lib=$(dirname "$(dirname "$(dirname "$(dirname "$("$PG_CONFIG" --pgxs)")")")")
+		pg_include=$("$PG_CONFIG" --includedir-server)
 	fi
 }
 

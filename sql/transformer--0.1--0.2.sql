@@ -7,3 +7,11 @@
  * CREATE EXTENSION runs 0.1's script and then this one, so a fresh installation
  * and an updated one are the same.
  */
+
+/* ---- batches of labels ---- */
+
+ALTER FUNCTION @extschema@.classify(text, text) SUPPORT _transformer.batch_support;
+ALTER FUNCTION @extschema@.classify_pinned(text, text) SUPPORT _transformer.batch_support;
+ALTER FUNCTION @extschema@.sentiment(text, text) SUPPORT _transformer.batch_support;
+ALTER FUNCTION @extschema@.sentiment_score(text, text) SUPPORT _transformer.batch_support;
+ALTER FUNCTION @extschema@.intent(text, text) SUPPORT _transformer.batch_support;

@@ -2,6 +2,7 @@
 \getenv srcdir PG_ABS_SRCDIR
 \set bert :srcdir '/models/fixtures/bert'
 \set roberta :srcdir '/models/fixtures/roberta'
+\set labels :srcdir '/models/fixtures/classify-bert'
 \set SHOW_CONTEXT never
 SET transformer.isa = 'ref';
 SET transformer.truncate = 'error';
@@ -58,6 +59,12 @@ SELECT * FROM compare('SELECT id, token_count(body), tokens(body), tokenize(body
 SELECT * FROM compare('SELECT id, similarity(body, ''bread''), similarity(''bread'', body), similarity(body, lower(body)) FROM t');
 SELECT * FROM compare('SELECT id, embed(body, CASE k WHEN 0 THEN ''batch_bert'' WHEN 1 THEN ''batch_roberta@1'' END, CASE WHEN id % 2 = 0 THEN ''query'' END) FROM t');
 SELECT * FROM compare('SELECT id, embed_pinned(body, CASE k WHEN 0 THEN ''batch_bert@1'' WHEN 1 THEN ''batch_roberta@1'' END) FROM t');
+SELECT transformer.import_model('batch_labels', :'labels');
+SET transformer.classification_model = 'batch_labels';
+SET transformer.sentiment_model = 'batch_labels';
+SET transformer.intent_model = 'batch_labels';
+EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, SUMMARY OFF) SELECT classify(body) FROM t;
+SELECT * FROM compare('SELECT id, classify(body), classify_pinned(body, ''batch_labels@1''), sentiment(body), sentiment_score(body), intent(body) FROM t');
 -- inside of bigger expressions, nested in one another, twice the same
 SELECT * FROM compare($$SELECT id, token_count(array_to_string(tokens(body), ' ')) + token_count(body), 2 * token_count(body) FROM t$$);
 SELECT * FROM compare($$SELECT t, ctid, tableoid::regclass, token_count(body) FROM t$$);
@@ -333,4 +340,4 @@ SET client_min_messages = warning;
 DROP SCHEMA batch CASCADE;
 DROP OWNED BY regress_batch_user;
 DROP ROLE regress_batch_user;
-SELECT transformer.drop_model('batch_bert'), transformer.drop_model('batch_roberta');
+SELECT transformer.drop_model('batch_bert'), transformer.drop_model('batch_roberta'), transformer.drop_model('batch_labels');

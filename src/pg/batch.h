@@ -63,6 +63,7 @@ typedef struct TrBatchFunction
 	int			model;			/* argument that names the model */
 	int			kind;			/* argument with the kind of text; 0: none */
 	bool		pinned;			/* a version has to be named */
+	const TrLabeller *labeller; /* of run_label; else the model is the embedding model */
 	TrTextFunction of_text;		/* of run_tokens */
 } TrBatchFunction;
 

@@ -44,27 +44,27 @@ set_result(const TrCallGroup *group, int i, Datum value)
 
 /* ---- embeddings ---- */
 
-typedef struct EmbedSink
+typedef struct ResultSink
 {
 	TrCallGroup *group;
 	MemoryContext context;		/* of results */
-} EmbedSink;
+	bool		by_value;
+} ResultSink;
 
 static void
 take_embedding(void *arg, int i, const float *vector, int n)
 {
-	EmbedSink  *sink = arg;
+	ResultSink *sink = arg;
 	MemoryContext old = MemoryContextSwitchTo(sink->context);
 
 	set_result(sink->group, i, PointerGetDatum(tr_real_array(vector, n)));
 	MemoryContextSwitchTo(old);
 }
 
-static void
-run_embed(const TrBatchFunction *function, TrCallGroup *group)
+/* The first arguments of the calls. */
+static TrTexts
+texts_of(const TrCallGroup *group)
 {
-	EmbedSink	sink = {.group = group,.context = CurrentMemoryContext};
-	TeJobOptions options = {.kind = group->kind};
 	TrTexts		texts = {
 		.n = group->n,
 		.values = palloc(sizeof(Datum) * group->n),
@@ -73,6 +73,16 @@ run_embed(const TrBatchFunction *function, TrCallGroup *group)
 
 	for (int i = 0; i < group->n; i++)
 		texts.values[i] = argument(group, i, 0)->value;
+	return texts;
+}
+
+static void
+run_embed(const TrBatchFunction *function, TrCallGroup *group)
+{
+	ResultSink	sink = {.group = group,.context = CurrentMemoryContext};
+	TeJobOptions options = {.kind = group->kind};
+	TrTexts		texts = texts_of(group);
+
 	tr_vectors_each(group->model, "embed", &options, &texts, take_embedding, &sink);
 }
 
@@ -156,6 +166,29 @@ run_similarity(const TrBatchFunction *function, TrCallGroup *group)
 	MemoryContextDelete(context);
 }
 
+/* ---- labels ---- */
+
+static void
+take_label(void *arg, int i, Datum label, bool isnull)
+{
+	ResultSink *sink = arg;
+	MemoryContext old = MemoryContextSwitchTo(sink->context);
+
+	set_result(sink->group, i, datumCopy(label, sink->by_value, -1));
+	MemoryContextSwitchTo(old);
+}
+
+static void
+run_label(const TrBatchFunction *function, TrCallGroup *group)
+{
+	ResultSink	sink = {
+		.group = group,.context = CurrentMemoryContext,.by_value = function->labeller == &tr_sentiment_score_labeller
+	};
+	TrTexts		texts = texts_of(group);
+
+	tr_label_each(group->model, function->labeller, &texts, take_label, &sink);
+}
+
 /* ---- tokens ---- */
 
 /* The third argument, where there is one: with special tokens? */
@@ -193,6 +226,11 @@ static const TrBatchFunction functions[] = {
 	{.symbol = "transformer_embed",.run = run_embed,.n_texts = 1,.model = 1,.kind = 2},
 	{.symbol = "transformer_embed_pinned",.run = run_embed,.n_texts = 1,.model = 1,.pinned = true},
 	{.symbol = "transformer_similarity",.run = run_similarity,.n_texts = 2,.model = 2},
+	{.symbol = "transformer_classify",.run = run_label,.n_texts = 1,.model = 1,.labeller = &tr_classify_labeller},
+	{.symbol = "transformer_classify_pinned",.run = run_label,.n_texts = 1,.model = 1,.labeller = &tr_classify_labeller,.pinned = true},
+	{.symbol = "transformer_sentiment",.run = run_label,.n_texts = 1,.model = 1,.labeller = &tr_sentiment_labeller},
+	{.symbol = "transformer_sentiment_score",.run = run_label,.n_texts = 1,.model = 1,.labeller = &tr_sentiment_score_labeller},
+	{.symbol = "transformer_intent",.run = run_label,.n_texts = 1,.model = 1,.labeller = &tr_intent_labeller},
 	{.symbol = "transformer_token_count",.run = run_tokens,.n_texts = 1,.model = 1,.of_text = tr_token_count},
 	{.symbol = "transformer_tokenize",.run = run_tokens,.n_texts = 1,.model = 1,.of_text = tr_token_ids},
 	{.symbol = "transformer_tokens",.run = run_tokens,.n_texts = 1,.model = 1,.of_text = tr_token_words},
@@ -231,7 +269,8 @@ run_group(const TrBatchFunction *function, TrCallGroup *group, text *model, text
 {
 	if (function->pinned)
 		tr_check_pinned(model);
-	group->model = tr_model_open(model, tr_embedding_model, "transformer.embedding_model");
+	group->model = function->labeller ? tr_labeller_open(function->labeller, model) :
+		tr_model_open(model, tr_embedding_model, "transformer.embedding_model");
 	group->kind = kind != NULL ? tr_utf8(kind) : (TeStr) {NULL, 0};
 	function->run(function, group);
 }

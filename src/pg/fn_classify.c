@@ -10,8 +10,10 @@
  * sentiment() says positive, negative or neutral whatever the model calls its
  * labels, so that a query outlives its model; how positive a label is comes from the engine (te_label_polarities).
  *
- * To add one: a ScoresFunction if need be, a row of `labellers`, and its two
- * entry points.
+ * Batches of calls (batch_funcs.c) share what arrays of texts do, tr_label_each().
+ *
+ * To add one: a ScoresFunction if need be, its TrLabeller, its two entry
+ * points, and a row in batch_funcs.c.
  *-------------------------------------------------------------------------
  */
 #include "pg/transformer.h"
@@ -34,14 +36,14 @@ typedef struct Classifier
 /* A Datum out of the scores of a text. */
 typedef Datum (*ScoresFunction) (const Classifier *classifier, const float *scores);
 
-typedef struct Labeller
+struct TrLabeller
 {
 	char	  **setting;
 	const char *setting_name;
 	bool		polar;			/* the labels must be those of a sentiment model */
 	Oid			type;			/* of the result */
 	ScoresFunction function;
-} Labeller;
+};
 
 /* ---- what is made of scores ---- */
 
@@ -81,16 +83,16 @@ sentiment_score_of(const Classifier *classifier, const float *scores)
 	return Float4GetDatum((float4) Max(-1, Min(1, sum)));
 }
 
-static const Labeller classify_labeller = {
+const TrLabeller tr_classify_labeller = {
 	&tr_classification_model, "transformer.classification_model", false, TEXTOID, label_of
 };
-static const Labeller sentiment_labeller = {
+const TrLabeller tr_sentiment_labeller = {
 	&tr_sentiment_model, "transformer.sentiment_model", true, TEXTOID, sentiment_of
 };
-static const Labeller sentiment_score_labeller = {
+const TrLabeller tr_sentiment_score_labeller = {
 	&tr_sentiment_model, "transformer.sentiment_model", true, FLOAT4OID, sentiment_score_of
 };
-static const Labeller intent_labeller = {
+const TrLabeller tr_intent_labeller = {
 	&tr_intent_model, "transformer.intent_model", false, TEXTOID, label_of
 };
 
@@ -127,10 +129,15 @@ find_polarities(Classifier *classifier)
 	pfree(labels);
 }
 
-static Classifier
-open_classifier(FunctionCallInfo fcinfo, const Labeller *labeller)
+TrModel *
+tr_labeller_open(const TrLabeller *labeller, text *model)
 {
-	TrModel    *model = tr_model_open(PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1), *labeller->setting, labeller->setting_name);
+	return tr_model_open(model, *labeller->setting, labeller->setting_name);
+}
+
+static Classifier
+make_classifier(TrModel *model, const TrLabeller *labeller)
+{
 	Classifier	classifier = {
 		.model = model,
 		.engine = tr_model_engine(model),
@@ -141,6 +148,12 @@ open_classifier(FunctionCallInfo fcinfo, const Labeller *labeller)
 	if (labeller->polar && classifier.n > 0)
 		find_polarities(&classifier);
 	return classifier;
+}
+
+static Classifier
+open_classifier(FunctionCallInfo fcinfo, const TrLabeller *labeller)
+{
+	return make_classifier(tr_labeller_open(labeller, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1)), labeller);
 }
 
 /* ---- one text ---- */
@@ -163,7 +176,7 @@ score_text(const Classifier *classifier, text *input)
 }
 
 static Datum
-label_text(FunctionCallInfo fcinfo, const Labeller *labeller)
+label_text(FunctionCallInfo fcinfo, const TrLabeller *labeller)
 {
 	Classifier	classifier;
 
@@ -175,43 +188,55 @@ label_text(FunctionCallInfo fcinfo, const Labeller *labeller)
 
 /* ---- many texts ---- */
 
-/* Where the scores of an array's texts go. */
 typedef struct ScoresSink
 {
-	FunctionCallInfo fcinfo;
-	const Labeller *labeller;
-	const Classifier *classifier;
+	const TrLabeller *labeller;
+	Classifier	classifier;
 	float	   *scores;
+	TrValueSink take;
+	void	   *arg;
 } ScoresSink;
 
 static void
-label_to_set(void *arg, int i, const float *logits, int n)
+label_scores(void *arg, int i, const float *logits, int n)
 {
 	ScoresSink *sink = arg;
 
 	if (logits == NULL)
 	{
-		tr_set_add(sink->fcinfo, (Datum) 0, true);
+		sink->take(sink->arg, i, (Datum) 0, true);
 		return;
 	}
-	te_model_scores(sink->classifier->engine, logits, sink->scores);
-	tr_set_add(sink->fcinfo, sink->labeller->function(sink->classifier, sink->scores), false);
+	te_model_scores(sink->classifier.engine, logits, sink->scores);
+	sink->take(sink->arg, i, sink->labeller->function(&sink->classifier, sink->scores), false);
+}
+
+void
+tr_label_each(TrModel *model, const TrLabeller *labeller, const TrTexts *texts, TrValueSink take, void *arg)
+{
+	ScoresSink	sink = {.labeller = labeller,.classifier = make_classifier(model, labeller),.take = take,.arg = arg};
+
+	sink.scores = palloc(sizeof(float) * Max(sink.classifier.n, 1));
+	tr_vectors_each(model, "classify", &no_options, texts, label_scores, &sink);
+}
+
+static void
+label_to_set(void *arg, int i, Datum label, bool isnull)
+{
+	tr_set_add(arg, label, isnull);
 }
 
 static Datum
-label_array(FunctionCallInfo fcinfo, const Labeller *labeller)
+label_array(FunctionCallInfo fcinfo, const TrLabeller *labeller)
 {
-	Classifier	classifier;
-	ScoresSink	sink = {.fcinfo = fcinfo,.labeller = labeller,.classifier = &classifier};
 	TrTexts		texts;
 
 	tr_set_begin(fcinfo, labeller->type);
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
-	classifier = open_classifier(fcinfo, labeller);
-	sink.scores = palloc(sizeof(float) * Max(classifier.n, 1));
-	tr_vectors_each(classifier.model, "classify", &no_options, &texts, label_to_set, &sink);
+	tr_label_each(tr_labeller_open(labeller, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1)), labeller, &texts,
+				  label_to_set, fcinfo);
 	PG_RETURN_NULL();
 }
 
@@ -221,14 +246,14 @@ PG_FUNCTION_INFO_V1(transformer_classify);
 Datum
 transformer_classify(PG_FUNCTION_ARGS)
 {
-	return label_text(fcinfo, &classify_labeller);
+	return label_text(fcinfo, &tr_classify_labeller);
 }
 
 PG_FUNCTION_INFO_V1(transformer_classify_array);
 Datum
 transformer_classify_array(PG_FUNCTION_ARGS)
 {
-	return label_array(fcinfo, &classify_labeller);
+	return label_array(fcinfo, &tr_classify_labeller);
 }
 
 PG_FUNCTION_INFO_V1(transformer_classify_pinned);
@@ -238,49 +263,49 @@ transformer_classify_pinned(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	tr_check_pinned(PG_GETARG_TEXT_PP(1));
-	return label_text(fcinfo, &classify_labeller);
+	return label_text(fcinfo, &tr_classify_labeller);
 }
 
 PG_FUNCTION_INFO_V1(transformer_sentiment);
 Datum
 transformer_sentiment(PG_FUNCTION_ARGS)
 {
-	return label_text(fcinfo, &sentiment_labeller);
+	return label_text(fcinfo, &tr_sentiment_labeller);
 }
 
 PG_FUNCTION_INFO_V1(transformer_sentiment_array);
 Datum
 transformer_sentiment_array(PG_FUNCTION_ARGS)
 {
-	return label_array(fcinfo, &sentiment_labeller);
+	return label_array(fcinfo, &tr_sentiment_labeller);
 }
 
 PG_FUNCTION_INFO_V1(transformer_sentiment_score);
 Datum
 transformer_sentiment_score(PG_FUNCTION_ARGS)
 {
-	return label_text(fcinfo, &sentiment_score_labeller);
+	return label_text(fcinfo, &tr_sentiment_score_labeller);
 }
 
 PG_FUNCTION_INFO_V1(transformer_sentiment_score_array);
 Datum
 transformer_sentiment_score_array(PG_FUNCTION_ARGS)
 {
-	return label_array(fcinfo, &sentiment_score_labeller);
+	return label_array(fcinfo, &tr_sentiment_score_labeller);
 }
 
 PG_FUNCTION_INFO_V1(transformer_intent);
 Datum
 transformer_intent(PG_FUNCTION_ARGS)
 {
-	return label_text(fcinfo, &intent_labeller);
+	return label_text(fcinfo, &tr_intent_labeller);
 }
 
 PG_FUNCTION_INFO_V1(transformer_intent_array);
 Datum
 transformer_intent_array(PG_FUNCTION_ARGS)
 {
-	return label_array(fcinfo, &intent_labeller);
+	return label_array(fcinfo, &tr_intent_labeller);
 }
 
 /* ---- all scores ---- */
@@ -315,7 +340,7 @@ transformer_classify_scores(PG_FUNCTION_ARGS)
 	tr_srf_begin(fcinfo);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
-	classifier = open_classifier(fcinfo, &classify_labeller);
+	classifier = open_classifier(fcinfo, &tr_classify_labeller);
 	scores = score_text(&classifier, PG_GETARG_TEXT_PP(0));
 	sorted = palloc(sizeof(LabelScore) * classifier.n);
 	for (int i = 0; i < classifier.n; i++)

@@ -192,9 +192,6 @@ extern Datum tr_token_count(const TeTokenizer *tokenizer, text *input, bool spec
 
 /* ---- fn_embed.c, fn_vector.c ---- */
 
-/* What an index or a generated column stores must not change with what a name means today. */
-extern void tr_check_pinned(text *model);
-
 /* Gets the vectors of texts in their order; vector NULL where the text is.  Valid during the call. */
 typedef void (*TrVectorSink) (void *arg, int i, const float *vector, int n);
 /* task: the engine's, "embed" or "classify"; options are the task's. */
@@ -203,5 +200,20 @@ extern void tr_vectors_each(TrModel *model, const char *task, const TeJobOptions
 /* An error unless the name has a version: what is stored must not change with what a name means today. */
 extern void tr_check_pinned(text *model);
 extern double tr_cosine(const float *a, const float *b, int n);
+
+/* ---- fn_classify.c ---- */
+
+/* What is made of a text's scores: its label, its sentiment, ... */
+typedef struct TrLabeller TrLabeller;
+extern const TrLabeller tr_classify_labeller;
+extern const TrLabeller tr_sentiment_labeller;
+extern const TrLabeller tr_sentiment_score_labeller;
+extern const TrLabeller tr_intent_labeller;
+
+/* Gets results of texts in their order; a value lies in the memory context that is current. */
+typedef void (*TrValueSink) (void *arg, int i, Datum value, bool isnull);
+extern void tr_label_each(TrModel *model, const TrLabeller *labeller, const TrTexts *texts, TrValueSink take, void *arg);
+/* model NULL: what the labeller's setting names. */
+extern TrModel *tr_labeller_open(const TrLabeller *labeller, text *model);
 
 #endif							/* TRANSFORMER_H */

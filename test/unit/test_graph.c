@@ -194,6 +194,19 @@ build_activate(Lab *lab, int variant)
 	return te_activate(lab->graph, as_input(lab, x, 8, 9), (TeActivation) variant);
 }
 
+/* As for activate. */
+#define VARIANTS_gate TE_N_ACTIVATIONS
+static TeNode *
+build_gate(Lab *lab, int variant)
+{
+	bool		fresh = lab->n_variables == 0;
+	Variable   *x = variable(lab, 6, 14);
+
+	for (size_t i = 0; fresh && i < x->n; i++)
+		x->data[i] = x->data[i] * 3.9f + (x->data[i] < 0 ? -0.1f : 0.1f);
+	return te_gate(lab->graph, as_input(lab, x, 6, 14), (TeActivation) variant);
+}
+
 #define VARIANTS_layer_norm 4
 static TeNode *
 build_layer_norm(Lab *lab, int variant)
@@ -297,6 +310,39 @@ build_attention(Lab *lab, int variant)
 	joint = input(lab, (size_t) lab->batch.n_tok, n_q + 2 * n_kv + 1);
 	return te_attention(lab->graph, (TeColumns) {joint, 0, n_q}, (TeColumns) {joint, n_q + 1, n_kv},
 						(TeColumns) {joint, n_q + 1 + n_kv, n_kv}, &spec);
+}
+
+/* Heads of 6 columns, all or the first 4 of them turned. */
+static const float frequencies[] = {1.0f, 0.3f, 0.05f};
+static const int32_t short_positions[] = {0, 1, 2, 100, 0, 1, 2, 3, 4};
+
+static TeRope
+some_rope(Lab *lab, int variant)
+{
+	set_batch(lab, short_starts, 3);
+	lab->batch.positions = short_positions;
+	return (TeRope) {.n_rot = variant < 2 ? 6 : 4, .pairs = variant % 2 == 1, .factor = variant == 3 ? 1.5f : 1,
+		.frequencies = frequencies};
+}
+
+/* It has no gradient: a factor of it does, and none is asked of it. */
+#define VARIANTS_rope_table 2
+static TeNode *
+build_rope_table(Lab *lab, int variant)
+{
+	TeRope		rope = some_rope(lab, variant);
+
+	return te_multiply(lab->graph, te_rope_table(lab->graph, &rope), input(lab, 9, 12));
+}
+
+#define VARIANTS_rope 4
+static TeNode *
+build_rope(Lab *lab, int variant)
+{
+	TeRope		rope = some_rope(lab, variant);
+	TeNode	   *x = input(lab, 9, 15);
+
+	return te_rope(lab->graph, (TeColumns) {x, variant == 0 ? 0 : 2, 12}, 6, te_rope_table(lab->graph, &rope));
 }
 
 #define VARIANTS_relative_bias 2
@@ -487,6 +533,39 @@ TEST(gradients_of_every_op)
 		}
 	}
 	te_isa_select("auto");
+}
+
+/*
+ * Two tokens' heads, query and key alike, at positions t and t + 3: the scores
+ * between them are the same wherever t is, and length is kept.
+ */
+TEST(turned_heads_know_their_distance)
+{
+	static const int32_t starts[] = {0, 2, 4};
+	static const int32_t positions[] = {0, 3, 1005, 1008};
+	float		x[4][8];
+	TeBatch		batch = {.n_seq = 2, .n_tok = 4, .max_len = 2, .seq_start = starts, .positions = positions};
+
+	for (int i = 0; i < 8; i++)
+	{
+		x[0][i] = x[2][i] = uniform();
+		x[1][i] = x[3][i] = uniform();
+	}
+	for (int pairs = 0; pairs < 2; pairs++)
+	{
+		TeGraph    *graph = te_graph_create(arena, TE_INFER, &batch);
+		TeRope		rope = {.n_rot = 6, .pairs = pairs, .factor = 1, .frequencies = frequencies};
+		TeNode	   *y = te_rope(graph, (TeColumns) {te_input(graph, x[0], 4, 8, NULL), 0, 8}, 8, te_rope_table(graph, &rope));
+		const float *v;
+
+		te_graph_keep(graph, y);
+		te_graph_run(graph);
+		v = te_node_value(y);
+		CHECK_NEAR(te_kernel.dot(8, v, v + 8), te_kernel.dot(8, v + 16, v + 24), 1e-3);
+		CHECK(fabs((double) te_kernel.dot(8, v, v + 8) - te_kernel.dot(8, x[0], x[1])) > 1e-2);
+		CHECK_NEAR(te_kernel.dot(8, v + 16, v + 16), te_kernel.dot(8, x[0], x[0]), 1e-5);
+		CHECK(memcmp(v, x[0], sizeof(x[0])) == 0 && v[16 + 7] == x[2][7]);
+	}
 }
 
 /* ---- whole blocks, against PyTorch ---- */

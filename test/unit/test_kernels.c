@@ -301,6 +301,51 @@ check_activate_backward(double error)
 	}
 }
 
+static void
+check_gate(double error)
+{
+	for (int activation = 0; activation < TE_N_ACTIVATIONS; activation++)
+	{
+		for (size_t s = 0; s < LENGTH(sizes); s++)
+		{
+			size_t		n = sizes[s];
+			float	   *x = floats(3 * 2 * n, 8);
+			float	   *actual = floats(3 * n, 1);
+			float	   *expected = floats(3 * n, 1);
+
+			te_kernel.gate((TeActivation) activation, 3, n, x, actual);
+			te_kernel_ref.gate((TeActivation) activation, 3, n, x, expected);
+			check_within("gate", n, actual, expected, 3 * n, error * fmax(8, magnitude(expected, 3 * n)));
+			floats_free(x);
+			floats_free(actual);
+			floats_free(expected);
+		}
+	}
+}
+
+/* Three heads of n_rot columns and two more. */
+static void
+check_rope(double error)
+{
+	for (size_t n_rot = 2; n_rot < 140; n_rot += 2)
+	{
+		for (int kind = 0; kind < 4; kind++)
+		{
+			size_t		n = 3 * (n_rot + 2);
+			float	   *table = floats(2 * n_rot, 1);
+			float	   *actual = floats(n, 3);
+			float	   *expected = copy_of(actual, n);
+
+			te_kernel.rope(3, n_rot + 2, n_rot, kind & 1, kind & 2 ? 1.0f : -1.0f, table, actual);
+			te_kernel_ref.rope(3, n_rot + 2, n_rot, kind & 1, kind & 2 ? 1.0f : -1.0f, table, expected);
+			check_all("rope", n_rot, actual, expected, n, error);
+			floats_free(table);
+			floats_free(actual);
+			floats_free(expected);
+		}
+	}
+}
+
 /* A kernel that gives one number; the tolerance is relative to the sum of the magnitudes of its terms. */
 static void
 check_number(const char *what, size_t n, float actual, float expected, double tolerance)
@@ -388,6 +433,8 @@ static const AttentionCase attention_cases[] = {
 	{1, 1, 128, true, 100, false},
 	{1, 1, 256, false, 0, false},
 	{1, 1, 33, false, 3, true},
+	{2, 2, 32, false, 64, false},
+	{2, 2, 16, true, 64, false},
 };
 
 static const int32_t sequence_lengths[] = {1, 2, 5, 12, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100, 128, 129, 200};
@@ -785,6 +832,45 @@ TEST(attention_ref_against_naive_loop)
 		CHECK(worst == 0);
 		attention_free(&at, starts);
 	}
+}
+
+/* What no query of a block sees is not read: not a number there would show. */
+TEST(attention_skips_keys_outside_of_the_window)
+{
+	const int32_t length = 1000;
+	const AttentionCase c = {1, 1, 32, false, 64, false};
+	size_t		n_isas = isa_count();
+
+	for (size_t i = 0; i < n_isas; i++)
+	{
+		int32_t    *starts;
+		TeAttention at = attention_make(&c, &length, 1, &starts);
+		int			bad = 0;
+
+		te_isa_select(isas[i]);
+		if (strcmp(isas[i], "ref") == 0)
+		{
+			attention_free(&at, starts);
+			continue;
+		}
+		for (int32_t t = 0; t < length; t++)
+		{
+			for (int d = 0; (t < 320 - 64 || t > 383 + 64) && d < 32; d++)
+			{
+				((float *) at.k)[(size_t) t * at.ld_k + (size_t) d] = NAN;
+				((float *) at.v)[(size_t) t * at.ld_v + (size_t) d] = NAN;
+			}
+		}
+		te_kernel.attention(&at, 0, 0, length, 320, 384, at.scratch);
+		for (int32_t t = 320; t < 384; t++)
+		{
+			for (int d = 0; d < 32; d++)
+				bad += !isfinite(at.out[(size_t) t * at.ld_out + (size_t) d]);
+		}
+		CHECK(bad == 0);
+		attention_free(&at, starts);
+	}
+	te_isa_select("auto");
 }
 
 /* A sequence gives the same bits alone as in a batch. */

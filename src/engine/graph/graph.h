@@ -43,7 +43,7 @@ typedef enum TeGraphMode
 	TE_TRAIN					/* keep what backward needs */
 } TeGraphMode;
 
-/* batch may be NULL where no op needs one (attention, relative_bias and pool do).  Sequences have at least one token. */
+/* batch may be NULL where no op needs one (attention, relative_bias, rope_table and pool do).  Sequences have at least one token. */
 extern TeGraph *te_graph_create(TeArena *step, TeGraphMode mode, const TeBatch *batch);
 
 /* ---- building: each checks shapes and throws TE_ERR_INTERNAL naming the op ---- */
@@ -59,6 +59,8 @@ extern TeNode *te_add(TeGraph *graph, TeNode *a, TeNode *b);
 extern TeNode *te_multiply(TeGraph *graph, TeNode *a, TeNode *b);
 extern TeNode *te_scale(TeGraph *graph, TeNode *x, float factor);
 extern TeNode *te_activate(TeGraph *graph, TeNode *x, TeActivation activation);
+/* activation(a) * b of the halves a, b of x's columns: GeGLU, SwiGLU of a joint projection. */
+extern TeNode *te_gate(TeGraph *graph, TeNode *x, TeActivation activation);
 /* Layer norm of x + residual (residual may be NULL); gamma, beta: f32 vectors; beta may be NULL. */
 extern TeNode *te_layer_norm(TeGraph *graph, TeNode *x, TeNode *residual,
 							 const TeWeight *gamma, const TeWeight *beta, float eps);
@@ -88,6 +90,24 @@ typedef struct TeColumns
 	size_t		n;
 } TeColumns;
 
+/*
+ * Rotary positions (Su et al. 2021): of each head the first n_rot columns are turned in pairs, pair p of a token
+ * at position t by the angle t * frequencies[p].  A pair is columns p and p + n_rot / 2 ("NeoX"), or 2p and 2p + 1.
+ * Partial rotation, a base and every scaling of a context are in n_rot and the frequencies.
+ */
+typedef struct TeRope
+{
+	int			n_rot;			/* even, <= columns of a head */
+	bool		pairs;			/* of neighbours */
+	float		factor;			/* of what was turned: YaRN's attention factor, else 1 */
+	const float *frequencies;	/* n_rot / 2, as long-lived as the graph */
+} TeRope;
+
+/* Cosines and sines of the batch's positions, [n_tok, 2 * n_rot]: once a batch, for all layers that turn alike. */
+extern TeNode *te_rope_table(TeGraph *graph, const TeRope *rope);
+/* x with the heads of d_head columns in `heads` turned: query and key of a joint projection together. */
+extern TeNode *te_rope(TeGraph *graph, TeColumns heads, size_t d_head, TeNode *table);
+
 typedef struct TeAttentionSpec
 {
 	int			n_head;
@@ -95,7 +115,7 @@ typedef struct TeAttentionSpec
 	int			d_head;
 	float		scale;			/* 0: 1 / sqrt(d_head) */
 	bool		causal;
-	int			window;
+	int			window;			/* 0: none; else tokens further than this apart, in either direction, do not see each other */
 	TeNode	   *bias;			/* NULL, or [n_head, 2 * span - 1], span >= the batch's longest sequence */
 } TeAttentionSpec;
 

@@ -163,7 +163,7 @@ te_attention_forward(TeGraph *graph, TeNode *node)
 {
 	TeAttention at = bound_attention(graph, node);
 
-	te_graph_tasks(graph, te_attention_tasks(&at), node->rows * (size_t) graph->batch->max_len * node->cols * 2,
+	te_graph_tasks(graph, te_attention_tasks(&at), node->rows * block_keys(node) * node->cols * 2,
 				   te_attention_task, &at);
 }
 

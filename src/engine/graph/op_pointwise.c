@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * op_pointwise.c
- *	  Element by element: add, multiply, scale, activate.
+ *	  Element by element: add, multiply, scale, activate, gate.
  *
  * Each op is three functions: te_<op> checks shapes and builds the node, then
  * forward, then backward.  A matrix is one run of rows * cols floats here; work
@@ -218,4 +218,63 @@ void
 te_activate_backward(TeGraph *graph, TeNode *node)
 {
 	run_rows(graph, node, 8 * TE_WORK_FLOAT, activate_grad_range);
+}
+
+/* ---- gate: y = activation(a) * b, x = [a, b] ---- */
+
+TeNode *
+te_gate(TeGraph *graph, TeNode *x, TeActivation activation)
+{
+	TeNode	   *node;
+
+	te_check_shape("gate", x->cols % 2 == 0, "%zu columns have no halves", x->cols);
+	te_check_shape("gate", activation < TE_N_ACTIVATIONS, "there is no activation %d", (int) activation);
+	node = te_node_create(graph, TE_OP_gate, x->rows, x->cols / 2, &x, 1, sizeof(TeActivation), false);
+	*(TeActivation *) node->params = activation;
+	if (node->needs_grad)
+		node->scratch = node->cols;
+	return node;
+}
+
+static void
+gate_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+
+	te_kernel.gate(*(const TeActivation *) node->params, end - first, node->cols,
+				   node->inputs[0]->value.data + first * 2 * node->cols, node->value.data + first * node->cols);
+}
+
+void
+te_gate_forward(TeGraph *graph, TeNode *node)
+{
+	run_rows(graph, node, 5 * TE_WORK_FLOAT, gate_range);
+}
+
+/* da += dy * b * activation'(a), db += dy * activation(a) */
+static void
+gate_grad_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+	TeActivation activation = *(const TeActivation *) node->params;
+	size_t		n = node->cols;
+
+	for (size_t r = first; r < end; r++)
+	{
+		const float *a = node->inputs[0]->value.data + r * 2 * n;
+		const float *d_y = node->grad.data + r * n;
+		float	   *d_a = node->inputs[0]->grad.data + r * 2 * n;
+
+		te_kernel.multiply(n, d_y, a + n, scratch);
+		te_kernel.activate_backward(activation, n, a, scratch, d_a);
+		te_kernel.activate(activation, n, a, scratch);
+		te_kernel.multiply(n, d_y, scratch, scratch);
+		te_kernel.add(n, d_a + n, scratch, d_a + n);
+	}
+}
+
+void
+te_gate_backward(TeGraph *graph, TeNode *node)
+{
+	run_rows(graph, node, 14 * TE_WORK_FLOAT, gate_grad_range);
 }

@@ -214,6 +214,40 @@ te_ref_activate_backward(TeActivation activation, size_t n, const float *x, cons
 		d_x[i] += d_y[i] * te_activation_derivative(activation, x[i]);
 }
 
+void
+te_ref_gate(TeActivation activation, size_t rows, size_t n, const float *x, float *y)
+{
+	for (size_t r = 0; r < rows; r++, x += 2 * n, y += n)
+	{
+		for (size_t i = 0; i < n; i++)
+			y[i] = te_activation_value(activation, x[i]) * x[n + i];
+	}
+}
+
+/* ---- rotary positions ---- */
+
+void
+te_ref_rope(size_t n_heads, size_t d_head, size_t n_rot, bool pairs, float sign, const float *table, float *x)
+{
+	const float *cosines = table;
+	const float *sines = table + n_rot;
+	size_t		apart = pairs ? 1 : n_rot / 2;
+
+	for (size_t h = 0; h < n_heads; h++, x += d_head)
+	{
+		for (size_t p = 0; p < n_rot / 2; p++)
+		{
+			size_t		i = pairs ? 2 * p : p;
+			size_t		j = i + apart;
+			float		a = x[i];
+			float		b = x[j];
+
+			x[i] = a * cosines[i] + b * (sign * sines[i]);
+			x[j] = b * cosines[j] + a * (sign * sines[j]);
+		}
+	}
+}
+
 /* ---- matrices ---- */
 
 static void

@@ -18,7 +18,7 @@ be_quiet(void)
 }
 
 /* The folders of models/fixtures that make_arch.py makes. */
-static const char *const fixture_names[] = {"bert", "distilbert", "roberta", "xlm-roberta", "mpnet"};
+static const char *const fixture_names[] = {"bert", "distilbert", "roberta", "xlm-roberta", "mpnet", "modernbert", "nomic-bert"};
 
 typedef struct Fixture
 {

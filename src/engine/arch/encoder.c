@@ -18,7 +18,7 @@
  */
 #include "arch/encoder.h"
 
-/* llama.cpp's suffixes of "bert." keys, and the config.json keys that they fill. */
+/* llama.cpp's keys behind "bert." or whatever the architecture is, and the config.json keys that they fill. */
 typedef struct EncoderKey
 {
 	const char *gguf;
@@ -27,10 +27,10 @@ typedef struct EncoderKey
 } EncoderKey;
 
 static const EncoderKey encoder_keys[] = {
-	{"bert.embedding_length", "hidden_size", offsetof(TeConfig, hidden_size)},
-	{"bert.block_count", "num_hidden_layers", offsetof(TeConfig, n_layers)},
-	{"bert.attention.head_count", "num_attention_heads", offsetof(TeConfig, n_heads)},
-	{"bert.feed_forward_length", "intermediate_size", offsetof(TeConfig, intermediate_size)},
+	{"embedding_length", "hidden_size", offsetof(TeConfig, hidden_size)},
+	{"block_count", "num_hidden_layers", offsetof(TeConfig, n_layers)},
+	{"attention.head_count", "num_attention_heads", offsetof(TeConfig, n_heads)},
+	{"feed_forward_length", "intermediate_size", offsetof(TeConfig, intermediate_size)},
 };
 
 static int64_t
@@ -45,6 +45,12 @@ encoder_size(const TeConfig *config, TeEncoderSize size)
 		[TE_SIZE_TYPES] = config->type_vocab_size,
 		[TE_SIZE_BUCKETS] = config->relative_buckets,
 		[TE_SIZE_HEADS] = config->n_heads,
+		[TE_SIZE_JOINT] = 3 * (int64_t) config->hidden_size,
+		[TE_SIZE_GATED] = 2 * (int64_t) config->intermediate_size,
+		[TE_SIZE_NORM_BIAS] = config->norm_bias,
+		[TE_SIZE_ATTENTION_BIAS] = config->attention_bias,
+		[TE_SIZE_UP_BIAS] = config->up_bias,
+		[TE_SIZE_DOWN_BIAS] = config->down_bias,
 	};
 
 	return sizes[size];
@@ -58,7 +64,7 @@ encoder_list_row(const TeEncoderTensor *row, int layer, const TeConfig *config, 
 	int64_t		n_in = encoder_size(config, row->n_in);
 	TeTensorSpec *spec;
 
-	if (n_out == 0 || n_in == 0)
+	if (n_out == 0 || n_in == 0 || layer < row->first_layer)
 		return;
 	spec = te_specs_add(specs, row->role, n_out, n_in, row->optional, row->name, row->gguf_name, layer);
 	spec->sensitive = row->sensitive;
@@ -95,7 +101,7 @@ encoder_bind_row(const TeEncoderTensor *row, int layer, void *base, TeTensorSpec
 	int64_t		n_out = encoder_size(config, row->n_out);
 	int64_t		n_in = encoder_size(config, row->n_in);
 
-	if (n_out == 0 || n_in == 0)
+	if (n_out == 0 || n_in == 0 || layer < row->first_layer)
 		return;
 	names->n = 0;				/* the list only formats one name at a time */
 	te_specs_add(names, row->role, n_out, n_in, row->optional, row->name, NULL, layer);
@@ -156,39 +162,64 @@ te_encoder_read_config(const TeJson *config, TeConfig *into)
 	te_config_heads(into);
 }
 
-/*
- * config.json of a foreign GGUF file.  It has no vocabulary size and no type
- * count of its own: the tensors have.
- */
+/* Keys that a foreign GGUF file must have; the vocabulary's size is that of its tensor. */
 void
-te_encoder_config_from_gguf(TeArena *arena, const TeModelFile *file, TeJson *config)
+te_encoder_keys_from_gguf(TeArena *arena, const TeModelFile *file, const char *arch, TeJson *config)
 {
 	const TeTensorInfo *words = te_tensor_find(&file->tensors, TE_STR("token_embd.weight"));
-	const TeTensorInfo *positions = te_tensor_find(&file->tensors, TE_STR("position_embd.weight"));
 	const TeTensorInfo *types = te_tensor_find(&file->tensors, TE_STR("token_types.weight"));
 
 	if (words == NULL || words->n_dims != 2)
 		te_throw(TE_ERR_MISSING, "tensor \"token_embd.weight\" is missing or has no two dimensions");
-	if (positions == NULL || positions->n_dims != 2)
-		te_throw(TE_ERR_MISSING, "tensor \"position_embd.weight\" is missing or has no two dimensions");
-
 	for (size_t i = 0; i < TE_LENGTH(encoder_keys); i++)
 	{
-		const TeJson *value = te_json_get(file->meta, encoder_keys[i].gguf);
+		const char *key = te_format(arena, "%s.%s", arch, encoder_keys[i].gguf);
+		const TeJson *value = te_json_get(file->meta, key);
 
 		if (value == NULL)
-			te_throw(TE_ERR_MISSING, "metadata key \"%s\" is missing", encoder_keys[i].gguf);
+			te_throw(TE_ERR_MISSING, "metadata key \"%s\" is missing", key);
 		te_json_set_copy(arena, te_json_add(arena, config, encoder_keys[i].hf), value);
 	}
-	te_json_set_str(te_json_add(arena, config, "hidden_act"), TE_STR("gelu"));
-	te_json_set_real(te_json_add(arena, config, "layer_norm_eps"),
-					 te_json_real(file->meta, "bert.attention.layer_norm_epsilon", 1e-12));
 	te_json_set_int(te_json_add(arena, config, "vocab_size"), words->dims[0]);
-	te_json_set_int(te_json_add(arena, config, "max_position_embeddings"), positions->dims[0]);
 	te_json_set_int(te_json_add(arena, config, "type_vocab_size"),
 					types == NULL ? 0 : types->n_dims == 2 ? types->dims[0] : 1);
 	te_json_set_int(te_json_add(arena, config, "pad_token_id"),
 					te_json_int(file->meta, "tokenizer.ggml.padding_token_id", 0));
+}
+
+void
+te_encoder_keys_to_gguf(TeArena *arena, const TeConfig *config, const char *arch, TeJson *meta)
+{
+	for (size_t i = 0; i < TE_LENGTH(encoder_keys); i++)
+	{
+		int32_t		value;
+
+		memcpy(&value, (const char *) config + encoder_keys[i].member, sizeof(value));
+		te_json_set_int(te_json_add(arena, meta, te_format(arena, "%s.%s", arch, encoder_keys[i].gguf)), value);
+	}
+	te_json_set_int(te_json_add(arena, meta, te_format(arena, "%s.context_length", arch)),
+					config->max_positions - config->position_offset);
+	te_json_set_real(te_json_add(arena, meta, te_format(arena, "%s.attention.layer_norm_epsilon", arch)), config->norm_eps);
+	te_json_set_bool(te_json_add(arena, meta, te_format(arena, "%s.attention.causal", arch)), false);
+	te_json_set_int(te_json_add(arena, meta, "tokenizer.ggml.token_type_count"), TE_MAX(config->type_vocab_size, 1));
+}
+
+/*
+ * config.json of a foreign GGUF file.  The number of positions is that of the
+ * tensor.
+ */
+void
+te_encoder_config_from_gguf(TeArena *arena, const TeModelFile *file, TeJson *config)
+{
+	const TeTensorInfo *positions = te_tensor_find(&file->tensors, TE_STR("position_embd.weight"));
+
+	if (positions == NULL || positions->n_dims != 2)
+		te_throw(TE_ERR_MISSING, "tensor \"position_embd.weight\" is missing or has no two dimensions");
+	te_encoder_keys_from_gguf(arena, file, "bert", config);
+	te_json_set_str(te_json_add(arena, config, "hidden_act"), TE_STR("gelu"));
+	te_json_set_real(te_json_add(arena, config, "layer_norm_eps"),
+					 te_json_real(file->meta, "bert.attention.layer_norm_epsilon", 1e-12));
+	te_json_set_int(te_json_add(arena, config, "max_position_embeddings"), positions->dims[0]);
 }
 
 void
@@ -197,17 +228,7 @@ te_encoder_config_to_gguf(TeArena *arena, const TeConfig *config, TeJson *meta)
 	if (config->activation != TE_ACT_GELU)
 		te_report(TE_NOTICE, "llama.cpp computes models of this kind with gelu only, not with \"%s\"",
 				  te_activation_name((TeActivation) config->activation));
-	for (size_t i = 0; i < TE_LENGTH(encoder_keys); i++)
-	{
-		int32_t		value;
-
-		memcpy(&value, (const char *) config + encoder_keys[i].member, sizeof(value));
-		te_json_set_int(te_json_add(arena, meta, encoder_keys[i].gguf), value);
-	}
-	te_json_set_int(te_json_add(arena, meta, "bert.context_length"), config->max_positions - config->position_offset);
-	te_json_set_real(te_json_add(arena, meta, "bert.attention.layer_norm_epsilon"), config->norm_eps);
-	te_json_set_bool(te_json_add(arena, meta, "bert.attention.causal"), false);
-	te_json_set_int(te_json_add(arena, meta, "tokenizer.ggml.token_type_count"), TE_MAX(config->type_vocab_size, 1));
+	te_encoder_keys_to_gguf(arena, config, "bert", meta);
 }
 
 /* ---- forward ---- */

@@ -30,6 +30,8 @@ typedef struct TeEncoderLayer
 	TeEncoderPair up;
 	TeEncoderPair down;
 	TeEncoderPair out_norm;
+	TeEncoderPair joint;		/* query, key and value in one */
+	TeEncoderPair gate;			/* beside up; none where up has both halves */
 } TeEncoderLayer;
 
 typedef struct TeEncoder
@@ -40,6 +42,9 @@ typedef struct TeEncoder
 	TeEncoderPair norm;
 	const TeWeight *relative;	/* [buckets, heads], NULL: none */
 	TeEncoderPair pooler;		/* kept for export and heads; forward does not read it */
+	TeEncoderPair final_norm;
+	const float *frequencies;	/* of rotary positions, and of those in local layers: rotary.c */
+	const float *local_frequencies;
 	TeEncoderLayer *layers;
 } TeEncoder;
 
@@ -53,7 +58,13 @@ typedef enum TeEncoderSize
 	TE_SIZE_POSITIONS,
 	TE_SIZE_TYPES,				/* 0 leaves the tensor out */
 	TE_SIZE_BUCKETS,
-	TE_SIZE_HEADS
+	TE_SIZE_HEADS,
+	TE_SIZE_JOINT,				/* of query, key and value together */
+	TE_SIZE_GATED,				/* of both halves of a gated up */
+	TE_SIZE_NORM_BIAS,			/* 1, or 0 where these have none */
+	TE_SIZE_ATTENTION_BIAS,
+	TE_SIZE_UP_BIAS,
+	TE_SIZE_DOWN_BIAS
 } TeEncoderSize;
 
 typedef struct TeEncoderTensor
@@ -67,6 +78,7 @@ typedef struct TeEncoderTensor
 	bool		sensitive;		/* see TeTensorSpec */
 	const char *name;			/* with %d for the layer */
 	const char *gguf_name;		/* NULL: GGUF has none */
+	int			first_layer;	/* layers before have none */
 } TeEncoderTensor;
 
 /* A table ends with a row without a name. */
@@ -81,14 +93,18 @@ extern void te_encoder_read_config(const TeJson *config, TeConfig *into);
 extern void te_encoder_config_from_gguf(TeArena *arena, const TeModelFile *file, TeJson *config);
 extern void te_encoder_config_to_gguf(TeArena *arena, const TeConfig *config, TeJson *meta);
 
+/* Copy what a table of keys names between GGUF metadata and config.json; a "%s" is the architecture. */
+extern void te_encoder_keys_from_gguf(TeArena *arena, const TeModelFile *file, const char *arch, TeJson *config);
+extern void te_encoder_keys_to_gguf(TeArena *arena, const TeConfig *config, const char *arch, TeJson *meta);
+
 /* BERT's table (bert.c), which RoBERTa shares. */
 extern const TeEncoderTensor te_encoder_bert_tensors[];
 
 /* Rows of a family's table. */
 #define TE_ENCODER_ONE(member, role, n_out, n_in, optional, name, gguf) \
-	{false, offsetof(TeEncoder, member), role, n_out, n_in, optional, false, name, gguf}
+	{false, offsetof(TeEncoder, member), role, n_out, n_in, optional, false, name, gguf, 0}
 #define TE_ENCODER_LAYER(member, role, n_out, n_in, sensitive, name, gguf) \
-	{true, offsetof(TeEncoderLayer, member), role, n_out, n_in, false, sensitive, name, gguf}
+	{true, offsetof(TeEncoderLayer, member), role, n_out, n_in, false, sensitive, name, gguf, 0}
 /* The two rows of a linear layer [n_out, n_in], and of a norm. */
 #define TE_ENCODER_MATRIX(member, n_out, n_in, sensitive, name, gguf) \
 	TE_ENCODER_LAYER(member.weight, TE_ROLE_LINEAR, n_out, n_in, sensitive, name ".weight", gguf ".weight"), \

@@ -18,6 +18,12 @@
 #include "file/file.h"
 #include "graph/graph.h"
 
+/* Bounds on what a config.json may ask for, far above any model: what is sized by them stays small. */
+#define TE_MAX_WIDTH		(1 << 16)
+#define TE_MAX_LAYERS		1024
+#define TE_MAX_VOCABULARY	(1 << 24)
+#define TE_MAX_POSITIONS	(1 << 20)
+
 /*
  * What an architecture reads out of config.json.  Plain data: it lies in the
  * image as it is.  Fields that a family does not use stay zero.
@@ -41,6 +47,17 @@ typedef struct TeConfig
 	int32_t		relative_buckets;
 	int32_t		relative_max_distance;
 	int32_t		n_labels;
+	/* rotary positions and local layers */
+	int32_t		rope_columns;	/* of each head, 0: none */
+	float		rope_base;
+	float		rope_base_local;	/* of local layers */
+	int32_t		window;			/* of local layers: see TeAttentionSpec */
+	uint32_t	local_layers[TE_MAX_LAYERS / 32];	/* a bit a layer */
+	/* which matrices have biases, 0 or 1 */
+	int32_t		norm_bias;
+	int32_t		attention_bias;
+	int32_t		up_bias;
+	int32_t		down_bias;
 } TeConfig;
 
 /* How a tensor is used: decides its layout in the image and whether quantization applies. */
@@ -154,7 +171,9 @@ typedef struct TeArch
 	A(bert) \
 	A(distilbert) \
 	A(roberta) \
-	A(mpnet)
+	A(mpnet) \
+	A(modernbert) \
+	A(nomic)
 
 #define TE_ARCH_DECLARE(name) extern const TeArch te_arch_##name;
 TE_ARCHS(TE_ARCH_DECLARE)
@@ -166,12 +185,6 @@ extern const TeArch *te_arch_by_gguf(TeStr name);	/* the same */
 extern const char *te_arch_class(const TeArch *arch, const TeJson *config); /* "BertModel" for the config's model_type */
 
 /* ---- config.json (config.c): checked reads, for read_config() ---- */
-
-/* Bounds on what a config.json may ask for, far above any model: what is sized by them stays small. */
-#define TE_MAX_WIDTH		(1 << 16)
-#define TE_MAX_LAYERS		1024
-#define TE_MAX_VOCABULARY	(1 << 24)
-#define TE_MAX_POSITIONS	(1 << 20)
 
 /* A required integer of [1, max]; throws TE_ERR_CORRUPT naming the key. */
 extern int32_t te_config_size(const TeJson *config, const char *key, int64_t max);

@@ -1,0 +1,201 @@
+/*-------------------------------------------------------------------------
+ * rotary.c
+ *	  The encoder with rotary positions of ModernBERT and nomic-bert: what
+ *	  their forward passes and configurations share.
+ *
+ * Query and key lie beside one another in a joint projection and are turned
+ * together, where they lie.  The table of cosines and sines is made once a
+ * batch; local layers, which see a window of tokens only, may turn by another
+ * base and then have a table of their own.
+ *
+ * Frequencies are powers of the base as the reference computes them, in f32.
+ * Scaled ones (YaRN and others) are refused: no model of these families has them.
+ *-------------------------------------------------------------------------
+ */
+#include "arch/rotary.h"
+
+#include <math.h>
+
+/* ---- configuration ---- */
+
+float
+te_rotary_base(const TeJson *config, const char *key, double fallback)
+{
+	double		value = te_json_real(config, key, fallback);
+
+	if (!(value >= 1 && value <= 1e12))
+		te_throw(TE_ERR_CORRUPT, "\"%s\" must be between 1 and 1e12, not %g", key, value);
+	return (float) value;
+}
+
+void
+te_rotary_refuse_scaling(const TeJson *parameters)
+{
+	TeStr		type = te_json_str(parameters, "rope_type", NULL);
+
+	if (type.data == NULL)
+		type = te_json_str(parameters, "type", "default");
+	if (!te_str_is(type, "default"))
+		te_throw(TE_ERR_UNSUPPORTED, "rotary positions of type \"%.*s\" are not supported", TE_STR_ARGS(type));
+}
+
+bool
+te_rotary_is_local(const TeConfig *config, int layer)
+{
+	return (config->local_layers[layer / 32] >> (layer % 32) & 1) != 0;
+}
+
+/* ---- weights ---- */
+
+static const float *
+frequencies_of(TeArena *arena, float base, int n_rot)
+{
+	float	   *frequencies = te_new_array(arena, float, n_rot / 2);
+
+	for (int i = 0; i < n_rot / 2; i++)
+		frequencies[i] = 1.0f / (float) pow(base, (float) (2 * i) / (float) n_rot);
+	return frequencies;
+}
+
+const TeEncoder *
+te_rotary_bind(const TeEncoderTensor *table, TeArena *arena, const TeModel *model)
+{
+	const TeConfig *config = te_model_config(model);
+	TeEncoder  *encoder = te_new(arena, TeEncoder);
+
+	*encoder = *te_encoder_bind(table, arena, model);
+	encoder->frequencies = frequencies_of(arena, config->rope_base, config->rope_columns);
+	encoder->local_frequencies = frequencies_of(arena, config->rope_base_local, config->rope_columns);
+	return encoder;
+}
+
+/* ---- forward ---- */
+
+/* What the layers of a pass share. */
+typedef struct Pass
+{
+	TeGraph    *graph;
+	const TeEncoder *encoder;
+	const TeConfig *config;
+	TeNode	   *table;			/* of angles; NULL until a layer wants it */
+	TeNode	   *local_table;
+} Pass;
+
+static TeOperand
+rotary_operand(TeEncoderPair pair)
+{
+	return (TeOperand) {.matrix = pair.weight, .bias = pair.bias};
+}
+
+static TeNode *
+rotary_linear(const Pass *pass, TeNode *x, TeEncoderPair pair)
+{
+	TeOperand	operand = rotary_operand(pair);
+
+	return te_linear(pass->graph, x, &operand, 1, TE_ACT_NONE);
+}
+
+/* Of x + residual (NULL: of x); x itself where there is no norm. */
+static TeNode *
+rotary_norm(const Pass *pass, TeNode *x, TeNode *residual, TeEncoderPair norm)
+{
+	if (norm.weight == NULL)
+		return x;
+	return te_layer_norm(pass->graph, x, residual, norm.weight, norm.bias, pass->config->norm_eps);
+}
+
+static TeNode *
+angles(Pass *pass, bool local)
+{
+	TeNode	  **table = local ? &pass->local_table : &pass->table;
+	TeRope		rope = {
+		.n_rot = pass->config->rope_columns,
+		.factor = 1,
+		.frequencies = local ? pass->encoder->local_frequencies : pass->encoder->frequencies,
+	};
+
+	if (*table == NULL)
+		*table = te_rope_table(pass->graph, &rope);
+	return *table;
+}
+
+static TeNode *
+attend(Pass *pass, TeNode *x, int layer)
+{
+	const TeConfig *config = pass->config;
+	const TeEncoderLayer *weights = &pass->encoder->layers[layer];
+	size_t		width = (size_t) config->hidden_size;
+	bool		local = te_rotary_is_local(config, layer);
+	TeNode	   *joint = rotary_linear(pass, x, weights->joint);
+	TeAttentionSpec spec = {
+		.n_head = config->n_heads,
+		.n_kv_head = config->n_heads,
+		.d_head = config->head_size,
+		.window = local ? config->window : 0,
+	};
+
+	joint = te_rope(pass->graph, (TeColumns) {joint, 0, 2 * width}, (size_t) config->head_size, angles(pass, local));
+	x = te_attention(pass->graph, (TeColumns) {joint, 0, width}, (TeColumns) {joint, width, width},
+					 (TeColumns) {joint, 2 * width, width}, &spec);
+	return rotary_linear(pass, x, weights->out);
+}
+
+static TeNode *
+feed_forward(const Pass *pass, TeNode *x, const TeEncoderLayer *weights)
+{
+	TeOperand	both[2] = {rotary_operand(weights->gate), rotary_operand(weights->up)};
+	int			n = weights->gate.weight != NULL ? 2 : 1;
+
+	x = te_linear(pass->graph, x, both + 2 - n, n, TE_ACT_NONE);
+	x = te_gate(pass->graph, x, (TeActivation) pass->config->activation);
+	return rotary_linear(pass, x, weights->down);
+}
+
+/* norm(words + types) */
+static TeNode *
+begin(Pass *pass, TeGraph *graph, const TeModel *model, const TeBatch *batch)
+{
+	TeNode	   *types = NULL;
+	TeNode	   *x;
+
+	*pass = (Pass) {.graph = graph, .encoder = te_model_bound(model), .config = te_model_config(model)};
+	x = te_gather(graph, pass->encoder->words, batch->ids, batch->n_tok, 0);
+	if (pass->encoder->types != NULL)
+	{
+		te_assert(batch->type_ids != NULL);
+		types = te_gather(graph, pass->encoder->types, batch->type_ids, batch->n_tok, 0);
+	}
+	return rotary_norm(pass, x, types, pass->encoder->norm);
+}
+
+TeNode *
+te_rotary_forward_post_norm(TeGraph *graph, const TeModel *model, const TeBatch *batch)
+{
+	Pass		pass;
+	TeNode	   *x = begin(&pass, graph, model, batch);
+
+	for (int i = 0; i < pass.config->n_layers; i++)
+	{
+		const TeEncoderLayer *layer = &pass.encoder->layers[i];
+
+		x = rotary_norm(&pass, attend(&pass, x, i), x, layer->attention_norm);
+		x = rotary_norm(&pass, feed_forward(&pass, x, layer), x, layer->out_norm);
+	}
+	return x;
+}
+
+TeNode *
+te_rotary_forward_pre_norm(TeGraph *graph, const TeModel *model, const TeBatch *batch)
+{
+	Pass		pass;
+	TeNode	   *x = begin(&pass, graph, model, batch);
+
+	for (int i = 0; i < pass.config->n_layers; i++)
+	{
+		const TeEncoderLayer *layer = &pass.encoder->layers[i];
+
+		x = te_add(graph, attend(&pass, rotary_norm(&pass, x, NULL, layer->attention_norm), i), x);
+		x = te_add(graph, feed_forward(&pass, rotary_norm(&pass, x, NULL, layer->out_norm), layer), x);
+	}
+	return rotary_norm(&pass, x, NULL, pass.encoder->final_norm);
+}

@@ -691,15 +691,17 @@ put_spm(TeArena *arena, const TeJson *tokenizer, TeJson *meta, Vocabulary *vocab
 	put_normalizer(arena, tokenizer, meta);
 }
 
-/* What these do cannot be said in GGUF. */
+/* What these do cannot be said in GGUF.  Nearly all text is in NFC anyway, so that goes with a word. */
 static void
 refuse_normalizers(const TeJson *tokenizer)
 {
-	static const char *const types[] = {"NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "BertNormalizer"};
+	static const char *const types[] = {"NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "BertNormalizer"};
 
 	for (size_t i = 0; i < TE_LENGTH(types); i++)
 		if (find_component(te_json_get(tokenizer, "normalizer"), types[i]) != NULL)
 			te_throw(TE_ERR_UNSUPPORTED, "GGUF cannot express the normalizer \"%s\" of this tokenizer", types[i]);
+	if (find_component(te_json_get(tokenizer, "normalizer"), "NFC") != NULL)
+		te_report(TE_NOTICE, "llama.cpp does not normalize text for this tokenizer: it must be in NFC already");
 }
 
 /* BPE: with byte fallback it is SentencePiece's, else GPT-2's. */

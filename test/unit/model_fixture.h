@@ -18,7 +18,8 @@ be_quiet(void)
 }
 
 /* The folders of models/fixtures that make_arch.py makes. */
-static const char *const fixture_names[] = {"bert", "distilbert", "roberta", "xlm-roberta", "mpnet", "modernbert", "nomic-bert"};
+static const char *const fixture_names[] = {"bert", "distilbert", "roberta", "xlm-roberta", "mpnet", "modernbert", "nomic-bert",
+	"albert", "electra"};
 
 typedef struct Fixture
 {

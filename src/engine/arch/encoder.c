@@ -8,9 +8,13 @@
  *		x = norm(x + out(attention(query(x), key(x), value(x))))
  *		x = norm(x + down(activation(up(x))))
  *
- * and what comes before it is norm(words + positions + types).  Query, key and
+ * and what comes before it is norm(words + positions + types), brought to the
+ * width of the layers where it has another.  Query, key and
  * value are one linear op with three operands, so that x is read once.  MPNet
  * adds one bias to the attention scores of all layers.
+ *
+ * Layers may share weights (ALBERT): n_layers says how many are computed, and
+ * only those that differ are stored, listed and bound.
  *
  * The families are tables (encoder.h); no family is named here.  The weights
  * that te_encoder_bind() finds belong to the model's arena.
@@ -39,6 +43,8 @@ encoder_size(const TeConfig *config, TeEncoderSize size)
 	const int64_t sizes[] = {
 		[TE_SIZE_ONE] = 1,
 		[TE_SIZE_HIDDEN] = config->hidden_size,
+		[TE_SIZE_EMBEDDING] = config->embedding_size,
+		[TE_SIZE_PROJECTION] = config->embedding_size != config->hidden_size ? config->hidden_size : 0,
 		[TE_SIZE_INTERMEDIATE] = config->intermediate_size,
 		[TE_SIZE_VOCABULARY] = config->vocab_size,
 		[TE_SIZE_POSITIONS] = config->max_positions,
@@ -56,6 +62,40 @@ encoder_size(const TeConfig *config, TeEncoderSize size)
 	return sizes[size];
 }
 
+/* ---- tensors ---- */
+
+/* How many layers have weights of their own. */
+static int
+stored_layers(const TeConfig *config)
+{
+	return config->n_layer_groups > 0 ? config->n_layer_groups * config->group_layers : config->n_layers;
+}
+
+/*
+ * Which of them a computed layer uses.  transformers divides the passes, each
+ * through all layers of a group, evenly over the groups, and does so in floating point.
+ */
+static int
+stored_layer(const TeConfig *config, int layer)
+{
+	int			pass;
+	int			group;
+
+	if (config->n_layer_groups == 0)
+		return layer;
+	pass = layer / config->group_layers;
+	group = (int) (pass / ((double) (config->n_layers / config->group_layers) / config->n_layer_groups));
+	return group * config->group_layers + layer % config->group_layers;
+}
+
+static const char *
+tensor_name(TeArena *arena, const TeEncoderTensor *row, int layer, const TeConfig *config)
+{
+	if (config->n_layer_groups == 0)
+		return te_format(arena, row->name, layer);
+	return te_format(arena, row->name, layer / config->group_layers, layer % config->group_layers);
+}
+
 /* Add one row of a family's table to the list; a size of 0 leaves it out. */
 static void
 encoder_list_row(const TeEncoderTensor *row, int layer, const TeConfig *config, TeTensorSpecs *specs)
@@ -66,7 +106,8 @@ encoder_list_row(const TeEncoderTensor *row, int layer, const TeConfig *config, 
 
 	if (n_out == 0 || n_in == 0 || layer < row->first_layer)
 		return;
-	spec = te_specs_add(specs, row->role, n_out, n_in, row->optional, row->name, row->gguf_name, layer);
+	spec = te_specs_add(specs, row->role, n_out, n_in, row->optional, "", row->gguf_name, layer);
+	spec->name = tensor_name(specs->arena, row, layer, config);
 	spec->sensitive = row->sensitive;
 	if (row->n_out == TE_SIZE_POSITIONS)
 		spec->gguf_skip = config->position_offset;
@@ -82,7 +123,7 @@ te_encoder_list(const TeEncoderTensor *table, const TeConfig *config, TeTensorSp
 		if (!row->in_layer)
 			encoder_list_row(row, 0, config, specs);
 	}
-	for (int layer = 0; layer < config->n_layers; layer++)
+	for (int layer = 0; layer < stored_layers(config); layer++)
 	{
 		for (row = table; row->name != NULL; row++)
 		{
@@ -94,27 +135,27 @@ te_encoder_list(const TeEncoderTensor *table, const TeConfig *config, TeTensorSp
 
 /* Put the weight of one row into its slot; its absence is an error where the table says so. */
 static void
-encoder_bind_row(const TeEncoderTensor *row, int layer, void *base, TeTensorSpecs *names, const TeModel *model)
+encoder_bind_row(const TeEncoderTensor *row, int layer, void *base, TeArena *scratch, const TeModel *model)
 {
 	const TeConfig *config = te_model_config(model);
 	const TeWeight **slot = (const TeWeight **) ((char *) base + row->slot);
 	int64_t		n_out = encoder_size(config, row->n_out);
 	int64_t		n_in = encoder_size(config, row->n_in);
+	const char *name;
 
 	if (n_out == 0 || n_in == 0 || layer < row->first_layer)
 		return;
-	names->n = 0;				/* the list only formats one name at a time */
-	te_specs_add(names, row->role, n_out, n_in, row->optional, row->name, NULL, layer);
-	*slot = te_model_weight(model, te_str(names->specs[0].name));
+	name = tensor_name(scratch, row, layer, config);
+	*slot = te_model_weight(model, te_str(name));
 	if (*slot == NULL)
 	{
 		if (!row->optional)
-			te_throw(TE_ERR_CORRUPT, "model image has no tensor \"%s\"", names->specs[0].name);
+			te_throw(TE_ERR_CORRUPT, "model image has no tensor \"%s\"", name);
 		return;
 	}
 	if ((*slot)->n_out != n_out || (*slot)->n_in != n_in)
 		te_throw(TE_ERR_CORRUPT, "tensor \"%s\" of the model image has another shape than its configuration says",
-				 names->specs[0].name);
+				 name);
 }
 
 const TeEncoder *
@@ -123,15 +164,15 @@ te_encoder_bind(const TeEncoderTensor *table, TeArena *arena, const TeModel *mod
 	const TeConfig *config = te_model_config(model);
 	TeEncoder  *encoder = te_new(arena, TeEncoder);
 	TeArena    *scratch = te_arena_create(arena, "tensor names");
-	TeTensorSpecs names = {scratch};
+	int			n_layers = stored_layers(config);
 
-	encoder->layers = te_new_array(arena, TeEncoderLayer, config->n_layers);
+	encoder->layers = te_new_array(arena, TeEncoderLayer, n_layers);
 	for (const TeEncoderTensor *row = table; row->name != NULL; row++)
 	{
 		if (!row->in_layer)
-			encoder_bind_row(row, 0, encoder, &names, model);
-		for (int layer = 0; row->in_layer && layer < config->n_layers; layer++)
-			encoder_bind_row(row, layer, &encoder->layers[layer], &names, model);
+			encoder_bind_row(row, 0, encoder, scratch, model);
+		for (int layer = 0; row->in_layer && layer < n_layers; layer++)
+			encoder_bind_row(row, layer, &encoder->layers[layer], scratch, model);
 	}
 	te_arena_destroy(scratch);
 	return encoder;
@@ -253,7 +294,7 @@ encoder_norm(TeGraph *graph, TeNode *x, TeNode *residual, TeEncoderPair norm, co
 	return te_layer_norm(graph, x, residual, norm.weight, norm.bias, config->norm_eps);
 }
 
-/* norm(words + positions + types): [n_tok, hidden_size] */
+/* norm(words + positions + types), [n_tok, embedding_size], then [n_tok, hidden_size] */
 static TeNode *
 encoder_embed(TeGraph *graph, const TeEncoder *encoder, const TeConfig *config, const TeBatch *batch)
 {
@@ -265,7 +306,8 @@ encoder_embed(TeGraph *graph, const TeEncoder *encoder, const TeConfig *config, 
 		te_assert(batch->type_ids != NULL);
 		x = te_add(graph, x, te_gather(graph, encoder->types, batch->type_ids, batch->n_tok, 0));
 	}
-	return encoder_norm(graph, x, positions, encoder->norm, config);
+	x = encoder_norm(graph, x, positions, encoder->norm, config);
+	return encoder->projection.weight != NULL ? encoder_linear(graph, x, encoder->projection, TE_ACT_NONE) : x;
 }
 
 static TeNode *
@@ -303,6 +345,6 @@ te_encoder_forward(TeGraph *graph, const TeModel *model, const TeBatch *batch)
 		bias = te_relative_bias(graph, encoder->relative, config->relative_buckets,
 								config->relative_max_distance, true);
 	for (int layer = 0; layer < config->n_layers; layer++)
-		x = encoder_layer(graph, x, &encoder->layers[layer], config, bias);
+		x = encoder_layer(graph, x, &encoder->layers[stored_layer(config, layer)], config, bias);
 	return x;
 }

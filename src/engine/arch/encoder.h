@@ -2,8 +2,9 @@
  * encoder.h
  *	  The body that BERT and its relatives share: a post-norm encoder.
  *
- * The families differ in tensor names, in which embeddings they add and in
- * how positions count; the computation is one.  A family is a table of
+ * The families differ in tensor names, in which embeddings they add and how wide
+ * these are, in how positions count and in which layers have the same weights;
+ * the computation is one.  A family is a table of
  * TeEncoderTensor rows, from which the list of tensors and the look-up of the
  * weights both follow, and a function that reads its config.json.
  *-------------------------------------------------------------------------
@@ -40,12 +41,13 @@ typedef struct TeEncoder
 	const TeWeight *positions;
 	const TeWeight *types;		/* NULL: none */
 	TeEncoderPair norm;
+	TeEncoderPair projection;	/* from the embeddings' width to the layers'; none where they are the same */
 	const TeWeight *relative;	/* [buckets, heads], NULL: none */
 	TeEncoderPair pooler;		/* kept for export and heads; forward does not read it */
 	TeEncoderPair final_norm;
 	const float *frequencies;	/* of rotary positions, and of those in local layers: rotary.c */
 	const float *local_frequencies;
-	TeEncoderLayer *layers;
+	TeEncoderLayer *layers;		/* those that are stored: fewer than are computed where they share weights */
 } TeEncoder;
 
 /* Sizes that a tensor's shape is made of; each names a member of TeConfig. */
@@ -53,6 +55,8 @@ typedef enum TeEncoderSize
 {
 	TE_SIZE_ONE,
 	TE_SIZE_HIDDEN,
+	TE_SIZE_EMBEDDING,
+	TE_SIZE_PROJECTION,			/* hidden_size where embeddings have another width; else 0 leaves the tensor out */
 	TE_SIZE_INTERMEDIATE,
 	TE_SIZE_VOCABULARY,
 	TE_SIZE_POSITIONS,
@@ -76,7 +80,7 @@ typedef struct TeEncoderTensor
 	TeEncoderSize n_in;
 	bool		optional;
 	bool		sensitive;		/* see TeTensorSpec */
-	const char *name;			/* with %d for the layer */
+	const char *name;			/* with %d for the layer; two of them where layers form groups */
 	const char *gguf_name;		/* NULL: GGUF has none */
 	int			first_layer;	/* layers before have none */
 } TeEncoderTensor;

@@ -138,7 +138,13 @@ te_model_context_length(const TeModel *model)
 double
 te_model_flops_per_token(const TeModel *model)
 {
-	return 2.0 * model->view.n_linear_elements;
+	const TeConfig *config = model->view.config;
+	double		passes = 1;
+
+	/* Shared layers are stored once; the little that is no layer is counted too often with them. */
+	if (config->n_layer_groups > 0)
+		passes = (double) config->n_layers / (config->n_layer_groups * config->group_layers);
+	return 2.0 * passes * model->view.n_linear_elements;
 }
 
 const TeConfig *

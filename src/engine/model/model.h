@@ -58,6 +58,8 @@ typedef struct TeConfig
 	int32_t		attention_bias;
 	int32_t		up_bias;
 	int32_t		down_bias;
+	int32_t		n_layer_groups; /* so many sets of weights serve all layers; 0: each layer has its own */
+	int32_t		group_layers;	/* layers with weights of their own in such a set */
 } TeConfig;
 
 /* How a tensor is used: decides its layout in the image and whether quantization applies. */
@@ -173,7 +175,9 @@ typedef struct TeArch
 	A(roberta) \
 	A(mpnet) \
 	A(modernbert) \
-	A(nomic)
+	A(nomic) \
+	A(albert) \
+	A(electra)
 
 #define TE_ARCH_DECLARE(name) extern const TeArch te_arch_##name;
 TE_ARCHS(TE_ARCH_DECLARE)

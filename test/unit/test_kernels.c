@@ -419,6 +419,7 @@ typedef struct AttentionCase
 	bool		causal;
 	int			window;
 	bool		bias;
+	int			relative;		/* 1: keys, 2: queries, 3: both */
 } AttentionCase;
 
 static const AttentionCase attention_cases[] = {
@@ -435,6 +436,11 @@ static const AttentionCase attention_cases[] = {
 	{1, 1, 33, false, 3, true},
 	{2, 2, 32, false, 64, false},
 	{2, 2, 16, true, 64, false},
+	{2, 2, 32, false, 0, false, 3},
+	{3, 3, 5, false, 0, true, 1},
+	{1, 1, 17, false, 0, false, 2},
+	{2, 2, 64, true, 0, false, 3},
+	{2, 2, 128, false, 0, false, 3},
 };
 
 static const int32_t sequence_lengths[] = {1, 2, 5, 12, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100, 128, 129, 200};
@@ -466,6 +472,14 @@ attention_make(const AttentionCase *c, const int32_t *lengths, int n_seq, int32_
 	at.out = floats(n_tok * at.ld_out, 0);
 	at.bias_span = 200;
 	at.bias = c->bias ? floats((size_t) c->n_head * (2 * 200 - 1), 4) : NULL;
+	if (c->relative != 0)
+	{
+		size_t		n = (size_t) (c->n_head * c->d_head * 8 * TE_PANEL);
+
+		at.relative_panels = 8;
+		at.relative_keys = (c->relative & 1) != 0 ? floats(n, 2) : NULL;
+		at.relative_queries = (c->relative & 2) != 0 ? floats(n, 2) : NULL;
+	}
 	at.scratch_stride = te_attention_scratch(&at);
 	at.scratch = floats(at.scratch_stride * (size_t) te_workers(), 1);
 	return at;
@@ -480,6 +494,10 @@ attention_free(TeAttention *at, int32_t *starts)
 	floats_free(at->out);
 	if (at->bias != NULL)
 		floats_free((float *) at->bias);
+	if (at->relative_keys != NULL)
+		floats_free((float *) at->relative_keys);
+	if (at->relative_queries != NULL)
+		floats_free((float *) at->relative_queries);
 	floats_free(at->scratch);
 	free(starts);
 }
@@ -783,6 +801,19 @@ TEST(gelu_is_exact)
 	te_isa_select("auto");
 }
 
+/* The product of a token's row with the row of a distance. */
+static double
+reach_of(const TeAttention *at, const float *panels, int head, const float *row, int distance)
+{
+	int			number = distance + 4 * TE_PANEL;
+	double		sum = 0;
+
+	for (int d = 0; panels != NULL && d < at->d_head; d++)
+		sum += (double) row[head * at->d_head + d] *
+			panels[((head * 8 + number / TE_PANEL) * at->d_head + d) * TE_PANEL + number % TE_PANEL];
+	return sum;
+}
+
 TEST(attention_ref_against_naive_loop)
 {
 	for (size_t i = 0; i < LENGTH(attention_cases); i++)
@@ -810,6 +841,8 @@ TEST(attention_ref_against_naive_loop)
 					for (int d = 0; d < c->d_head; d++)
 						score += (double) at.q[(size_t) t * at.ld_q + (size_t) (head * c->d_head + d)] *
 							at.k[(size_t) s * at.ld_k + (size_t) (kv * c->d_head + d)];
+					score += reach_of(&at, at.relative_keys, head, at.q + (size_t) t * at.ld_q, t - s);
+					score += reach_of(&at, at.relative_queries, head, at.k + (size_t) s * at.ld_k, t - s);
 					score *= at.scale;
 					if (c->bias)
 						score += at.bias[head * 399 + s - t + 199];

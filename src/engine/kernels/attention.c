@@ -24,11 +24,13 @@ te_attention_tasks(const TeAttention *attention)
 	return (n_tok + TE_QUERY_BLOCK - 1) / TE_QUERY_BLOCK * (size_t) attention->n_head;
 }
 
-/* Transposed queries and results, scores, running maximum and sum; see the kernel in vec.inc. */
+/* Transposed queries and results, scores, running maximum and sum, products with distances; see the kernel in vec.inc. */
 size_t
 te_attention_scratch(const TeAttention *attention)
 {
-	return (size_t) TE_QUERY_BLOCK * (2 * (size_t) attention->d_head + TE_KEY_BLOCK + 2);
+	size_t		relative = attention->relative_panels > 0 ? (size_t) 2 * TE_REACH * TE_QUERY_BLOCK : 0;
+
+	return (size_t) TE_QUERY_BLOCK * (2 * (size_t) attention->d_head + TE_KEY_BLOCK + 2) + relative;
 }
 
 /* The sequence in which a token lies: the last that begins at or before it. */

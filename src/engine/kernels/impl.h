@@ -132,6 +132,8 @@ extern const void *te_weight_panel(const TeWeight *weight, size_t panel);
 /* Queries of one call of the attention kernel, and keys that it looks at together. */
 #define TE_QUERY_BLOCK TE_PANEL
 #define TE_KEY_BLOCK 64
+/* Distances from a block of queries to a block of keys, in two panels. */
+#define TE_REACH (2 * TE_PANEL)
 
 /*
  * Rows of k that a weight is expanded by at once: a panel of them fits the L1 cache beside x.  Super-blocks

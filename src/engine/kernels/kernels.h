@@ -81,6 +81,14 @@ typedef struct TeAttention
 	int			window;			/* 0: none; else tokens further than window apart do not see each other */
 	const float *bias;			/* NULL, or [n_head, 2 * bias_span - 1] by (key - query + bias_span - 1) */
 	int			bias_span;		/* >= longest sequence where bias is given */
+	/*
+	 * Disentangled attention (He et al. 2020): to q · k are added q · keys[query - key] and k · queries[query - key], either
+	 * NULL.  Rows by distance, 64 of them in a panel: [n_head][panels][d_head][64], the first distance being -64 * panels / 2.
+	 * Not together with a window, whose blocks of keys do not begin where panels do.
+	 */
+	const float *relative_keys;
+	const float *relative_queries;
+	int			relative_panels;	/* even, at least two for each 64 tokens of the longest sequence; 0: neither is given */
 	float	   *scratch;		/* workers * te_attention_scratch() floats */
 	size_t		scratch_stride;
 } TeAttention;

@@ -448,6 +448,19 @@ te_ref_max(size_t n, const float *x)
 
 /* ---- attention ---- */
 
+/* The product of a head's row x with the row of a distance. */
+static double
+relative_score(const TeAttention *at, const float *panels, int head, const float *x, int32_t distance)
+{
+	size_t		row = (size_t) (distance + at->relative_panels / 2 * TE_PANEL);
+	const float *panel = panels + ((size_t) head * (size_t) at->relative_panels + row / TE_PANEL) * (size_t) at->d_head * TE_PANEL;
+	double		score = 0.0;
+
+	for (int i = 0; i < at->d_head; i++)
+		score += (double) x[i] * panel[(size_t) i * TE_PANEL + row % TE_PANEL];
+	return score;
+}
+
 /* Score of a query and a key, both token numbers of one sequence; -infinity where it may not be seen. */
 static double
 attention_score(const TeAttention *at, int head, int32_t query, int32_t key)
@@ -464,6 +477,10 @@ attention_score(const TeAttention *at, int head, int32_t query, int32_t key)
 		return -INFINITY;
 	for (int i = 0; i < at->d_head; i++)
 		score += (double) q[i] * k[i];
+	if (at->relative_keys != NULL)
+		score += relative_score(at, at->relative_keys, head, q, -distance);
+	if (at->relative_queries != NULL)
+		score += relative_score(at, at->relative_queries, head, k, -distance);
 	score *= at->scale;
 	if (at->bias != NULL)
 		score += at->bias[(size_t) head * (2 * at->bias_span - 1) + (distance + at->bias_span - 1)];

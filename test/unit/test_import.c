@@ -455,6 +455,45 @@ TEST(wrong_numbers_are_named)
 														   "\"num_hidden_layers\": 3"), NULL));
 }
 
+static void
+check_same_config(TeArena *arena, const TeArch *arch, const char *a, const char *b)
+{
+	TeConfig	read_a = {0};
+	TeConfig	read_b = {0};
+
+	arch->read_config(te_json_parse(arena, te_str(a), "config.json"), &read_a);
+	arch->read_config(te_json_parse(arena, te_str(b), "config.json"), &read_b);
+	CHECK(memcmp(&read_a, &read_b, sizeof(TeConfig)) == 0);
+}
+
+/* What transformers wrote before it changed the keys, and what it writes since. */
+TEST(old_and_new_configurations_say_the_same)
+{
+#define MODERNBERT "{\"hidden_size\":64,\"num_hidden_layers\":5,\"num_attention_heads\":2,\"intermediate_size\":96," \
+	"\"vocab_size\":99,\"max_position_embeddings\":512,\"local_attention\":32,"
+
+	TeConfig	read = {0};
+
+	check_same_config(arena, &te_arch_modernbert,
+					  MODERNBERT "\"global_attn_every_n_layers\":2,\"global_rope_theta\":80000,\"local_rope_theta\":500}",
+					  MODERNBERT "\"layer_types\":[\"full_attention\",\"sliding_attention\",\"full_attention\","
+					  "\"sliding_attention\",\"full_attention\"],\"rope_parameters\":{\"full_attention\":{\"rope_theta\":80000,"
+					  "\"rope_type\":\"default\"},\"sliding_attention\":{\"rope_theta\":500}}}");
+	te_arch_modernbert.read_config(te_json_parse(arena, TE_STR(MODERNBERT "\"norm_bias\":true}"), "config.json"), &read);
+	CHECK(read.window == 16 && read.local_layers[0] == (1 << 1 | 1 << 2 | 1 << 4) && read.norm_bias == 1 && read.up_bias == 0);
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "yarn", te_arch_modernbert.read_config(
+		te_json_parse(arena, TE_STR(MODERNBERT "\"rope_scaling\":{\"rope_type\":\"yarn\"}}"), "config.json"), &read));
+	CHECK_THROWS_LIKE(TE_ERR_CORRUPT, "layer_types", te_arch_modernbert.read_config(
+		te_json_parse(arena, TE_STR(MODERNBERT "\"layer_types\":[\"full_attention\"]}"), "config.json"), &read));
+	check_same_config(arena, &te_arch_nomic,
+					  "{\"n_embd\":64,\"n_layer\":2,\"n_head\":2,\"n_inner\":96,\"n_positions\":2048,\"vocab_size\":99,"
+					  "\"activation_function\":\"swiglu\",\"layer_norm_epsilon\":1e-12,\"rotary_emb_base\":1000,"
+					  "\"rotary_emb_fraction\":1.0,\"qkv_proj_bias\":false,\"prenorm\":false,\"rotary_emb_scale_base\":null}",
+					  "{\"hidden_size\":64,\"num_hidden_layers\":2,\"num_attention_heads\":2,\"intermediate_size\":96,"
+					  "\"max_position_embeddings\":2048,\"vocab_size\":99,\"hidden_act\":\"silu\",\"layer_norm_eps\":1e-12,"
+					  "\"rope_parameters\":{\"rope_theta\":1000.0,\"rope_type\":\"default\"}}");
+}
+
 TEST(wishes_are_checked)
 {
 	TeFolder	folder = fixture_folder(arena, "bert");

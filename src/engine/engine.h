@@ -130,6 +130,20 @@ extern void te_model_scores(const TeModel *model, const float *logits, float *sc
 extern bool te_label_polarities(const TeStr *labels, int n, float *polarities);
 extern double te_model_flops_per_token(const TeModel *model);	/* for the planner's costs */
 
+/*
+ * Pairs of texts (model/pairs.c).  What a model with labels says of one is their logits; an encoder says the cosine of
+ * two embeddings.
+ */
+
+/* How well a document answers a query.  Throws where the labels do not say which of them means that. */
+extern float te_pair_relevance(const TeModel *model, const float *logits);
+/* Does one of the labels mean that the second text follows from the first? */
+extern bool te_model_infers(const TeModel *model);
+/* Scores of n labels for a text: from the logits, [n][labels of the model], of the text with what each of them claims. */
+extern void te_claim_scores(const TeModel *model, const float *logits, int n, bool multi_label, float *scores);
+/* The same from the cosines of the text and the claims. */
+extern void te_claim_scores_of_cosines(const float *cosines, int n, bool multi_label, float *scores);
+
 typedef enum TeTruncate
 {
 	TE_TRUNCATE_ERROR,			/* throw TE_ERR_TOO_LONG naming both lengths */
@@ -163,6 +177,7 @@ typedef struct TeJob TeJob;
 typedef struct TeJobOptions
 {
 	TeStr		kind;			/* embed: "query", "passage" or {NULL, 0} */
+	bool		keep_pair;		/* cut only the first of a pair of texts, else the longer one */
 } TeJobOptions;
 
 extern TeJob *te_job_create(TeSession *session, const char *task, const TeJobOptions *options);	/* "embed", "classify" (logits) */

@@ -15,7 +15,9 @@
  *
  * Scores.  As transformers' pipeline has it: a sigmoid for several labels at a
  * time and for a single output, a softmax else, and the output itself for
- * regression.
+ * regression.  A single output that is computed for a pair of texts is a
+ * cross-encoder's: its activation is what sentence-transformers has noted in
+ * config.json.
  *
  * To add a kind of head: a row of `heads` with its task, a row in the families
  * that have it, and a task (model/task_<name>.c) that computes it.
@@ -178,6 +180,26 @@ choose_scoring(TeStr task, const TeJson *config, int32_t n_labels)
 	return TE_SCORE_SOFTMAX;
 }
 
+/* What sentence-transformers calls the classes of torch.nn by.  What it does not trust, it does not use either. */
+static TeScoring
+choose_pair_scoring(TeStr task, const TeJson *config)
+{
+	TeStr		before = te_json_str(config, "sbert_ce_default_activation_function", "");
+	TeStr		name = te_json_str(te_json_get(config, "sentence_transformers"), "activation_fn", NULL);
+
+	if (name.data == NULL)
+		name = before;
+	if (name.len > 6 && memcmp(name.data, "torch.", 6) == 0)
+	{
+		if (te_str_ends(name, ".Identity"))
+			return TE_SCORE_IDENTITY;
+		if (te_str_ends(name, ".Sigmoid"))
+			return TE_SCORE_SIGMOID;
+		te_throw(TE_ERR_UNSUPPORTED, "activation \"%.*s\" of a cross-encoder is not supported", TE_STR_ARGS(name));
+	}
+	return te_str_is(task, "regression") ? TE_SCORE_IDENTITY : TE_SCORE_SIGMOID;
+}
+
 void
 te_head_read(TeArena *arena, const TeArch *arch, TeStr task, const TeJson *config, TeHead *into)
 {
@@ -196,6 +218,7 @@ te_head_read(TeArena *arena, const TeArch *arch, TeStr task, const TeJson *confi
 				 TE_STR_ARGS(task));
 	read_labels(arena, config, into);
 	into->scoring = choose_scoring(task, config, into->n_labels);
+	into->pair_scoring = into->n_labels == 1 ? choose_pair_scoring(task, config) : into->scoring;
 }
 
 /*
@@ -303,8 +326,8 @@ sigmoid(float x)
 	return (float) (1 / (1 + exp(-(double) x)));
 }
 
-static void
-softmax(const float *logits, float *scores, int n)
+void
+te_softmax(const float *logits, float *scores, int n)
 {
 	float		largest = logits[0];
 	double		sum = 0;
@@ -317,25 +340,39 @@ softmax(const float *logits, float *scores, int n)
 		scores[i] = (float) (exp((double) logits[i] - largest) / sum);
 }
 
+static void
+make_scores(TeScoring scoring, const float *logits, float *scores, int n)
+{
+	switch (scoring)
+	{
+		case TE_SCORE_SOFTMAX:
+			te_softmax(logits, scores, n);
+			return;
+		case TE_SCORE_SIGMOID:
+			for (int i = 0; i < n; i++)
+				scores[i] = sigmoid(logits[i]);
+			return;
+		case TE_SCORE_IDENTITY:
+			memcpy(scores, logits, n * sizeof(float));
+			return;
+	}
+	te_throw(TE_ERR_INTERNAL, "scoring %d is not known", (int) scoring);
+}
+
 void
 te_model_scores(const TeModel *model, const float *logits, float *scores)
 {
 	const TeHead *head = te_model_head(model);
 
-	switch (head->scoring)
-	{
-		case TE_SCORE_SOFTMAX:
-			softmax(logits, scores, head->n_labels);
-			return;
-		case TE_SCORE_SIGMOID:
-			for (int32_t i = 0; i < head->n_labels; i++)
-				scores[i] = sigmoid(logits[i]);
-			return;
-		case TE_SCORE_IDENTITY:
-			memcpy(scores, logits, head->n_labels * sizeof(float));
-			return;
-	}
-	te_throw(TE_ERR_INTERNAL, "scoring %d is not known", (int) head->scoring);
+	make_scores(head->scoring, logits, scores, head->n_labels);
+}
+
+void
+te_model_pair_scores(const TeModel *model, const float *logits, float *scores)
+{
+	const TeHead *head = te_model_head(model);
+
+	make_scores(head->pair_scoring, logits, scores, head->n_labels);
 }
 
 int

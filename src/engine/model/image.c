@@ -24,7 +24,7 @@
  */
 #include "model/model.h"
 
-#define IMAGE_LAYOUT 3
+#define IMAGE_LAYOUT 4
 #define IMAGE_CHUNK ((size_t) 1 << 20)	/* bytes of a tensor read at a time */
 #define IMAGE_FREE UINT32_MAX	/* of the name index */
 
@@ -82,6 +82,7 @@ typedef struct ImageHeader
 	TeConfig	config;
 	int32_t		head;			/* TeHeadKind */
 	int32_t		scoring;		/* TeScoring */
+	int32_t		pair_scoring;	/* TeScoring */
 	int32_t		dimensions;
 	int32_t		context_length;
 	int32_t		max_tokens;
@@ -240,6 +241,7 @@ plan_head(TeArena *arena, TeImagePlan *plan, const TeHead *head)
 		labels[i] = add_string(plan, head->labels[i]);
 	plan->header.head = head->kind;
 	plan->header.scoring = head->scoring;
+	plan->header.pair_scoring = head->pair_scoring;
 	plan->header.labels = add_table(plan, labels, head->n_labels * sizeof(ImageSpan));
 }
 
@@ -517,11 +519,19 @@ view_head(TeArena *arena, const ImageHeader *header, TeHead *head)
 
 	if (header->head < TE_HEAD_NONE || header->head > TE_HEAD_SEQUENCE || n > TE_MAX_LABELS
 		|| header->scoring < TE_SCORE_SOFTMAX || header->scoring > TE_SCORE_IDENTITY
+		|| header->pair_scoring < TE_SCORE_SOFTMAX || header->pair_scoring > TE_SCORE_IDENTITY
 		|| (int64_t) n != header->config.n_labels || (n == 0) != (header->head == TE_HEAD_NONE))
 		te_throw(TE_ERR_CORRUPT, "model image has a damaged head");
 	for (size_t i = 0; i < n; i++)
 		labels[i] = span_str(header, spans[i]);
-	*head = (TeHead) {(TeHeadKind) header->head, (TeScoring) header->scoring, (int32_t) n, labels};
+	*head = (TeHead)
+	{
+		.kind = (TeHeadKind) header->head,
+		.scoring = (TeScoring) header->scoring,
+		.pair_scoring = (TeScoring) header->pair_scoring,
+		.n_labels = (int32_t) n,
+		.labels = labels,
+	};
 }
 
 void

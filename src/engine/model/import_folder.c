@@ -335,7 +335,7 @@ te_import_folder(TeArena *arena, const TeFolder *folder, const TeImportOptions *
 	arch->read_config(config_json, &config);
 	def = te_new(arena, TeModelDef);
 	def->architecture = te_str(arch->name);
-	def->config = te_json_text(arena, config_json, 0);
+	def->config = te_json_text(arena, te_folder_cross_encoder(arena, folder, config_json), 0);
 	te_def_set_tokenizer(arena, def, tokenizer);
 	add_weights(arena, folder, base, &list);
 	def->pipeline = te_json_text(arena, te_folder_pipeline(arena, folder, base, &list), 0);

@@ -6,7 +6,7 @@
  *	  1_Pooling/config.json				pooling_mode, or one pooling_mode_*: bool for each mode
  *	  2_Dense/config.json				with model.safetensors: linear.weight, linear.bias
  *	  sentence_bert_config.json			max_seq_length, do_lower_case
- *	  config_sentence_transformers.json	prompts, default_prompt_name
+ *	  config_sentence_transformers.json	prompts, default_prompt_name; activation_fn of a cross-encoder
  *
  * The order that is understood is the usual one: encoder, pooling, dense
  * layers, normalization.  Without modules.json the library takes the mean and
@@ -339,4 +339,23 @@ te_folder_pipeline(TeArena *arena, const TeFolder *folder, const char *base, TeT
 	read_max_tokens(&state, base);
 	read_prompts(&state);
 	return state.pipeline;
+}
+
+/* Where an older config.json has it, which is also where it is looked for without that file. */
+const TeJson *
+te_folder_cross_encoder(TeArena *arena, const TeFolder *folder, const TeJson *config)
+{
+	const TeJson *beside = te_folder_json(arena, folder, "", "config_sentence_transformers.json");
+	TeStr		activation = te_json_str(beside, "activation_fn", NULL);
+	TeJson	   *result;
+	TeJson	   *noted;
+
+	if (activation.data == NULL)
+		return config;
+	result = te_json_new_object(arena);
+	noted = te_json_new_object(arena);
+	te_json_set_copy(arena, result, config);
+	te_json_set_str(te_json_add(arena, noted, "activation_fn"), activation);
+	te_json_set_copy(arena, te_json_add(arena, result, "sentence_transformers"), noted);
+	return result;
 }

@@ -143,6 +143,7 @@ typedef struct TeHead
 {
 	TeHeadKind	kind;
 	TeScoring	scoring;
+	TeScoring	pair_scoring;	/* of a single output for a pair of texts: identity or sigmoid */
 	int32_t		n_labels;
 	const TeStr *labels;
 } TeHead;
@@ -267,6 +268,8 @@ extern const TeJson *te_folder_json(TeArena *arena, const TeFolder *folder, cons
 extern const char *te_folder_base(TeArena *arena, const TeFolder *folder);
 /* modules.json and its folders as a pipeline's JSON; tensors of dense layers are appended to the list. */
 extern const TeJson *te_folder_pipeline(TeArena *arena, const TeFolder *folder, const char *base, TeTensorList *tensors);
+/* config.json with the activation that sentence-transformers keeps beside it for a cross-encoder. */
+extern const TeJson *te_folder_cross_encoder(TeArena *arena, const TeFolder *folder, const TeJson *config);
 /* sentence-transformers may lower-case on top of what the tokenizer does. */
 extern bool te_folder_lower_case(TeArena *arena, const TeFolder *folder, const char *base);
 
@@ -285,7 +288,7 @@ typedef struct TeDefParts
 
 extern void te_def_parts(TeArena *arena, const TeModelDef *def, TeDefParts *parts);
 
-/* ---- heads (head.c) ---- */
+/* ---- heads (head.c, polarity.c) ---- */
 
 /* The layers of an architecture's head; NULL where it has none of that kind. */
 extern const TeHeadLayer *te_arch_head(const TeArch *arch, TeHeadKind kind);
@@ -298,6 +301,11 @@ extern void te_head_list_tensors(const TeArch *arch, const TeHead *head, const T
 extern const TeJson *te_head_relabel(TeArena *arena, const TeJson *config, const TeStr *labels, int n);
 /* "BertForSequenceClassification". */
 extern const char *te_head_class(TeArena *arena, const TeArch *arch, const TeJson *config, TeHeadKind kind);
+/* te_model_scores() for a pair of texts, where a single output has an activation of its own. */
+extern void te_model_pair_scores(const TeModel *model, const float *logits, float *scores);
+extern void te_softmax(const float *logits, float *scores, int n);
+/* Does a label begin with this word, which is in lower case?  "_" and "-" count as spaces. */
+extern bool te_label_begins(TeStr label, const char *word);
 /* llama.cpp's key for labels, written where the model has a head, and read into config.json where the file has one. */
 extern void te_head_to_gguf(TeArena *arena, const TeDefParts *parts, TeJson *meta);
 extern void te_head_from_gguf(TeArena *arena, const TeModelFile *file, const TeArch *arch, TeJson *config);
@@ -357,6 +365,7 @@ typedef struct TeJobRow
 {
 	TeStr		text;			/* with the prompt */
 	TeStr		pair;
+	bool		keep_pair;		/* where both are too long, only the text is cut */
 	uint32_t	n_tokens;
 	uint32_t	n_untruncated;
 	uint32_t	capacity;		/* of ids */

@@ -38,9 +38,8 @@ lower(char c)
 	return c >= 'A' && c <= 'Z' ? (char) (c - 'A' + 'a') : c;
 }
 
-/* Does the label begin with this word, and end or go on with something else than a letter? */
-static bool
-begins_with(TeStr label, const char *word)
+bool
+te_label_begins(TeStr label, const char *word)
 {
 	size_t		len = strlen(word);
 
@@ -51,7 +50,17 @@ begins_with(TeStr label, const char *word)
 		if (lower(label.data[i]) != word[i])
 			return false;
 	}
-	return label.len == len || !(lower(label.data[len]) >= 'a' && lower(label.data[len]) <= 'z');
+	return true;
+}
+
+/* Does the label begin with this word, and end or go on with something else than a letter? */
+static bool
+begins_with(TeStr label, const char *word)
+{
+	size_t		len = strlen(word);
+
+	return te_label_begins(label, word) &&
+		(label.len == len || !(lower(label.data[len]) >= 'a' && lower(label.data[len]) <= 'z'));
 }
 
 static bool

@@ -52,6 +52,38 @@ prepare_scratch(TeSession *session, const TeTokenizer *tokenizer, size_t text_by
 	session->scratch_bytes = bytes;
 }
 
+/*
+ * Of a pair, cut tokens off the end of the text; off the pair's own only where
+ * nothing is left of the text.  Gives how many remain.
+ */
+static size_t
+cut_text(TeToken *tokens, size_t n_tokens, size_t max_tokens)
+{
+	size_t		counts[2] = {0, 0};
+	size_t		kept[2];
+	size_t		excess = n_tokens > max_tokens ? n_tokens - max_tokens : 0;
+	size_t		n = 0;
+
+	for (size_t i = 0; i < n_tokens; i++)
+		counts[tokens[i].sequence] += !tokens[i].special;
+	kept[0] = counts[0] - TE_MIN(excess, counts[0]);
+	excess -= counts[0] - kept[0];
+	kept[1] = counts[1] - TE_MIN(excess, counts[1]);
+	counts[0] = counts[1] = 0;
+	for (size_t i = 0; i < n_tokens; i++)
+	{
+		if (tokens[i].special || counts[tokens[i].sequence]++ < kept[tokens[i].sequence])
+			tokens[n++] = tokens[i];
+	}
+	return TE_MIN(n, max_tokens);
+}
+
+static bool
+cuts_text(const Tokenize *call, const TeJobRow *row)
+{
+	return row->keep_pair && row->pair.data != NULL && call->max_tokens > 0;
+}
+
 static void
 keep_tokens(TeJobRow *row, const TeToken *tokens, size_t n_tokens, size_t n_untruncated)
 {
@@ -77,7 +109,9 @@ tokenize_task(void *arg, size_t task, int worker)
 		TeTextStatus status = TE_TEXT_MORE;
 
 		if (row->text.len + row->pair.len <= WORKER_TEXT)
-			status = te_encode(call->tokenizer, row->text, row->pair, true, call->max_tokens, scratch);
+			status = te_encode(call->tokenizer, row->text, row->pair, true, cuts_text(call, row) ? 0 : call->max_tokens, scratch);
+		if (status == TE_TEXT_OK && cuts_text(call, row))
+			scratch->n_tokens = cut_text(scratch->tokens, scratch->n_tokens, call->max_tokens);
 		if (status == TE_TEXT_OK && scratch->n_tokens > row->capacity)
 			status = TE_TEXT_MORE;
 		if (status == TE_TEXT_OK)
@@ -124,8 +158,10 @@ tokenize_alone(Tokenize *call, TeArena *keep, TeJobRow *row)
 
 	te_check_interrupts();
 	te_arena_reset(step);
-	tokens = te_encode_alloc(call->tokenizer, step, row->text, row->pair, true, call->max_tokens,
+	tokens = te_encode_alloc(call->tokenizer, step, row->text, row->pair, true, cuts_text(call, row) ? 0 : call->max_tokens,
 							 &n_tokens, &n_untruncated);
+	if (cuts_text(call, row))
+		n_tokens = cut_text(tokens, n_tokens, call->max_tokens);
 	if (n_tokens > row->capacity)
 	{
 		row->ids = te_new_array(keep, int32_t, n_tokens);

@@ -28,6 +28,7 @@ struct TeJob
 	TeArena    *arena;			/* reset by te_job_reset() */
 	const TeTaskKind *task;
 	TeStr		prompt;			/* put before each text */
+	bool		keep_pair;		/* of what is too long, only the text is cut */
 	int			width;			/* floats of a result */
 	TeJobRow   *rows;
 	size_t		n_rows;
@@ -92,6 +93,7 @@ te_job_create(TeSession *session, const char *task, const TeJobOptions *options)
 	job->session = session;
 	job->arena = te_arena_create(session->arena, "job");
 	job->prompt = job->task->prompt(session->model, options);
+	job->keep_pair = options->keep_pair;
 	job->width = job->task->width(session->model);
 	return job;
 }
@@ -124,7 +126,7 @@ te_job_feed(TeJob *job, TeStr text, TeStr pair)
 		job->rows = rows;
 		job->capacity = capacity;
 	}
-	job->rows[job->n_rows] = (TeJobRow) {.text = with_prompt(job, text), .pair = pair};
+	job->rows[job->n_rows] = (TeJobRow) {.text = with_prompt(job, text), .pair = pair, .keep_pair = job->keep_pair};
 	return job->n_rows++;
 }
 

@@ -15,3 +15,35 @@ ALTER FUNCTION @extschema@.classify_pinned(text, text) SUPPORT _transformer.batc
 ALTER FUNCTION @extschema@.sentiment(text, text) SUPPORT _transformer.batch_support;
 ALTER FUNCTION @extschema@.sentiment_score(text, text) SUPPORT _transformer.batch_support;
 ALTER FUNCTION @extschema@.intent(text, text) SUPPORT _transformer.batch_support;
+
+/* ---- pairs of texts ---- */
+
+CREATE FUNCTION @extschema@.rerank(query text, document text, model text DEFAULT NULL)
+RETURNS real
+AS 'MODULE_PATHNAME', 'transformer_rerank'
+LANGUAGE C STABLE PARALLEL SAFE COST 20000;
+COMMENT ON FUNCTION @extschema@.rerank(text, text, text) IS
+	'How well a document answers a query, by a cross-encoder or by embeddings';
+
+CREATE FUNCTION @extschema@.rerank(query text, documents text[], model text DEFAULT NULL)
+RETURNS SETOF real
+AS 'MODULE_PATHNAME', 'transformer_rerank_array'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000000 ROWS 100;
+COMMENT ON FUNCTION @extschema@.rerank(text, text[], text) IS
+	'How well each document answers a query, in their order';
+
+CREATE FUNCTION @extschema@.zero_shot(input text, labels text[], model text DEFAULT NULL, multi_label bool DEFAULT false,
+	template text DEFAULT 'This example is {}.', OUT label text, OUT score real)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_zero_shot'
+LANGUAGE C STABLE PARALLEL SAFE COST 100000 ROWS 10;
+COMMENT ON FUNCTION @extschema@.zero_shot(text, text[], text, bool, text) IS
+	'Scores of labels that the model was not trained on, the best first';
+
+CREATE FUNCTION @extschema@.zero_shot(inputs text[], labels text[], model text DEFAULT NULL, multi_label bool DEFAULT false,
+	template text DEFAULT 'This example is {}.', OUT input int, OUT label text, OUT score real)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_zero_shot_array'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000000 ROWS 1000;
+COMMENT ON FUNCTION @extschema@.zero_shot(text[], text[], text, bool, text) IS
+	'The same for each text; input is its number, from 1';

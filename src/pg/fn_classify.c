@@ -316,7 +316,6 @@ typedef struct LabelScore
 	float		score;
 } LabelScore;
 
-/* Largest first; equal ones in the model's order. */
 static int
 compare_scores(const void *a, const void *b)
 {
@@ -328,6 +327,21 @@ compare_scores(const void *a, const void *b)
 	return x->label - y->label;
 }
 
+int *
+tr_order_scores(const float *scores, int n)
+{
+	LabelScore *sorted = palloc(sizeof(LabelScore) * Max(n, 1));
+	int		   *order = palloc(sizeof(int) * Max(n, 1));
+
+	for (int i = 0; i < n; i++)
+		sorted[i] = (LabelScore) {i, scores[i]};
+	qsort(sorted, n, sizeof(LabelScore), compare_scores);
+	for (int i = 0; i < n; i++)
+		order[i] = sorted[i].label;
+	pfree(sorted);
+	return order;
+}
+
 PG_FUNCTION_INFO_V1(transformer_classify_scores);
 Datum
 transformer_classify_scores(PG_FUNCTION_ARGS)
@@ -335,21 +349,18 @@ transformer_classify_scores(PG_FUNCTION_ARGS)
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Classifier	classifier;
 	const float *scores;
-	LabelScore *sorted;
+	int		   *order;
 
 	tr_srf_begin(fcinfo);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 	classifier = open_classifier(fcinfo, &tr_classify_labeller);
 	scores = score_text(&classifier, PG_GETARG_TEXT_PP(0));
-	sorted = palloc(sizeof(LabelScore) * classifier.n);
-	for (int i = 0; i < classifier.n; i++)
-		sorted[i] = (LabelScore) {i, scores[i]};
-	qsort(sorted, classifier.n, sizeof(LabelScore), compare_scores);
+	order = tr_order_scores(scores, classifier.n);
 	for (int i = 0; i < classifier.n; i++)
 	{
 		Datum		values[] = {
-			PointerGetDatum(tr_text(te_model_label(classifier.engine, sorted[i].label))), Float4GetDatum(sorted[i].score)
+			PointerGetDatum(tr_text(te_model_label(classifier.engine, order[i]))), Float4GetDatum(scores[order[i]])
 		};
 		bool		nulls[lengthof(values)] = {false};
 

@@ -275,12 +275,14 @@ feed_window(TeJob *job, const TrTexts *texts, int from, Window window)
 	for (i = from; i < texts->n && rows < window.rows && bytes < window.bytes; i++)
 	{
 		TeStr		input;
+		TeStr		pair;
 
 		if (texts->nulls[i])
 			continue;
 		input = tr_utf8(DatumGetTextPP(texts->values[i]));
-		te_job_feed(job, input, (TeStr) {NULL, 0});
-		bytes += input.len;
+		pair = texts->pairs ? tr_utf8(DatumGetTextPP(texts->pairs[i])) : (TeStr) {NULL, 0};
+		te_job_feed(job, input, pair);
+		bytes += input.len + pair.len;
 		rows++;
 	}
 	return i;

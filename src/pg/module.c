@@ -27,6 +27,8 @@ char	   *tr_embedding_model;
 char	   *tr_classification_model;
 char	   *tr_sentiment_model;
 char	   *tr_intent_model;
+char	   *tr_rerank_model;
+char	   *tr_zero_shot_model;
 int			tr_truncate;
 int			tr_threads;
 int			tr_max_threads;
@@ -141,6 +143,9 @@ static const Setting settings[] = {
 		.initial = 0,.min = 0,.max = 4096,.context = PGC_SIGHUP,
 		.description = "Threads that all sessions together may compute with.",
 	.more = "0 means as many as the machine has processors."},
+	{.name = "transformer.rerank_model",.type = PGC_STRING,.address = &tr_rerank_model,.text = "",
+		.context = PGC_USERSET,
+	.description = "Model that rerank uses where none is given."},
 	{.name = "transformer.sentiment_model",.type = PGC_STRING,.address = &tr_sentiment_model,.text = "",
 		.context = PGC_USERSET,
 	.description = "Model that sentiment functions use where none is given."},
@@ -163,6 +168,9 @@ static const Setting settings[] = {
 		.initial = TR_STORE_FILE,.words = store_words,.context = PGC_SUSET,
 		.description = "Where the shared weights lie: file (a mapped file in the data directory) or dsm (dynamic shared memory).",
 	},
+	{.name = "transformer.zero_shot_model",.type = PGC_STRING,.address = &tr_zero_shot_model,.text = "",
+		.context = PGC_USERSET,
+	.description = "Model that zero_shot uses where none is given."},
 };
 
 static void

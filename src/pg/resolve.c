@@ -49,6 +49,7 @@ typedef struct KeptJob
 {
 	const char *task;			/* NULL: free */
 	const char *kind;			/* or NULL */
+	bool		keep_pair;
 	TeJob	   *job;
 } KeptJob;
 
@@ -337,7 +338,8 @@ find_job(TrSession *session, const char *task, const TeJobOptions *options)
 
 		if (kept->task == NULL)
 			free = free ? free : kept;
-		else if (strcmp(kept->task, task) == 0 && same_string(kept->kind, options->kind))
+		else if (strcmp(kept->task, task) == 0 && same_string(kept->kind, options->kind) &&
+				 kept->keep_pair == options->keep_pair)
 			return kept;
 	}
 	return free;
@@ -364,6 +366,7 @@ tr_job_begin(TrModel *model, const char *task, const TeJobOptions *options)
 			copy.kind = te_str_copy(session->arena, options->kind);
 		kept->job = te_job_create(session->engine, task, &copy);
 		kept->kind = copy.kind.data != NULL ? te_cstring(session->arena, copy.kind) : NULL;
+		kept->keep_pair = options->keep_pair;
 		kept->task = MemoryContextStrdup(session->context, task);
 	}
 	return kept->job;

@@ -59,6 +59,8 @@ extern char *tr_embedding_model;	/* transformer.embedding_model */
 extern char *tr_classification_model;	/* transformer.classification_model */
 extern char *tr_sentiment_model;	/* transformer.sentiment_model */
 extern char *tr_intent_model;	/* transformer.intent_model */
+extern char *tr_rerank_model;	/* transformer.rerank_model */
+extern char *tr_zero_shot_model;	/* transformer.zero_shot_model */
 extern int	tr_truncate;		/* transformer.truncate, TrTruncate */
 extern int	tr_threads;			/* transformer.threads; 0: by the machine */
 extern int	tr_max_threads;		/* transformer.max_threads: of all sessions together; 0: by the machine */
@@ -167,6 +169,7 @@ typedef struct ArrayType ArrayType;
 typedef struct TrTexts
 {
 	Datum	   *values;			/* text, perhaps toasted */
+	Datum	   *pairs;			/* the second text of each; NULL: single texts */
 	bool	   *nulls;
 	int			n;
 } TrTexts;
@@ -215,5 +218,29 @@ typedef void (*TrValueSink) (void *arg, int i, Datum value, bool isnull);
 extern void tr_label_each(TrModel *model, const TrLabeller *labeller, const TrTexts *texts, TrValueSink take, void *arg);
 /* model NULL: what the labeller's setting names. */
 extern TrModel *tr_labeller_open(const TrLabeller *labeller, text *model);
+
+/* Numbers of labels, the largest score first and equal ones in the model's order; palloc'd. */
+extern int *tr_order_scores(const float *scores, int n);
+
+/* ---- fn_pairs.c ---- */
+
+/* Gets the score of each pair of query and document in their order; isnull where one of the texts is. */
+typedef void (*TrScoreSink) (void *arg, int i, float score, bool isnull);
+extern void tr_rerank_each(TrModel *model, const TrTexts *pairs, TrScoreSink take, void *arg);
+
+/* What zero_shot() holds against a text. */
+typedef struct TrClaims
+{
+	TrTexts		labels;
+	TrTexts		sentences;		/* the template with each of them */
+	bool		multi_label;
+} TrClaims;
+
+/* Throws where there are no labels, or the template has no place for them.  template NULL: the default. */
+extern TrClaims tr_claims(ArrayType *labels, text *template, bool multi_label);
+/* Gets the scores of the labels for each text in their order; not called where the text is NULL.  Valid during the call. */
+typedef void (*TrScoresSink) (void *arg, int i, const float *scores);
+/* Claims are computed once, however many texts there are. */
+extern void tr_zero_shot_each(TrModel *model, const TrTexts *texts, const TrClaims *claims, TrScoresSink take, void *arg);
 
 #endif							/* TRANSFORMER_H */

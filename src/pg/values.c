@@ -77,7 +77,7 @@ tr_ints(ArrayType *array, int *n)
 TrTexts
 tr_texts(ArrayType *array)
 {
-	TrTexts		texts;
+	TrTexts		texts = {0};
 
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &texts.values, &texts.nulls, &texts.n);
 	return texts;

@@ -96,9 +96,10 @@ count_blocks(Oid relid)
 	BlockNumber most = 0;
 	ListCell   *cell;
 
+	/* that locks the children, not the table itself */
 	foreach(cell, find_all_inheritors(relid, AccessShareLock, NULL))
 	{
-		Relation	relation = table_open(lfirst_oid(cell), NoLock);
+		Relation	relation = table_open(lfirst_oid(cell), AccessShareLock);
 
 		if (relation->rd_rel->relkind == RELKIND_RELATION)
 			most = Max(most, RelationGetNumberOfBlocks(relation));

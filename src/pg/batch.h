@@ -39,6 +39,9 @@ typedef struct TrCalls
 	int			n_args;
 	NullableDatum *args;
 	NullableDatum *results;
+#ifdef TR_BATCH_STRESS
+	Oid			collation;
+#endif
 } TrCalls;
 
 /* Those of the calls that are for one model, in one way. */
@@ -65,6 +68,9 @@ typedef struct TrBatchFunction
 	bool		pinned;			/* a version has to be named */
 	const TrLabeller *labeller; /* of run_label; else the model is the embedding model */
 	TrTextFunction of_text;		/* of run_tokens */
+#ifdef TR_BATCH_STRESS
+	Oid			built_in;		/* of run_built_in */
+#endif
 } TrBatchFunction;
 
 /* NULL: not one of them.  *strict (where not NULL): is it declared STRICT? */

@@ -378,6 +378,9 @@ run_gathered(TrBatchState *state, TrBatchCall *call, TrCalls *calls, const int *
 	calls->results = palloc(sizeof(NullableDatum) * calls->n);
 	for (int i = 0; i < calls->n; i++)
 		calls->results[i] = (NullableDatum) {.isnull = true};
+#ifdef TR_BATCH_STRESS
+	calls->collation = exprInputCollation((Node *) call->expr);
+#endif
 	tr_batch_run(call->function, calls);
 	state->n_computed += calls->n;
 	for (int i = 0; i < calls->n; i++)

@@ -559,6 +559,9 @@ may_have_calls(PlannedStmt *stmt)
 
 	if (!tr_batch || stmt->commandType == CMD_UTILITY)
 		return false;
+#ifdef TR_BATCH_STRESS
+	return true;
+#endif
 	foreach(lc, stmt->invalItems)
 		if (((PlanInvalItem *) lfirst(lc))->cacheId == PROCOID)
 			return true;

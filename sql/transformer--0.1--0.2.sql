@@ -21,7 +21,7 @@ ALTER FUNCTION @extschema@.intent(text, text) SUPPORT _transformer.batch_support
 CREATE FUNCTION @extschema@.rerank(query text, document text, model text DEFAULT NULL)
 RETURNS real
 AS 'MODULE_PATHNAME', 'transformer_rerank'
-LANGUAGE C STABLE PARALLEL SAFE COST 20000;
+LANGUAGE C STABLE PARALLEL SAFE COST 20000 SUPPORT _transformer.batch_support;
 COMMENT ON FUNCTION @extschema@.rerank(text, text, text) IS
 	'How well a document answers a query, by a cross-encoder or by embeddings';
 

@@ -45,6 +45,14 @@ SELECT round(sum(score)::numeric, 4) AS sum, count(*) FROM transformer.zero_shot
 SELECT bool_and(abs(score - (1 + transformer.similarity('The smell of bread', 'It is ' || label, 'pairs_bert')) / 2) < 1e-5) AS equal
 FROM transformer.zero_shot('The smell of bread', '{bread,water,cats}', 'pairs_bert', multi_label => true, template => 'It is {}');
 
+-- In batches as one by one, with several models and NULLs in a batch
+CREATE TEMP TABLE both_ways AS SELECT n, transformer.rerank(query, CASE WHEN n % 7 > 0 THEN document END, model) AS batched, NULL::real AS single FROM scored;
+EXPLAIN (COSTS OFF) SELECT transformer.rerank(query, document, model) FROM scored;
+SET transformer.batch = off;
+UPDATE both_ways b SET single = transformer.rerank(query, CASE WHEN s.n % 7 > 0 THEN document END, model) FROM scored s WHERE s.n = b.n;
+RESET transformer.batch;
+SELECT count(*), count(batched), bool_and(batched IS NOT DISTINCT FROM single) AS equal FROM both_ways;
+
 -- NULL, settings, refused
 SELECT transformer.rerank('bread', 'water');
 SET transformer.rerank_model = 'pairs_rerank-bert';

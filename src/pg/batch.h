@@ -66,6 +66,7 @@ typedef struct TrBatchFunction
 	int			model;			/* argument that names the model */
 	int			kind;			/* argument with the kind of text; 0: none */
 	bool		pinned;			/* a version has to be named */
+	TrModel    *(*open) (text *model);	/* by a setting of its own; else that of the labeller */
 	const TrLabeller *labeller; /* of run_label; else the model is the embedding model */
 	TrTextFunction of_text;		/* of run_tokens */
 #ifdef TR_BATCH_STRESS

@@ -190,6 +190,28 @@ run_label(const TrBatchFunction *function, TrCallGroup *group)
 	tr_label_each(group->model, function->labeller, &texts, take_label, &sink);
 }
 
+/* ---- pairs ---- */
+
+static void
+take_score(void *arg, int i, float score, bool isnull)
+{
+	ResultSink *sink = arg;
+
+	set_result(sink->group, i, Float4GetDatum(score));
+}
+
+static void
+run_rerank(const TrBatchFunction *function, TrCallGroup *group)
+{
+	ResultSink	sink = {.group = group};
+	TrTexts		pairs = texts_of(group);
+
+	pairs.pairs = palloc(sizeof(Datum) * group->n);
+	for (int i = 0; i < group->n; i++)
+		pairs.pairs[i] = argument(group, i, 1)->value;
+	tr_rerank_each(group->model, &pairs, take_score, &sink);
+}
+
 /* ---- tokens ---- */
 
 /* The third argument, where there is one: with special tokens? */
@@ -232,6 +254,7 @@ static const TrBatchFunction functions[] = {
 	{.symbol = "transformer_sentiment",.run = run_label,.n_texts = 1,.model = 1,.labeller = &tr_sentiment_labeller},
 	{.symbol = "transformer_sentiment_score",.run = run_label,.n_texts = 1,.model = 1,.labeller = &tr_sentiment_score_labeller},
 	{.symbol = "transformer_intent",.run = run_label,.n_texts = 1,.model = 1,.labeller = &tr_intent_labeller},
+	{.symbol = "transformer_rerank",.run = run_rerank,.n_texts = 2,.model = 2,.open = tr_rerank_open},
 	{.symbol = "transformer_token_count",.run = run_tokens,.n_texts = 1,.model = 1,.of_text = tr_token_count},
 	{.symbol = "transformer_tokenize",.run = run_tokens,.n_texts = 1,.model = 1,.of_text = tr_token_ids},
 	{.symbol = "transformer_tokens",.run = run_tokens,.n_texts = 1,.model = 1,.of_text = tr_token_words},
@@ -313,7 +336,8 @@ run_group(const TrBatchFunction *function, TrCallGroup *group, text *model, text
 {
 	if (function->pinned)
 		tr_check_pinned(model);
-	group->model = function->labeller ? tr_labeller_open(function->labeller, model) :
+	group->model = function->open ? function->open(model) :
+		function->labeller ? tr_labeller_open(function->labeller, model) :
 		tr_model_open(model, tr_embedding_model, "transformer.embedding_model");
 	group->kind = kind != NULL ? tr_utf8(kind) : (TeStr) {NULL, 0};
 	function->run(function, group);

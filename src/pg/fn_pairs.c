@@ -148,10 +148,16 @@ tr_rerank_each(TrModel *model, const TrTexts *pairs, TrScoreSink take, void *arg
 		rerank_by_cosine(model, pairs, &sink);
 }
 
-static TrModel *
-open_model(FunctionCallInfo fcinfo, int arg, const char *setting, const char *setting_name)
+TrModel *
+tr_rerank_open(text *model)
 {
-	return tr_model_open(PG_ARGISNULL(arg) ? NULL : PG_GETARG_TEXT_PP(arg), setting, setting_name);
+	return tr_model_open(model, tr_rerank_model, "transformer.rerank_model");
+}
+
+static text *
+model_argument(FunctionCallInfo fcinfo)
+{
+	return PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
 }
 
 static void
@@ -173,7 +179,7 @@ transformer_rerank(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	query = PG_GETARG_DATUM(0);
 	document = PG_GETARG_DATUM(1);
-	tr_rerank_each(open_model(fcinfo, 2, tr_rerank_model, "transformer.rerank_model"),
+	tr_rerank_each(tr_rerank_open(model_argument(fcinfo)),
 				   &(TrTexts) {.values = &query,.pairs = &document,.nulls = &isnull,.n = 1}, keep_score, &score);
 	PG_RETURN_FLOAT4(score);
 }
@@ -203,7 +209,7 @@ transformer_rerank_array(PG_FUNCTION_ARGS)
 		pairs.values[i] = query;
 		pairs.nulls[i] |= PG_ARGISNULL(0);
 	}
-	tr_rerank_each(open_model(fcinfo, 2, tr_rerank_model, "transformer.rerank_model"), &pairs, score_to_set, fcinfo);
+	tr_rerank_each(tr_rerank_open(model_argument(fcinfo)), &pairs, score_to_set, fcinfo);
 	PG_RETURN_NULL();
 }
 
@@ -392,7 +398,7 @@ zero_shot(FunctionCallInfo fcinfo, const TrTexts *texts, bool numbered)
 				 errmsg("labels must not be null")));
 	claims = tr_claims(PG_GETARG_ARRAYTYPE_P(1), PG_ARGISNULL(4) ? NULL : PG_GETARG_TEXT_PP(4),
 					   !PG_ARGISNULL(3) && PG_GETARG_BOOL(3));
-	tr_zero_shot_each(open_model(fcinfo, 2, tr_zero_shot_model, "transformer.zero_shot_model"),
+	tr_zero_shot_each(tr_model_open(model_argument(fcinfo), tr_zero_shot_model, "transformer.zero_shot_model"),
 					  texts, &claims, scores_to_rows, &sink);
 	return (Datum) 0;
 }

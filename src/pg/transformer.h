@@ -226,6 +226,7 @@ extern int *tr_order_scores(const float *scores, int n);
 
 /* Gets the score of each pair of query and document in their order; isnull where one of the texts is. */
 typedef void (*TrScoreSink) (void *arg, int i, float score, bool isnull);
+extern TrModel *tr_rerank_open(text *model);	/* NULL: the setting's */
 extern void tr_rerank_each(TrModel *model, const TrTexts *pairs, TrScoreSink take, void *arg);
 
 /* What zero_shot() holds against a text. */

@@ -180,12 +180,14 @@ typedef struct TeJobOptions
 	bool		keep_pair;		/* cut only the first of a pair of texts, else the longer one */
 } TeJobOptions;
 
-extern TeJob *te_job_create(TeSession *session, const char *task, const TeJobOptions *options);	/* "embed", "classify" (logits) */
+extern TeJob *te_job_create(TeSession *session, const char *task, const TeJobOptions *options);	/* a row of TE_TASKS */
 /* Text is not copied: it must live until te_job_run() returns.  Gives the row's number, from 0.  pair.data NULL: none. */
 extern size_t te_job_feed(TeJob *job, TeStr text, TeStr pair);
 /* Compute all rows fed since the last reset. */
 extern void te_job_run(TeJob *job);
-extern const float *te_job_vector(const TeJob *job, size_t row, int *n);	/* valid until reset */
+/* Results, valid until reset: of a task that gives a text one row ("embed"; "classify": logits), and of any. */
+extern const float *te_job_vector(const TeJob *job, size_t row, int *n);
+extern const float *te_job_values(const TeJob *job, size_t row, size_t *n_rows, int *width);	/* [n_rows, width] */
 extern void te_job_reset(TeJob *job);
 
 /* =====================================================================

@@ -48,12 +48,23 @@ bert_bind(TeArena *arena, const TeModel *model)
 	return te_encoder_bind(te_encoder_bert_tensors, arena, model);
 }
 
-/* Of ForSequenceClassification: the pooler, then the labels. */
+/* The pooler stands before labels of texts; words are guessed by the word embeddings. */
 static const TeArchHead bert_heads[] = {
-	{TE_HEAD_SEQUENCE, {
-		{"pooler.dense", "cls", false, TE_ACT_TANH},
-		{"classifier", "cls.output", true, TE_ACT_NONE},
-		{NULL}
+	{TE_HEAD_SEQUENCE, .layers = {
+		{"pooler.dense", "cls", .activation = TE_ACT_TANH},
+		{"classifier", "cls.output", .width = TE_WIDTH_OUTPUTS}
+	}},
+	{TE_HEAD_TOKEN, .layers = {{"classifier", .width = TE_WIDTH_OUTPUTS}}},
+	{TE_HEAD_ANSWER, .layers = {{"qa_outputs", .width = TE_WIDTH_OUTPUTS}}},
+	{TE_HEAD_MASK, .also_class = "ForPreTraining", .layers = {
+		{"cls.predictions.transform.dense", .activation = TE_ACT_GELU, .activation_key = "hidden_act",
+		.norm = "cls.predictions.transform.LayerNorm"},
+		{"cls.predictions.decoder", .width = TE_WIDTH_OUTPUTS, .tied_to = EMBEDDINGS "word_embeddings.weight",
+		.tied_bias = "cls.predictions.bias"}
+	}},
+	{TE_HEAD_NEXT, .also_class = "ForPreTraining", .layers = {
+		{"pooler.dense", "cls", .activation = TE_ACT_TANH},
+		{"cls.seq_relationship", .width = TE_WIDTH_OUTPUTS}
 	}},
 	{TE_HEAD_NONE}
 };

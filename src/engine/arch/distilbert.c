@@ -57,12 +57,17 @@ distilbert_bind(TeArena *arena, const TeModel *model)
 	return te_encoder_bind(distilbert_tensors, arena, model);
 }
 
-/* Of ForSequenceClassification: a layer in the pooler's place. */
+/* A layer of the head's own stands in the pooler's place. */
 static const TeArchHead distilbert_heads[] = {
-	{TE_HEAD_SEQUENCE, {
-		{"pre_classifier", "cls", false, TE_ACT_RELU},
-		{"classifier", "cls.output", true, TE_ACT_NONE},
-		{NULL}
+	{TE_HEAD_SEQUENCE, .layers = {
+		{"pre_classifier", "cls", .activation = TE_ACT_RELU},
+		{"classifier", "cls.output", .width = TE_WIDTH_OUTPUTS}
+	}},
+	{TE_HEAD_TOKEN, .layers = {{"classifier", .width = TE_WIDTH_OUTPUTS}}},
+	{TE_HEAD_ANSWER, .layers = {{"qa_outputs", .width = TE_WIDTH_OUTPUTS}}},
+	{TE_HEAD_MASK, .layers = {
+		{"vocab_transform", .activation = TE_ACT_GELU, .activation_key = "activation", .norm = "vocab_layer_norm"},
+		{"vocab_projector", .width = TE_WIDTH_OUTPUTS, .tied_to = EMBEDDINGS "word_embeddings.weight"}
 	}},
 	{TE_HEAD_NONE}
 };

@@ -34,12 +34,18 @@ roberta_bind(TeArena *arena, const TeModel *model)
 	return te_encoder_bind(te_encoder_bert_tensors, arena, model);
 }
 
-/* Of ForSequenceClassification: layers of its own; its classifier has no pooler. */
+/* The encoder is BERT's, the heads are not; its classifier has no pooler, but a layer of its own. */
 static const TeArchHead roberta_heads[] = {
-	{TE_HEAD_SEQUENCE, {
-		{"classifier.dense", "cls", false, TE_ACT_TANH},
-		{"classifier.out_proj", "cls.output", true, TE_ACT_NONE},
-		{NULL}
+	{TE_HEAD_SEQUENCE, .layers = {
+		{"classifier.dense", "cls", .activation = TE_ACT_TANH},
+		{"classifier.out_proj", "cls.output", .width = TE_WIDTH_OUTPUTS}
+	}},
+	{TE_HEAD_TOKEN, .layers = {{"classifier", .width = TE_WIDTH_OUTPUTS}}},
+	{TE_HEAD_ANSWER, .layers = {{"qa_outputs", .width = TE_WIDTH_OUTPUTS}}},
+	{TE_HEAD_MASK, .layers = {
+		{"lm_head.dense", .activation = TE_ACT_GELU, .norm = "lm_head.layer_norm"},
+		{"lm_head.decoder", .width = TE_WIDTH_OUTPUTS, .tied_to = "embeddings.word_embeddings.weight",
+		.tied_bias = "lm_head.bias"}
 	}},
 	{TE_HEAD_NONE}
 };

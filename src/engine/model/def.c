@@ -217,17 +217,18 @@ set_task(TeArena *arena, TeModelDef *def, const TeImportOptions *options)
 	TeHead		head;
 
 	if (options != NULL && options->task.len > 0)
-		def->task = options->task;
+		def->task = te_task_name(options->task);
 	else if (def->task.len == 0)
 		def->task = by_config;
 	te_head_read(arena, arch, def->task, config, &head);
-	if (head.kind != TE_HEAD_NONE && te_str_is(by_config, "embedding"))
+	if (head.kind != TE_HEAD_NONE && !te_head_in_class(arch, config, head.kind))
 		te_throw_hint(TE_ERR_UNSUPPORTED, NULL, "Its config.json names no class with such a head. Import it for the task \"embedding\".",
 					  "the model has no head for the task \"%.*s\"", TE_STR_ARGS(def->task));
 	if (options == NULL || options->n_labels == 0)
 		return;
-	if (head.kind == TE_HEAD_NONE)
-		te_throw(TE_ERR_INVALID, "labels are for classifiers, and this model is imported for embeddings");
+	if (head.n_labels == 0)
+		te_throw(TE_ERR_INVALID, "labels are for classifiers, and this model is imported for the task \"%.*s\"",
+				 TE_STR_ARGS(def->task));
 	if (options->n_labels != head.n_labels)
 		te_throw(TE_ERR_INVALID, "%d labels are given, but the model has %d", options->n_labels, (int) head.n_labels);
 	def->config = te_json_text(arena, te_head_relabel(arena, config, options->labels, options->n_labels), 0);

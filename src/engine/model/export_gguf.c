@@ -77,7 +77,7 @@ add_pooling(TeArena *arena, const TeDefParts *parts, TeJson *meta)
 	if (parts->head.kind != TE_HEAD_NONE)
 	{
 		te_json_set_int(te_json_add(arena, meta, te_format(arena, "%s.pooling_type", parts->arch->gguf_name)),
-						POOLING_RANK);
+						parts->head.kind == TE_HEAD_SEQUENCE ? POOLING_RANK : 0);
 		te_head_to_gguf(arena, parts, meta);
 		return;
 	}

@@ -1,17 +1,25 @@
 /*-------------------------------------------------------------------------
  * head.c
- *	  Heads: what stands after the last layer of a model that gives labels.
+ *	  Heads: what stands after the last layer of a model that does more than
+ *	  embed.
  *
  * config.json says by its class ("architectures": ["BertForSequenceClassification"])
  * that the checkpoint has a head, and its family's file in arch/ says which
- * layers that head has.  So a head is a row here (class, kind, task) and a row
- * of TeArch.heads (layers); the computation, linear layers on one row of each
- * text, is one for all families (task_classify.c).
+ * layers that head has.  So a head is a row here (kind, class, labels), one or
+ * more tasks, and a row of TeArch.heads (layers); the computation is one for
+ * all families: each layer is linear, an activation and perhaps a norm.  What
+ * the layers are applied to is the task's (task_*.c): one row of each text,
+ * all tokens, the mask tokens.
  *
- * Which of its two forms a model is used in is its task: "embedding" leaves
- * the head out, "classification" and "regression" have it.  What the labels
- * are called is config.json's "id2label"; labels that a user gives at import
- * are written into it, so that it alone counts and an export has them.
+ * In which of its forms a model is used is its task: "embedding" leaves the
+ * head out, the others have it.  What the labels are called is config.json's
+ * "id2label"; labels that a user gives at import are written into it, so that
+ * it alone counts and an export has them.
+ *
+ * Tied layers.  What gives a word of the vocabulary is in most families the
+ * word embeddings again.  te_linear() reads their rows where they lie, so that
+ * there is no second copy and training has one gradient.  The same tensor
+ * under its other name, which many checkpoints carry, is an alias.
  *
  * Scores.  As transformers' pipeline has it: a sigmoid for several labels at a
  * time and for a single output, a softmax else, and the output itself for
@@ -19,8 +27,8 @@
  * cross-encoder's: its activation is what sentence-transformers has noted in
  * config.json.
  *
- * To add a kind of head: a row of `heads` with its task, a row in the families
- * that have it, and a task (model/task_<name>.c) that computes it.
+ * To add a kind of head: TeHeadKind, a row of `kinds`, a row of `tasks`, rows
+ * in the families that have it, and the task that computes it.
  *-------------------------------------------------------------------------
  */
 #include "model/model.h"
@@ -29,38 +37,87 @@
 
 #define GGUF_OUTPUT "cls.output.weight"
 
-/* Where one class serves several tasks, the first is what it is for. */
+typedef void (*ReadLabels) (TeArena *arena, const TeJson *config, TeHead *into);
+
+static void read_labels(TeArena *arena, const TeJson *config, TeHead *into);
+static void read_pair_labels(TeArena *arena, const TeJson *config, TeHead *into);
+
 static const struct
 {
-	const char *suffix;			/* of the class in "architectures" */
-	TeHeadKind	kind;
+	const char *class_suffix;	/* of the class in "architectures" */
 	const char *task;
-}			heads[] = {
-	{"ForSequenceClassification", TE_HEAD_SEQUENCE, "classification"},
-	{"ForSequenceClassification", TE_HEAD_SEQUENCE, "regression"},
+	ReadLabels	read_labels;	/* NULL: outputs have no names */
+	int			outputs;		/* as many as labels: 0; as the vocabulary has words: -1 */
+	bool		exact;			/* the last layer is small and decisive */
+}			kinds[TE_N_HEADS] = {
+	[TE_HEAD_SEQUENCE] = {"ForSequenceClassification", "classification", read_labels, 0, true},
+	[TE_HEAD_NEXT] = {"ForNextSentencePrediction", "next-sentence", read_pair_labels, 0, true},
+	[TE_HEAD_TOKEN] = {"ForTokenClassification", "token-classification", read_labels, 0, true},
+	[TE_HEAD_ANSWER] = {"ForQuestionAnswering", "question-answering", NULL, 2, true},
+	[TE_HEAD_MASK] = {"ForMaskedLM", "fill-mask", NULL, -1, false},
 };
 
-static const char *
-class_suffix(TeHeadKind kind)
+/* Other names of tasks, which are taken at import. */
+static const char *const synonyms[][2] = {
+	{"text-classification", "classification"},
+	{"sentiment-analysis", "classification"},
+	{"ner", "token-classification"},
+	{"masked-lm", "fill-mask"},
+	{"next-sentence-prediction", "next-sentence"},
+	{"feature-extraction", "embedding"},
+	{"sentence-similarity", "embedding"},
+};
+
+TeStr
+te_task_name(TeStr task)
 {
-	for (size_t i = 0; i < TE_LENGTH(heads); i++)
+	for (size_t i = 0; i < TE_LENGTH(synonyms); i++)
 	{
-		if (heads[i].kind == kind)
-			return heads[i].suffix;
+		if (te_str_is(task, synonyms[i][0]))
+			return te_str(synonyms[i][1]);
 	}
-	te_throw(TE_ERR_INTERNAL, "head %d has no class", (int) kind);
+	return task;
 }
 
-const TeHeadLayer *
+/* The kind of head that a task needs; TE_N_HEADS where there is no such task. */
+static TeHeadKind
+task_kind(TeStr task)
+{
+	if (te_str_is(task, "embedding"))
+		return TE_HEAD_NONE;
+	if (te_str_is(task, "regression"))
+		return TE_HEAD_SEQUENCE;
+	for (int kind = TE_HEAD_NONE + 1; kind < TE_N_HEADS; kind++)
+	{
+		if (te_str_is(task, kinds[kind].task))
+			return (TeHeadKind) kind;
+	}
+	return TE_N_HEADS;
+}
+
+const TeArchHead *
 te_arch_head(const TeArch *arch, TeHeadKind kind)
 {
 	for (const TeArchHead *head = arch->heads; head != NULL && head->kind != TE_HEAD_NONE; head++)
 	{
 		if (head->kind == kind)
-			return head->layers;
+			return head;
 	}
 	return NULL;
 }
+
+/* The number of layers, all of them named but for the end of the list. */
+static int
+count_layers(const TeArchHead *head)
+{
+	int			n = 0;
+
+	while (n < TE_MAX_HEAD_LAYERS && head->layers[n].name != NULL)
+		n++;
+	return n;
+}
+
+/* ---- classes ---- */
 
 /* The class that config.json names; empty where it names none. */
 static TeStr
@@ -73,20 +130,47 @@ config_class(const TeJson *config)
 	return list->items[0].string;
 }
 
+static bool
+class_has_head(TeStr class_name, const TeArchHead *head)
+{
+	return te_str_ends(class_name, kinds[head->kind].class_suffix)
+		|| (head->also_class != NULL && te_str_ends(class_name, head->also_class));
+}
+
+/* Where a class has several heads, the family's first is what it is for. */
 TeStr
 te_head_task(const TeArch *arch, const TeJson *config)
 {
 	TeStr		class_name = config_class(config);
 
-	for (size_t i = 0; i < TE_LENGTH(heads); i++)
+	for (const TeArchHead *head = arch->heads; head != NULL && head->kind != TE_HEAD_NONE; head++)
 	{
-		if (!te_str_ends(class_name, heads[i].suffix) || te_arch_head(arch, heads[i].kind) == NULL)
+		if (!class_has_head(class_name, head))
 			continue;
-		if (heads[i].kind == TE_HEAD_SEQUENCE && te_str_is(te_json_str(config, "problem_type", ""), "regression"))
+		if (head->kind == TE_HEAD_SEQUENCE && te_str_is(te_json_str(config, "problem_type", ""), "regression"))
 			return TE_STR("regression");
-		return te_str(heads[i].task);
+		return te_str(kinds[head->kind].task);
 	}
 	return TE_STR("embedding");
+}
+
+bool
+te_head_in_class(const TeArch *arch, const TeJson *config, TeHeadKind kind)
+{
+	const TeArchHead *head = te_arch_head(arch, kind);
+
+	return head != NULL && class_has_head(config_class(config), head);
+}
+
+const char *
+te_head_class(TeArena *arena, const TeArch *arch, const TeJson *config, TeHeadKind kind)
+{
+	const char *bare = te_arch_class(arch, config);
+
+	if (kind == TE_HEAD_NONE)
+		return bare;
+	te_assert(te_str_ends(te_str(bare), "Model"));
+	return te_format(arena, "%.*s%s", (int) (strlen(bare) - strlen("Model")), bare, kinds[kind].class_suffix);
 }
 
 /* ---- labels ---- */
@@ -114,11 +198,19 @@ label_number(TeStr key, int64_t n)
 	return key.len > 0 && number < n ? number : -1;
 }
 
+static bool
+has_labels(const TeJson *config)
+{
+	const TeJson *names = te_json_get(config, "id2label");
+
+	return names != NULL && names->kind == TE_JSON_OBJECT && names->n > 0;
+}
+
 static void
 read_labels(TeArena *arena, const TeJson *config, TeHead *into)
 {
 	const TeJson *names = te_json_get(config, "id2label");
-	bool		named = names != NULL && names->kind == TE_JSON_OBJECT && names->n > 0;
+	bool		named = has_labels(config);
 	int64_t		n = named ? (int64_t) names->n : te_json_int_range(config, "num_labels", 2, 1, TE_MAX_LABELS);
 	TeStr	   *labels;
 
@@ -143,6 +235,21 @@ read_labels(TeArena *arena, const TeJson *config, TeHead *into)
 	}
 }
 
+/* Those of a pair of texts, where config.json has none. */
+static void
+read_pair_labels(TeArena *arena, const TeJson *config, TeHead *into)
+{
+	static const TeStr pair_labels[] = {{"is_next", 7}, {"not_next", 8}};
+
+	into->n_labels = TE_LENGTH(pair_labels);
+	into->labels = pair_labels;
+	if (!has_labels(config))
+		return;
+	read_labels(arena, config, into);
+	if (into->n_labels != TE_LENGTH(pair_labels))
+		te_throw(TE_ERR_CORRUPT, "\"id2label\" must have 2 labels, not %d", (int) into->n_labels);
+}
+
 const TeJson *
 te_head_relabel(TeArena *arena, const TeJson *config, const TeStr *labels, int n)
 {
@@ -164,18 +271,23 @@ te_head_relabel(TeArena *arena, const TeJson *config, const TeStr *labels, int n
 /* ---- definitions ---- */
 
 static TE_NORETURN void
-throw_task(TeStr task)
+throw_task(TeArena *arena, TeStr task)
 {
-	te_throw_hint(TE_ERR_UNSUPPORTED, NULL, "Use \"embedding\", \"classification\" or \"regression\", or leave it out.",
+	const char *list = "\"embedding\", \"regression\"";
+
+	for (int kind = TE_HEAD_NONE + 1; kind < TE_N_HEADS; kind++)
+		list = te_format(arena, "%s, \"%s\"", list, kinds[kind].task);
+	te_throw_hint(TE_ERR_UNSUPPORTED, NULL, te_format(arena, "Use one of %s, or leave it out.", list),
 				  "task \"%.*s\" is not supported", TE_STR_ARGS(task));
 }
 
 static TeScoring
-choose_scoring(TeStr task, const TeJson *config, int32_t n_labels)
+choose_scoring(TeStr task, TeHeadKind kind, const TeJson *config, int32_t n_labels)
 {
 	if (te_str_is(task, "regression"))
 		return TE_SCORE_IDENTITY;
-	if (n_labels == 1 || te_str_is(te_json_str(config, "problem_type", ""), "multi_label_classification"))
+	if (kind == TE_HEAD_SEQUENCE
+		&& (n_labels == 1 || te_str_is(te_json_str(config, "problem_type", ""), "multi_label_classification")))
 		return TE_SCORE_SIGMOID;
 	return TE_SCORE_SOFTMAX;
 }
@@ -200,83 +312,264 @@ choose_pair_scoring(TeStr task, const TeJson *config)
 	return te_str_is(task, "regression") ? TE_SCORE_IDENTITY : TE_SCORE_SIGMOID;
 }
 
+/* The family's row of that kind for this configuration. */
+static int32_t
+find_row(const TeArch *arch, TeStr task, TeHeadKind kind, const TeJson *config)
+{
+	for (int32_t i = 0; arch->heads != NULL && arch->heads[i].kind != TE_HEAD_NONE; i++)
+	{
+		const TeArchHead *head = &arch->heads[i];
+
+		if (head->kind == kind && (head->flag == NULL || te_json_bool(config, head->flag, true)))
+			return i;
+	}
+	te_throw(TE_ERR_UNSUPPORTED, "architecture \"%s\" is not supported for the task \"%.*s\"", arch->name,
+			 TE_STR_ARGS(task));
+}
+
+static TePooling
+read_pooling(const TeArchHead *head, const TeJson *config)
+{
+	TeStr		name = head->pooling_key == NULL ? TE_STR("cls") : te_json_str(config, head->pooling_key, "cls");
+	TePooling	pooling = te_pooling_by_name(name);
+
+	if (pooling == TE_N_POOLINGS)
+		te_throw(TE_ERR_UNSUPPORTED, "\"%s\": \"%.*s\" is not supported", head->pooling_key, TE_STR_ARGS(name));
+	return pooling;
+}
+
 void
 te_head_read(TeArena *arena, const TeArch *arch, TeStr task, const TeJson *config, TeHead *into)
 {
+	TeHeadKind	kind = task_kind(task);
+	const TeArchHead *head;
+
 	memset(into, 0, sizeof(*into));
-	if (te_str_is(task, "embedding"))
+	if (kind == TE_N_HEADS)
+		throw_task(arena, task);
+	if (kind == TE_HEAD_NONE)
 		return;
-	for (size_t i = 0; i < TE_LENGTH(heads); i++)
+	into->kind = kind;
+	into->row = find_row(arch, task, kind, config);
+	head = &arch->heads[into->row];
+	if (kinds[kind].read_labels != NULL)
+		kinds[kind].read_labels(arena, config, into);
+	into->scoring = choose_scoring(task, kind, config, into->n_labels);
+	into->pair_scoring = kind == TE_HEAD_SEQUENCE && into->n_labels == 1 ? choose_pair_scoring(task, config) : into->scoring;
+	into->pooling = read_pooling(head, config);
+	into->tied = te_json_bool(config, "tie_word_embeddings", true);
+	for (int i = 0; i < count_layers(head); i++)
 	{
-		if (te_str_is(task, heads[i].task))
-			into->kind = heads[i].kind;
+		const TeHeadLayer *layer = &head->layers[i];
+		bool		named = layer->activation_key != NULL && te_json_get(config, layer->activation_key) != NULL;
+
+		into->activations[i] = named ? te_config_activation(config, layer->activation_key) : layer->activation;
 	}
-	if (into->kind == TE_HEAD_NONE)
-		throw_task(task);
-	if (te_arch_head(arch, into->kind) == NULL)
-		te_throw(TE_ERR_UNSUPPORTED, "architecture \"%s\" is not supported for the task \"%.*s\"", arch->name,
-				 TE_STR_ARGS(task));
-	read_labels(arena, config, into);
-	into->scoring = choose_scoring(task, config, into->n_labels);
-	into->pair_scoring = into->n_labels == 1 ? choose_pair_scoring(task, config) : into->scoring;
 }
 
-/*
- * Append one tensor of a layer.  A layer that the encoder lists too (BERT's
- * pooler) is required now; an encoder's tensor that nothing reads gives its
- * name in GGUF to the head's.
- */
-static void
-list_tensor(TeTensorSpecs *specs, const TeHeadLayer *layer, const char *member, TeRole role, int64_t n_out, int64_t n_in)
+int32_t
+te_head_outputs(const TeHead *head, const TeConfig *config)
 {
-	const char *name = te_format(specs->arena, "%s.%s", layer->name, member);
-	const char *gguf_name = te_format(specs->arena, "%s.%s", layer->gguf_name, member);
-	TeTensorSpec *spec;
+	int			outputs = kinds[head->kind].outputs;
 
+	return outputs > 0 ? outputs : outputs < 0 ? config->vocab_size : head->n_labels;
+}
+
+/* ---- tensors ---- */
+
+/* What a layer's tensors are called in a model, and their widths. */
+typedef struct LayerTensors
+{
+	bool		tied;
+	const char *weight;			/* the tensor that it is tied to, where it is */
+	const char *own_weight;		/* its own */
+	const char *bias;
+	const char *bias_alias;		/* NULL: none */
+	int64_t		n_out;
+	int64_t		n_in;
+} LayerTensors;
+
+static LayerTensors
+layer_tensors(TeArena *arena, const TeHead *head, const TeHeadLayer *layer, const TeConfig *config, int64_t n_in)
+{
+	LayerTensors tensors = {.n_in = n_in, .tied = layer->tied_to != NULL && head->tied};
+	const char *own_bias = te_format(arena, "%s.bias", layer->name);
+	const int64_t widths[] = {
+		[TE_WIDTH_HIDDEN] = config->hidden_size,
+		[TE_WIDTH_EMBEDDING] = config->embedding_size,
+		[TE_WIDTH_OUTPUTS] = te_head_outputs(head, config),
+	};
+
+	tensors.own_weight = te_format(arena, "%s.weight", layer->name);
+	tensors.weight = tensors.tied ? layer->tied_to : tensors.own_weight;
+	tensors.bias = tensors.tied && layer->tied_bias != NULL ? layer->tied_bias : own_bias;
+	if (layer->tied_bias != NULL)
+		tensors.bias_alias = tensors.tied ? own_bias : layer->tied_bias;
+	tensors.n_out = widths[layer->width];
+	return tensors;
+}
+
+static TeTensorSpec *
+find_spec(TeTensorSpecs *specs, const char *name)
+{
 	for (size_t i = 0; i < specs->n; i++)
 	{
-		spec = &specs->specs[i];
-		if (strcmp(spec->name, name) == 0)
-		{
-			spec->optional = false;
-			return;
-		}
-		if (spec->optional && spec->gguf_name != NULL && strcmp(spec->gguf_name, gguf_name) == 0)
-		{
-			memmove(spec, spec + 1, (specs->n - i - 1) * sizeof(TeTensorSpec));
-			specs->n--;
-			break;
-		}
+		if (strcmp(specs->specs[i].name, name) == 0)
+			return &specs->specs[i];
 	}
+	return NULL;
+}
+
+/* An encoder's tensor that nothing reads gives its name in GGUF to the head's. */
+static void
+free_gguf_name(TeTensorSpecs *specs, const char *gguf_name)
+{
+	for (size_t i = 0; gguf_name != NULL && i < specs->n; i++)
+	{
+		TeTensorSpec *spec = &specs->specs[i];
+
+		if (!spec->optional || spec->gguf_name == NULL || strcmp(spec->gguf_name, gguf_name) != 0)
+			continue;
+		memmove(spec, spec + 1, (specs->n - i - 1) * sizeof(TeTensorSpec));
+		specs->n--;
+		return;
+	}
+}
+
+/* Append one tensor.  One that the encoder lists too (BERT's pooler) is required now. */
+static TeTensorSpec *
+list_tensor(TeTensorSpecs *specs, TeRole role, int64_t n_out, int64_t n_in, const char *name, const char *gguf_name)
+{
+	TeTensorSpec *spec = find_spec(specs, name);
+
+	if (spec != NULL)
+	{
+		spec->optional = false;
+		return spec;
+	}
+	free_gguf_name(specs, gguf_name);
 	spec = te_specs_add(specs, role, n_out, n_in, false, "", NULL, 0);
 	spec->name = name;
 	spec->gguf_name = gguf_name;
-	spec->exact = layer->to_labels;
+	return spec;
+}
+
+static const char *
+member_name(TeArena *arena, const char *name, const char *member)
+{
+	return name == NULL ? NULL : te_format(arena, "%s.%s", name, member);
+}
+
+static void
+list_layer(TeTensorSpecs *specs, const TeHeadLayer *layer, const LayerTensors *tensors, bool exact)
+{
+	TeArena    *arena = specs->arena;
+	TeTensorSpec *spec;
+
+	if (tensors->tied)
+		list_tensor(specs, TE_ROLE_EMBEDDING, tensors->n_out, tensors->n_in, tensors->weight, NULL)->alias = tensors->own_weight;
+	else
+		list_tensor(specs, TE_ROLE_LINEAR, tensors->n_out, tensors->n_in, tensors->weight,
+					member_name(arena, layer->gguf_name, "weight"))->exact = exact;
+	spec = list_tensor(specs, TE_ROLE_VECTOR, 1, tensors->n_out, tensors->bias, member_name(arena, layer->gguf_name, "bias"));
+	spec->alias = tensors->bias_alias;
+	spec->optional = layer->bias_optional;
+	if (layer->norm == NULL)
+		return;
+	list_tensor(specs, TE_ROLE_VECTOR, 1, tensors->n_out, member_name(arena, layer->norm, "weight"),
+				member_name(arena, layer->norm_gguf_name, "weight"));
+	list_tensor(specs, TE_ROLE_VECTOR, 1, tensors->n_out, member_name(arena, layer->norm, "bias"),
+				member_name(arena, layer->norm_gguf_name, "bias"))->optional = layer->bias_optional;
 }
 
 void
 te_head_list_tensors(const TeArch *arch, const TeHead *head, const TeConfig *config, TeTensorSpecs *specs)
 {
+	int64_t		width = config->hidden_size;
+
 	if (head->kind == TE_HEAD_NONE)
 		return;
-	for (const TeHeadLayer *layer = te_arch_head(arch, head->kind); layer->name != NULL; layer++)
+	for (int i = 0; i < count_layers(&arch->heads[head->row]); i++)
 	{
-		int64_t		n_out = layer->to_labels ? head->n_labels : config->hidden_size;
+		const TeHeadLayer *layer = &arch->heads[head->row].layers[i];
+		LayerTensors tensors = layer_tensors(specs->arena, head, layer, config, width);
 
-		list_tensor(specs, layer, "weight", TE_ROLE_LINEAR, n_out, config->hidden_size);
-		list_tensor(specs, layer, "bias", TE_ROLE_VECTOR, 1, n_out);
+		list_layer(specs, layer, &tensors, layer->width == TE_WIDTH_OUTPUTS && kinds[head->kind].exact);
+		width = tensors.n_out;
 	}
 }
 
-const char *
-te_head_class(TeArena *arena, const TeArch *arch, const TeJson *config, TeHeadKind kind)
-{
-	const char *bare = te_arch_class(arch, config);
+/* ---- attached models ---- */
 
-	if (kind == TE_HEAD_NONE)
-		return bare;
-	te_assert(te_str_ends(te_str(bare), "Model"));
-	return te_format(arena, "%.*s%s", (int) (strlen(bare) - strlen("Model")), bare, class_suffix(kind));
+/* A tensor of the image; NULL where it may be absent and is. */
+static const TeWeight *
+bind_tensor(const TeModel *model, const char *name, int64_t n_out, int64_t n_in, bool optional)
+{
+	const TeWeight *weight = te_model_weight(model, te_str(name));
+
+	if (weight == NULL && optional)
+		return NULL;
+	if (weight == NULL || weight->n_out != n_out || weight->n_in != n_in)
+		te_throw(TE_ERR_CORRUPT, "model image has no tensor \"%s\" of the right shape", name);
+	return weight;
+}
+
+/* The row that the image says, checked. */
+static const TeArchHead *
+model_row(const TeModel *model)
+{
+	const TeHead *head = te_model_head(model);
+	const TeArchHead *rows = te_model_arch(model)->heads;
+
+	for (int32_t i = 0; rows != NULL && rows[i].kind != TE_HEAD_NONE; i++)
+	{
+		if (i == head->row && rows[i].kind == head->kind)
+			return &rows[i];
+	}
+	te_throw(TE_ERR_CORRUPT, "model image has a head that its architecture does not know");
+}
+
+void
+te_head_bind(TeArena *arena, const TeModel *model, TeHeadWeights *into)
+{
+	const TeHead *head = te_model_head(model);
+	const TeConfig *config = te_model_config(model);
+	int64_t		width = config->hidden_size;
+	const TeArchHead *row;
+
+	if (head->kind == TE_HEAD_NONE)
+		return;
+	row = model_row(model);
+	for (int i = 0; i < count_layers(row); i++)
+	{
+		const TeHeadLayer *layer = &row->layers[i];
+		LayerTensors tensors = layer_tensors(arena, head, layer, config, width);
+
+		into[i].operand.matrix = bind_tensor(model, tensors.weight, tensors.n_out, width, false);
+		into[i].operand.bias = bind_tensor(model, tensors.bias, 1, tensors.n_out, layer->bias_optional);
+		width = tensors.n_out;
+		if (layer->norm == NULL)
+			continue;
+		into[i].gamma = bind_tensor(model, member_name(arena, layer->norm, "weight"), 1, width, false);
+		into[i].beta = bind_tensor(model, member_name(arena, layer->norm, "bias"), 1, width, layer->bias_optional);
+	}
+}
+
+TeNode *
+te_head_forward(TeGraph *graph, const TeModel *model, TeNode *x)
+{
+	const TeHead *head = te_model_head(model);
+	int			n = count_layers(&te_model_arch(model)->heads[head->row]);
+
+	for (int i = 0; i < n; i++)
+	{
+		const TeHeadWeights *weights = te_model_head_layer(model, i);
+
+		x = te_linear(graph, x, &weights->operand, 1, head->activations[i]);
+		if (weights->gamma != NULL)
+			x = te_layer_norm(graph, x, NULL, weights->gamma, weights->beta, te_model_config(model)->norm_eps);
+	}
+	return x;
 }
 
 /* ---- GGUF ---- */
@@ -284,16 +577,20 @@ te_head_class(TeArena *arena, const TeArch *arch, const TeJson *config, TeHeadKi
 void
 te_head_to_gguf(TeArena *arena, const TeDefParts *parts, TeJson *meta)
 {
-	const TeHeadLayer *first = te_arch_head(parts->arch, parts->head.kind);
-	TeJson	   *labels = te_json_new_array(arena, parts->head.n_labels);
+	const TeHead *head = &parts->head;
+	const TeHeadLayer *first = &parts->arch->heads[head->row].layers[0];
+	TeJson	   *labels = te_json_new_array(arena, head->n_labels);
 
-	for (int32_t i = 0; i < parts->head.n_labels; i++)
-		te_json_set_str(&labels->items[i], parts->head.labels[i]);
+	for (int32_t i = 0; i < head->n_labels; i++)
+		te_json_set_str(&labels->items[i], head->labels[i]);
 	te_json_set_copy(arena, te_json_add(arena, meta, te_format(arena, "%s.classifier.output_labels",
 															   parts->arch->gguf_name)), labels);
-	if (!first->to_labels && first->activation != TE_ACT_TANH)
+	if (head->kind != TE_HEAD_SEQUENCE)
+		te_report(TE_NOTICE, "llama.cpp knows no heads for the task \"%s\": the file can be imported here only",
+				  kinds[head->kind].task);
+	else if (first->width != TE_WIDTH_OUTPUTS && head->activations[0] != TE_ACT_TANH)
 		te_report(TE_NOTICE, "llama.cpp computes heads of this kind with tanh only, not with \"%s\"",
-				  te_activation_name(first->activation));
+				  te_activation_name(head->activations[0]));
 }
 
 void

@@ -24,7 +24,7 @@
  */
 #include "model/model.h"
 
-#define IMAGE_LAYOUT 4
+#define IMAGE_LAYOUT 6
 #define IMAGE_CHUNK ((size_t) 1 << 20)	/* bytes of a tensor read at a time */
 #define IMAGE_FREE UINT32_MAX	/* of the name index */
 
@@ -50,6 +50,17 @@ typedef struct ImagePrompt
 	ImageSpan	name;
 	ImageSpan	text;
 } ImagePrompt;
+
+typedef struct ImageHead
+{
+	int32_t		kind;
+	int32_t		row;
+	int32_t		scoring;
+	int32_t		pair_scoring;
+	int32_t		pooling;
+	int32_t		tied;
+	int32_t		activations[TE_MAX_HEAD_LAYERS];
+} ImageHead;
 
 typedef struct ImageTensor
 {
@@ -80,9 +91,7 @@ typedef struct ImageHeader
 	ImageSpan	prompts;		/* ImagePrompt[] */
 	ImageSpan	labels;			/* ImageSpan[] */
 	TeConfig	config;
-	int32_t		head;			/* TeHeadKind */
-	int32_t		scoring;		/* TeScoring */
-	int32_t		pair_scoring;	/* TeScoring */
+	ImageHead	head;
 	int32_t		dimensions;
 	int32_t		context_length;
 	int32_t		max_tokens;
@@ -239,9 +248,16 @@ plan_head(TeArena *arena, TeImagePlan *plan, const TeHead *head)
 
 	for (int32_t i = 0; i < head->n_labels; i++)
 		labels[i] = add_string(plan, head->labels[i]);
-	plan->header.head = head->kind;
-	plan->header.scoring = head->scoring;
-	plan->header.pair_scoring = head->pair_scoring;
+	plan->header.head = (ImageHead) {
+		.kind = head->kind,
+		.row = head->row,
+		.scoring = head->scoring,
+		.pair_scoring = head->pair_scoring,
+		.pooling = head->pooling,
+		.tied = head->tied,
+	};
+	for (int i = 0; i < TE_MAX_HEAD_LAYERS; i++)
+		plan->header.head.activations[i] = head->activations[i];
 	plan->header.labels = add_table(plan, labels, head->n_labels * sizeof(ImageSpan));
 }
 
@@ -510,28 +526,36 @@ view_pipeline(const ImageHeader *header, TePipeline *pipeline)
 	pipeline->default_prompt = header->default_prompt;
 }
 
+/* Which layers the head has, the architecture knows (te_head_bind). */
 static void
-view_head(TeArena *arena, const ImageHeader *header, TeHead *head)
+view_head(TeArena *arena, const ImageHeader *header, TeHead *into)
 {
+	const ImageHead *head = &header->head;
 	const ImageSpan *spans = span_data(header, header->labels, 8);
 	size_t		n = header->labels.len / sizeof(ImageSpan);
 	TeStr	   *labels = te_new_array(arena, TeStr, n);
+	bool		damaged = head->kind < TE_HEAD_NONE || head->kind >= TE_N_HEADS || n > TE_MAX_LABELS
+		|| head->scoring < TE_SCORE_SOFTMAX || head->scoring > TE_SCORE_IDENTITY
+		|| head->pair_scoring < TE_SCORE_SOFTMAX || head->pair_scoring > TE_SCORE_IDENTITY
+		|| head->pooling < 0 || head->pooling >= TE_N_POOLINGS || (int64_t) n != header->config.n_labels;
 
-	if (header->head < TE_HEAD_NONE || header->head > TE_HEAD_SEQUENCE || n > TE_MAX_LABELS
-		|| header->scoring < TE_SCORE_SOFTMAX || header->scoring > TE_SCORE_IDENTITY
-		|| header->pair_scoring < TE_SCORE_SOFTMAX || header->pair_scoring > TE_SCORE_IDENTITY
-		|| (int64_t) n != header->config.n_labels || (n == 0) != (header->head == TE_HEAD_NONE))
+	for (int i = 0; i < TE_MAX_HEAD_LAYERS; i++)
+	{
+		damaged |= head->activations[i] < 0 || head->activations[i] >= TE_N_ACTIVATIONS;
+		into->activations[i] = (TeActivation) head->activations[i];
+	}
+	if (damaged)
 		te_throw(TE_ERR_CORRUPT, "model image has a damaged head");
 	for (size_t i = 0; i < n; i++)
 		labels[i] = span_str(header, spans[i]);
-	*head = (TeHead)
-	{
-		.kind = (TeHeadKind) header->head,
-		.scoring = (TeScoring) header->scoring,
-		.pair_scoring = (TeScoring) header->pair_scoring,
-		.n_labels = (int32_t) n,
-		.labels = labels,
-	};
+	into->kind = (TeHeadKind) head->kind;
+	into->row = head->row;
+	into->scoring = (TeScoring) head->scoring;
+	into->pair_scoring = (TeScoring) head->pair_scoring;
+	into->pooling = (TePooling) head->pooling;
+	into->tied = head->tied != 0;
+	into->n_labels = (int32_t) n;
+	into->labels = labels;
 }
 
 void

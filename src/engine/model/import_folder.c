@@ -251,17 +251,26 @@ find_prefixed(FolderTensors *tensors, TeArena *arena, const char *prefix, const 
 	return found;
 }
 
+/* With or without the prefix; marked as used. */
 static const TeTensorInfo *
-find_in_folder(void *from, TeArena *arena, const TeTensorSpec *spec)
+find_named(FolderTensors *tensors, TeArena *arena, const char *name)
 {
-	FolderTensors *tensors = from;
-	const TeTensorInfo *found = find_prefixed(tensors, arena, tensors->prefix, spec->name);
+	const TeTensorInfo *found = find_prefixed(tensors, arena, tensors->prefix, name);
 
 	if (found == NULL)
-		found = find_prefixed(tensors, arena, "", spec->name);
+		found = find_prefixed(tensors, arena, "", name);
 	if (found != NULL)
 		tensors->used[found - tensors->set.tensors] = true;
 	return found;
+}
+
+static const TeTensorInfo *
+find_in_folder(void *from, TeArena *arena, const TeTensorSpec *spec)
+{
+	const TeTensorInfo *found = find_named(from, arena, spec->name);
+	const TeTensorInfo *alias = spec->alias != NULL ? find_named(from, arena, spec->alias) : NULL;
+
+	return found != NULL ? found : alias;
 }
 
 /* The prefix under which the first tensor of the encoder is found. */

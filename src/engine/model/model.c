@@ -17,7 +17,7 @@ struct TeModel
 	const TeTokenizer *tokenizer;	/* NULL: none */
 	const void *bound;			/* the architecture's own */
 	TeOperand	dense[TE_MAX_DENSE];	/* of the pipeline */
-	TeOperand	head[TE_MAX_HEAD_LAYERS];
+	TeHeadWeights head[TE_MAX_HEAD_LAYERS];
 	TeImageView view;
 };
 
@@ -48,24 +48,6 @@ bind_dense(TeModel *model)
 	}
 }
 
-static void
-bind_head(TeModel *model)
-{
-	const TeHead *head = &model->view.head;
-	const TeHeadLayer *layers = te_arch_head(model->arch, head->kind);
-	int32_t		hidden = model->view.config->hidden_size;
-
-	if (head->kind != TE_HEAD_NONE && layers == NULL)
-		te_throw(TE_ERR_CORRUPT, "model image has a head that its architecture does not know");
-	for (int i = 0; layers != NULL && layers[i].name != NULL; i++)
-	{
-		int32_t		n_out = layers[i].to_labels ? head->n_labels : hidden;
-
-		model->head[i].matrix = layer_weight(model, te_str(layers[i].name), "weight", n_out, hidden);
-		model->head[i].bias = layer_weight(model, te_str(layers[i].name), "bias", 1, n_out);
-	}
-}
-
 TeModel *
 te_model_attach(TeArena *arena, const void *image, uint64_t bytes)
 {
@@ -81,7 +63,7 @@ te_model_attach(TeArena *arena, const void *image, uint64_t bytes)
 	model->arch = te_arch_by_name(view->architecture);
 	model->bound = model->arch->bind(arena, model);
 	bind_dense(model);
-	bind_head(model);
+	te_head_bind(arena, model, model->head);
 	return model;
 }
 
@@ -183,7 +165,7 @@ te_model_head(const TeModel *model)
 	return &model->view.head;
 }
 
-const TeOperand *
+const TeHeadWeights *
 te_model_head_layer(const TeModel *model, int i)
 {
 	return &model->head[i];

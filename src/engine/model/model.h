@@ -79,6 +79,7 @@ typedef struct TeTensorSpec
 	int64_t		n_out;			/* rows; 1 for a vector */
 	int64_t		n_in;
 	bool		optional;
+	const char *alias;			/* a name under which a checkpoint may have it too, or instead; or NULL */
 	int64_t		gguf_skip;		/* first rows that GGUF leaves out: positions that a family never uses */
 	bool		sensitive;		/* a matrix that loses much with less than five bits, and then gets q8_0 */
 	bool		exact;			/* small and decisive: keeps the file's type, whatever is wished */
@@ -111,22 +112,44 @@ typedef struct TeModelType
 typedef enum TeHeadKind
 {
 	TE_HEAD_NONE,
-	TE_HEAD_SEQUENCE			/* reads the first token's row of each text, gives its labels' logits */
+	TE_HEAD_SEQUENCE,			/* a number a label, of each text */
+	TE_HEAD_NEXT,				/* two numbers of each pair of texts: the second follows the first, or not */
+	TE_HEAD_TOKEN,				/* a number a label, of each token */
+	TE_HEAD_ANSWER,				/* two numbers of each token: an answer begins, or ends, with it */
+	TE_HEAD_MASK,				/* a number a word of the vocabulary, of each mask token */
+	TE_N_HEADS
 } TeHeadKind;
 
-/* A linear layer [hidden_size or labels, hidden_size] with a bias, and what follows it. */
+/* The width of a layer's result. */
+typedef enum TeHeadWidth
+{
+	TE_WIDTH_HIDDEN,			/* hidden_size */
+	TE_WIDTH_EMBEDDING,			/* embedding_size */
+	TE_WIDTH_OUTPUTS			/* of the head: labels, 2, or the vocabulary; the last layer's */
+} TeHeadWidth;
+
+/* A linear layer, and what follows it. */
 typedef struct TeHeadLayer
 {
 	const char *name;			/* transformers': "classifier"; NULL ends the layers */
-	const char *gguf_name;
-	bool		to_labels;		/* the last one */
+	const char *gguf_name;		/* NULL: llama.cpp has none */
+	TeHeadWidth width;
 	TeActivation activation;
+	const char *activation_key; /* of config.json, where that may name another one; or NULL */
+	const char *norm;			/* a layer norm after the activation, or NULL */
+	const char *norm_gguf_name;
+	bool		bias_optional;	/* and the norm's */
+	const char *tied_to;		/* the tensor whose rows are the weight unless config.json says otherwise, or NULL */
+	const char *tied_bias;		/* what the bias is called then, or NULL: the same as else */
 } TeHeadLayer;
 
-/* The layers of a family's head. */
+/* A head that a family has. */
 typedef struct TeArchHead
 {
 	TeHeadKind	kind;			/* TE_HEAD_NONE ends the list */
+	const char *also_class;		/* ending of another class that has it too ("ForPreTraining"), or NULL */
+	const char *pooling_key;	/* of config.json, where texts may be pooled otherwise than by their first token; or NULL */
+	const char *flag;			/* of config.json, true by default, that this row of its kind wants; NULL: any */
 	TeHeadLayer layers[TE_MAX_HEAD_LAYERS];
 } TeArchHead;
 
@@ -138,15 +161,27 @@ typedef enum TeScoring
 	TE_SCORE_IDENTITY
 } TeScoring;
 
-/* The head of a model; kind TE_HEAD_NONE and no labels where it has none. */
+/* The head of a model, all of it from config.json; zero where it has none. */
 typedef struct TeHead
 {
 	TeHeadKind	kind;
+	int32_t		row;			/* of the architecture's list */
 	TeScoring	scoring;
 	TeScoring	pair_scoring;	/* of a single output for a pair of texts: identity or sigmoid */
-	int32_t		n_labels;
+	TePooling	pooling;		/* of heads that read whole texts */
+	bool		tied;			/* a layer that may be tied is */
+	TeActivation activations[TE_MAX_HEAD_LAYERS];
+	int32_t		n_labels;		/* 0: outputs have no names */
 	const TeStr *labels;
 } TeHead;
+
+/* The weights of a layer. */
+typedef struct TeHeadWeights
+{
+	TeOperand	operand;
+	const TeWeight *gamma;		/* of the norm; NULL: none */
+	const TeWeight *beta;
+} TeHeadWeights;
 
 typedef struct TeArch
 {
@@ -290,13 +325,23 @@ extern void te_def_parts(TeArena *arena, const TeModelDef *def, TeDefParts *part
 
 /* ---- heads (head.c, polarity.c) ---- */
 
-/* The layers of an architecture's head; NULL where it has none of that kind. */
-extern const TeHeadLayer *te_arch_head(const TeArch *arch, TeHeadKind kind);
+/* The first head of that kind in an architecture's list; NULL where it has none. */
+extern const TeArchHead *te_arch_head(const TeArch *arch, TeHeadKind kind);
+/* What a user calls a task as the definition calls it: "ner" is "token-classification". */
+extern TeStr te_task_name(TeStr task);
 /* The task that a config.json is for: "embedding" where it names no head that the architecture has. */
 extern TeStr te_head_task(const TeArch *arch, const TeJson *config);
+/* Does the class that a config.json names have such a head? */
+extern bool te_head_in_class(const TeArch *arch, const TeJson *config, TeHeadKind kind);
 /* The head that a model has for a task; throws where there is no such task.  Labels point into config or the arena. */
 extern void te_head_read(TeArena *arena, const TeArch *arch, TeStr task, const TeJson *config, TeHead *into);
+/* The width of its result. */
+extern int32_t te_head_outputs(const TeHead *head, const TeConfig *config);
 extern void te_head_list_tensors(const TeArch *arch, const TeHead *head, const TeConfig *config, TeTensorSpecs *specs);
+/* The weights of the model's head, a row a layer; throws where the image has not all of them. */
+extern void te_head_bind(TeArena *arena, const TeModel *model, TeHeadWeights *into);
+/* The head's outputs [rows of x, n_outputs]. */
+extern TeNode *te_head_forward(TeGraph *graph, const TeModel *model, TeNode *x);
 /* A config.json with other labels. */
 extern const TeJson *te_head_relabel(TeArena *arena, const TeJson *config, const TeStr *labels, int n);
 /* "BertForSequenceClassification". */
@@ -306,7 +351,7 @@ extern void te_model_pair_scores(const TeModel *model, const float *logits, floa
 extern void te_softmax(const float *logits, float *scores, int n);
 /* Does a label begin with this word, which is in lower case?  "_" and "-" count as spaces. */
 extern bool te_label_begins(TeStr label, const char *word);
-/* llama.cpp's key for labels, written where the model has a head, and read into config.json where the file has one. */
+/* llama.cpp's keys for a model with a head, and back into config.json where a file has one. */
 extern void te_head_to_gguf(TeArena *arena, const TeDefParts *parts, TeJson *meta);
 extern void te_head_from_gguf(TeArena *arena, const TeModelFile *file, const TeArch *arch, TeJson *config);
 
@@ -334,7 +379,7 @@ extern const TeArch *te_model_arch(const TeModel *model);	/* NULL: a tokenizer *
 extern const void *te_model_bound(const TeModel *model);
 extern const TeOperand *te_model_dense(const TeModel *model, int i);	/* layer i of the pipeline */
 extern const TeHead *te_model_head(const TeModel *model);
-extern const TeOperand *te_model_head_layer(const TeModel *model, int i);
+extern const TeHeadWeights *te_model_head_layer(const TeModel *model, int i);
 
 /* What an image says of itself, checked: pointers into the image. */
 typedef struct TeImageView
@@ -360,7 +405,7 @@ extern void te_image_view(TeArena *arena, const void *image, uint64_t bytes, TeI
 
 /* ---- sessions and tasks ---- */
 
-/* A row of a job: text in, tokens, a vector out (logits are one). */
+/* A row of a job: text in, tokens, rows of numbers out (a vector is one row, and so are logits). */
 typedef struct TeJobRow
 {
 	TeStr		text;			/* with the prompt */
@@ -371,7 +416,8 @@ typedef struct TeJobRow
 	uint32_t	capacity;		/* of ids */
 	int32_t    *ids;
 	int32_t    *type_ids;		/* NULL where the model has no types */
-	float	   *vector;
+	size_t		n_values;		/* rows of values */
+	float	   *values;			/* [n_values, width] */
 } TeJobRow;
 
 struct TeSession
@@ -390,9 +436,10 @@ struct TeSession
 };
 
 /*
- * What a task needs and does.  needs() throws where the model cannot; width is floats of a row's
- * result; compute() adds nodes to a graph, giving [n_seq, width].  To add a task: model/task_<name>.c
- * with its row, and its name here.
+ * What a task needs and does.  needs() throws where the model cannot; a text's result is n_values rows (NULL:
+ * one) of width floats; compute() adds nodes to a graph, giving these rows, one text's after the other's.
+ * What it allocates beside nodes is in the step arena.  To add a task: model/task_<name>.c with its
+ * row, and its name here.
  */
 typedef struct TeTaskKind
 {
@@ -400,12 +447,15 @@ typedef struct TeTaskKind
 	void		(*needs) (const TeModel *model, const TeJobOptions *options);
 	int			(*width) (const TeModel *model);
 	TeStr		(*prompt) (const TeModel *model, const TeJobOptions *options);	/* text before each input */
-	TeNode	   *(*compute) (TeGraph *graph, const TeModel *model, const TeBatch *batch);
+	size_t		(*n_values) (const TeModel *model, const TeJobRow *row);
+	TeNode	   *(*compute) (TeArena *step, TeGraph *graph, const TeModel *model, const TeBatch *batch);
 } TeTaskKind;
 
 #define TE_TASKS(T) \
 	T(embed) \
-	T(classify)
+	T(classify) \
+	T(tag) \
+	T(fill)
 
 #define TE_TASK_DECLARE(name) extern const TeTaskKind te_task_##name;
 TE_TASKS(TE_TASK_DECLARE)

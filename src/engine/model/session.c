@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * session.c
- *	  Sessions, and the jobs that run in them: rows in, vectors out.
+ *	  Sessions, and the jobs that run in them: texts in, rows of numbers out.
  *
  * A job tokenizes its rows (rows.c), orders them by length, cuts packed
  * batches and runs the task's graph on each.  A batch has as many tokens as
@@ -8,11 +8,11 @@
  * while the weights stream by, and fewer where the workspace would pass the
  * session's limit; a text alone is always a batch, however long.
  *
- * A row's vector does not depend on the batch that it falls into: kernels
+ * A text's result does not depend on the batch that it falls into: kernels
  * compute a row from that row alone.
  *
  * Lifetimes: the session's arena holds jobs; a job's arena holds its rows,
- * tokens and vectors until te_job_reset(); the step arena is reset for each
+ * tokens and results until te_job_reset(); the step arena is reset for each
  * batch.
  *-------------------------------------------------------------------------
  */
@@ -29,7 +29,7 @@ struct TeJob
 	const TeTaskKind *task;
 	TeStr		prompt;			/* put before each text */
 	bool		keep_pair;		/* of what is too long, only the text is cut */
-	int			width;			/* floats of a result */
+	int			width;			/* floats of a row of a result */
 	TeJobRow   *rows;
 	size_t		n_rows;
 	size_t		n_done;
@@ -183,7 +183,7 @@ build_batch(TeJob *job, TeJobRow *const *rows, size_t n_rows, TeGraph **graph, T
 		te_arena_reset(session->step);
 		*batch = te_rows_batch(session->step, session->model, rows, n_rows);
 		*graph = te_graph_create(session->step, TE_INFER, *batch);
-		*output = job->task->compute(*graph, session->model, *batch);
+		*output = job->task->compute(session->step, *graph, session->model, *batch);
 		te_graph_keep(*graph, *output);
 		if (session->limit == 0 || n_rows == 1 || te_graph_plan(*graph) <= session->limit)
 			return n_rows;
@@ -204,15 +204,39 @@ run_batch(TeJob *job, TeJobRow *const *rows, size_t n_rows, size_t tokens)
 
 	n_rows = build_batch(job, rows, cut_batch(rows, n_rows, tokens), &graph, &output, &batch);
 	te_graph_run(graph);
-	te_assert(te_node_rows(output) == n_rows && te_node_cols(output) == (size_t) job->width);
 	values = te_node_value(output);
 	for (size_t i = 0; i < n_rows; i++)
-		memcpy(rows[i]->vector, values + i * job->width, job->width * sizeof(float));
+	{
+		memcpy(rows[i]->values, values, rows[i]->n_values * job->width * sizeof(float));
+		values += rows[i]->n_values * job->width;
+	}
+	te_assert(te_node_cols(output) == (size_t) job->width
+			  && values == te_node_value(output) + te_node_rows(output) * job->width);
 	session->usage.rows += n_rows;
 	session->usage.tokens += batch->n_tok;
 	session->usage.batches++;
 	session->usage.seconds += te_host_seconds() - start;
 	return n_rows;
+}
+
+/* Room for the results of tokenized rows. */
+static void
+place_results(TeJob *job, TeJobRow *rows, size_t n_rows)
+{
+	size_t		total = 0;
+	float	   *values;
+
+	for (size_t i = 0; i < n_rows; i++)
+	{
+		rows[i].n_values = job->task->n_values != NULL ? job->task->n_values(job->session->model, &rows[i]) : 1;
+		total = te_add_size(total, te_mul_size(rows[i].n_values, job->width));
+	}
+	values = te_alloc(job->arena, te_mul_size(total, sizeof(float)));
+	for (size_t i = 0; i < n_rows; i++)
+	{
+		rows[i].values = values;
+		values += rows[i].n_values * job->width;
+	}
 }
 
 void
@@ -222,14 +246,11 @@ te_job_run(TeJob *job)
 	size_t		n_rows = job->n_rows - job->n_done;
 	size_t		tokens;
 	TeJobRow  **sorted;
-	float	   *vectors;
 
 	if (n_rows == 0)
 		return;
 	te_rows_tokenize(job->session, job->arena, rows, n_rows);
-	vectors = te_alloc(job->arena, te_mul_size(te_mul_size(n_rows, job->width), sizeof(float)));
-	for (size_t i = 0; i < n_rows; i++)
-		rows[i].vector = vectors + i * job->width;
+	place_results(job, rows, n_rows);
 	sorted = rows_by_length(job->arena, rows, n_rows);
 	tokens = batch_tokens(te_model_config(job->session->model));
 	for (size_t done = 0; done < n_rows;)
@@ -241,9 +262,18 @@ te_job_run(TeJob *job)
 const float *
 te_job_vector(const TeJob *job, size_t row, int *n)
 {
-	te_assert(row < job->n_done);
+	te_assert(row < job->n_done && job->rows[row].n_values == 1);
 	*n = job->width;
-	return job->rows[row].vector;
+	return job->rows[row].values;
+}
+
+const float *
+te_job_values(const TeJob *job, size_t row, size_t *n_rows, int *width)
+{
+	te_assert(row < job->n_done);
+	*n_rows = job->rows[row].n_values;
+	*width = job->width;
+	return job->rows[row].values;
 }
 
 void

@@ -2,9 +2,10 @@
  * task_classify.c
  *	  The task "classify": a text, or a pair of texts, to one number a label.
  *
- * The hidden state of a text's first token goes through the layers of the
- * model's head for sequences (head.c).  The result is the logits;
- * te_model_scores() makes scores of them.
+ * A text's hidden states are pooled to one row (its first token's, mostly),
+ * which goes through the layers of the model's head (head.c).  The result is the
+ * logits; te_model_scores() makes scores of them.  Whether one text follows another is
+ * a classification of the pair with two labels.
  *-------------------------------------------------------------------------
  */
 #include "model/model.h"
@@ -12,7 +13,9 @@
 static void
 classify_needs(const TeModel *model, const TeJobOptions *options)
 {
-	if (te_model_arch(model) == NULL || te_model_head(model)->kind != TE_HEAD_SEQUENCE)
+	TeHeadKind	kind = te_model_head(model)->kind;
+
+	if (kind != TE_HEAD_SEQUENCE && kind != TE_HEAD_NEXT)
 		te_throw_hint(TE_ERR_UNSUPPORTED, NULL,
 					  "Use a model whose config.json names a class like BertForSequenceClassification.",
 					  "a model for the task \"%.*s\" gives no labels", TE_STR_ARGS(te_model_task(model)));
@@ -22,7 +25,7 @@ classify_needs(const TeModel *model, const TeJobOptions *options)
 static int
 classify_width(const TeModel *model)
 {
-	return te_model_head(model)->n_labels;
+	return te_model_labels(model);
 }
 
 static TeStr
@@ -33,14 +36,11 @@ classify_prompt(const TeModel *model, const TeJobOptions *options)
 
 /* [n_seq, n_labels] */
 static TeNode *
-classify_compute(TeGraph *graph, const TeModel *model, const TeBatch *batch)
+classify_compute(TeArena *step, TeGraph *graph, const TeModel *model, const TeBatch *batch)
 {
-	const TeHeadLayer *layers = te_arch_head(te_model_arch(model), TE_HEAD_SEQUENCE);
-	TeNode	   *x = te_pool(graph, te_model_arch(model)->forward(graph, model, batch), TE_POOL_CLS);
+	TeNode	   *x = te_model_arch(model)->forward(graph, model, batch);
 
-	for (int i = 0; layers[i].name != NULL; i++)
-		x = te_linear(graph, x, te_model_head_layer(model, i), 1, layers[i].activation);
-	return x;
+	return te_head_forward(graph, model, te_pool(graph, x, te_model_head(model)->pooling));
 }
 
 const TeTaskKind te_task_classify = {

@@ -89,7 +89,7 @@ embed_prompt(const TeModel *model, const TeJobOptions *options)
 
 /* [n_seq, dimensions] */
 static TeNode *
-embed_compute(TeGraph *graph, const TeModel *model, const TeBatch *batch)
+embed_compute(TeArena *step, TeGraph *graph, const TeModel *model, const TeBatch *batch)
 {
 	const TePipeline *pipeline = te_model_pipeline(model);
 	TeNode	   *hidden = te_model_arch(model)->forward(graph, model, batch);

@@ -23,15 +23,29 @@ relative_difference(const float *actual, const float *expected, size_t n)
 	return worst / largest;
 }
 
+/* The fixtures of other heads: the beginning of a folder's name, the task, and the job that computes it. */
+static const struct
+{
+	const char *prefix;
+	const char *task;
+	const char *job;
+}			token_heads[] = {
+	{"token", "token-classification", "tag"},
+	{"mask", "fill-mask", "fill"},
+	{"answer", "question-answering", "tag"},
+	{"next", "next-sentence", "classify"},
+	{"sequence", "classification", "classify"},
+};
+
 /* All texts of expected.json in one job. */
 static TeJob *
-run_texts(TeArena *arena, const TeModel *model, const TeJson *texts)
+run_texts(TeArena *arena, const TeModel *model, const TeJson *texts, const char *task)
 {
 	TeSession  *session = te_session_create(arena, model, 0);
 	TeJob	   *job;
 
 	te_session_set_truncate(session, TE_TRUNCATE_CUT);
-	job = te_job_create(session, "classify", NULL);
+	job = te_job_create(session, task, NULL);
 	for (uint32_t i = 0; i < texts->n; i++)
 		te_job_feed(job, te_json_str(&texts->items[i], "text", ""), te_json_str(&texts->items[i], "pair", NULL));
 	te_job_run(job);
@@ -45,7 +59,7 @@ check_logits(TeArena *arena, const char *name, const TeModelDef *def, double bou
 	TeFolder	folder = fixture_folder(arena, name);
 	const TeJson *texts = te_json_get(fixture_json(arena, &folder, "expected.json"), "texts");
 	TeModel    *model = load_model(arena, def);
-	TeJob	   *job = run_texts(arena, model, texts);
+	TeJob	   *job = run_texts(arena, model, texts, "classify");
 
 	CHECK(texts->n >= 8);
 	for (uint32_t i = 0; i < texts->n; i++)
@@ -88,6 +102,104 @@ TEST(logits_are_the_references)
 	te_isa_select("auto");
 }
 
+static TeSource *
+exported_gguf(TeArena *arena, const TeModelDef *def)
+{
+	TeSource   *source = te_new(arena, TeSource);
+	TeBuffer	buffer;
+	TeSink		sink;
+
+	te_buffer_init(&buffer, arena);
+	sink = te_sink_buffer(&buffer);
+	te_export_gguf(arena, def, "test", &sink);
+	*source = te_source_memory("test.gguf", buffer.data, buffer.len);
+	return source;
+}
+
+/* Is there a fixture of that name? */
+static bool
+has_fixture(TeArena *arena, const char *name)
+{
+	FILE	   *file = fopen(te_format(arena, "%s/fixtures/%s/expected.json", TE_TEST_MODELS, name), "r");
+
+	if (file != NULL)
+		fclose(file);
+	return file != NULL;
+}
+
+/* Every row of numbers that the reference gives for every text. */
+static void
+check_values(TeArena *arena, const char *name, const TeModelDef *def, const char *job_name)
+{
+	TeFolder	folder = fixture_folder(arena, name);
+	const TeJson *texts = te_json_get(fixture_json(arena, &folder, "expected.json"), "texts");
+	TeJob	   *job = run_texts(arena, load_model(arena, def), texts, job_name);
+
+	for (uint32_t i = 0; i < texts->n; i++)
+	{
+		const TeJson *expected = te_json_get(&texts->items[i], "logits");
+		size_t		n_rows;
+		int			width;
+		const float *values = te_job_values(job, i, &n_rows, &width);
+
+		if (!CHECK(n_rows * width == expected->n)
+			|| !CHECK(relative_difference(values, json_floats(arena, expected), expected->n) <= 1e-4))
+			fprintf(stderr, "  %s, text %u\n", name, i);
+	}
+}
+
+/* The reference's numbers, from the folder and from what is exported. */
+static void
+check_head(TeArena *arena, const char *name, const char *task, const char *job)
+{
+	TeFolder	folder = fixture_folder(arena, name);
+	MemoryFolder *memory = memory_folder(arena);
+	TeModelDef *def = te_import_folder(arena, &folder, NULL);
+	TeFolder	written;
+
+	CHECK_STR(def->task, task);
+	CHECK(strstr(te_std_last_report(), "decoder") == NULL);
+	te_def_check(arena, def);
+	check_values(arena, name, def, job);
+	te_export_folder(arena, def, &memory->sink);
+	written = memory_folder_read(memory);
+	check_values(arena, name, te_import_folder(arena, &written, NULL), job);
+	check_values(arena, name, te_import_gguf(arena, exported_gguf(arena, def), NULL), job);
+}
+
+TEST(tokens_are_the_references)
+{
+	static const char *const families[] = {"bert", "distilbert", "roberta", "mpnet", "albert", "electra"};
+	int			n = 0;
+
+	for (size_t i = 0; i < TE_LENGTH(token_heads); i++)
+	{
+		for (size_t f = 0; f < TE_LENGTH(families); f++)
+		{
+			const char *name = te_format(arena, "%s-%s", token_heads[i].prefix, families[f]);
+
+			if (!has_fixture(arena, name))
+				continue;
+			check_head(arena, name, token_heads[i].task, token_heads[i].job);
+			n++;
+		}
+	}
+	CHECK(n >= 21);
+}
+
+TEST(tasks_have_synonyms)
+{
+	TeFolder	folder = fixture_folder(arena, "token-bert");
+	TeModelDef *def = te_import_folder(arena, &folder, &(TeImportOptions) {.task = TE_STR("ner")});
+
+	CHECK_STR(def->task, "token-classification");
+	CHECK(def->n_labels == 5 && te_str_is(def->labels[1], "B-FOOD"));
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "has no head",
+					  te_import_folder(arena, &folder, &(TeImportOptions) {.task = TE_STR("fill-mask")}));
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "not supported",
+					  te_import_folder(arena, &folder, &(TeImportOptions) {.task = TE_STR("juggling")}));
+}
+
 TEST(definitions_know_their_task)
 {
 	static const char *const tasks[] = {"classification", "classification", "classification", "regression"};
@@ -105,20 +217,6 @@ TEST(definitions_know_their_task)
 		CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "gives no embeddings",
 						  te_job_create(te_session_create(arena, load_model(arena, def), 0), "embed", NULL));
 	}
-}
-
-static TeSource *
-exported_gguf(TeArena *arena, const TeModelDef *def)
-{
-	TeSource   *source = te_new(arena, TeSource);
-	TeBuffer	buffer;
-	TeSink		sink;
-
-	te_buffer_init(&buffer, arena);
-	sink = te_sink_buffer(&buffer);
-	te_export_gguf(arena, def, "test", &sink);
-	*source = te_source_memory("test.gguf", buffer.data, buffer.len);
-	return source;
 }
 
 /* The same without the keys that are ours: as llama.cpp's converter writes a classifier. */

@@ -71,10 +71,17 @@ albert_bind(TeArena *arena, const TeModel *model)
 
 /* Of ForSequenceClassification: the pooler, then the labels. */
 static const TeArchHead albert_heads[] = {
-	{TE_HEAD_SEQUENCE, {
-		{"pooler", "cls", false, TE_ACT_TANH},
-		{"classifier", "cls.output", true, TE_ACT_NONE},
-		{NULL}
+	{TE_HEAD_SEQUENCE, .layers = {
+		{"pooler", "cls", .activation = TE_ACT_TANH},
+		{"classifier", "cls.output", .width = TE_WIDTH_OUTPUTS}
+	}},
+	{TE_HEAD_TOKEN, .layers = {{"classifier", .width = TE_WIDTH_OUTPUTS}}},
+	{TE_HEAD_ANSWER, .layers = {{"qa_outputs", .width = TE_WIDTH_OUTPUTS}}},
+	{TE_HEAD_MASK, .also_class = "ForPreTraining", .layers = {
+		{"predictions.dense", .width = TE_WIDTH_EMBEDDING, .activation = TE_ACT_GELU, .activation_key = "hidden_act",
+		.norm = "predictions.LayerNorm"},
+		{"predictions.decoder", .width = TE_WIDTH_OUTPUTS, .tied_to = EMBEDDINGS "word_embeddings.weight",
+		.tied_bias = "predictions.bias"}
 	}},
 	{TE_HEAD_NONE}
 };

@@ -60,10 +60,16 @@ electra_bind(TeArena *arena, const TeModel *model)
 
 /* Of ForSequenceClassification: layers of its own, with gelu in between. */
 static const TeArchHead electra_heads[] = {
-	{TE_HEAD_SEQUENCE, {
-		{"classifier.dense", "cls", false, TE_ACT_GELU},
-		{"classifier.out_proj", "cls.output", true, TE_ACT_NONE},
-		{NULL}
+	{TE_HEAD_SEQUENCE, .layers = {
+		{"classifier.dense", "cls", .activation = TE_ACT_GELU},
+		{"classifier.out_proj", "cls.output", .width = TE_WIDTH_OUTPUTS}
+	}},
+	{TE_HEAD_TOKEN, .layers = {{"classifier", .width = TE_WIDTH_OUTPUTS}}},
+	{TE_HEAD_ANSWER, .layers = {{"qa_outputs", .width = TE_WIDTH_OUTPUTS}}},
+	{TE_HEAD_MASK, .layers = {
+		{"generator_predictions.dense", .width = TE_WIDTH_EMBEDDING, .activation = TE_ACT_GELU,
+		.norm = "generator_predictions.LayerNorm"},
+		{"generator_lm_head", .width = TE_WIDTH_OUTPUTS, .tied_to = EMBEDDINGS "word_embeddings.weight"}
 	}},
 	{TE_HEAD_NONE}
 };

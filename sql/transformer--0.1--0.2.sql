@@ -47,3 +47,19 @@ AS 'MODULE_PATHNAME', 'transformer_zero_shot_array'
 LANGUAGE C STABLE PARALLEL SAFE COST 1000000 ROWS 1000;
 COMMENT ON FUNCTION @extschema@.zero_shot(text[], text[], text, bool, text) IS
 	'The same for each text; input is its number, from 1';
+
+/* ---- twins of pinned functions ---- */
+
+CREATE FUNCTION @extschema@.embed_pinned(inputs text[], model text)
+RETURNS SETOF real[]
+AS 'MODULE_PATHNAME', 'transformer_embed_pinned_array'
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000000 ROWS 100;
+COMMENT ON FUNCTION @extschema@.embed_pinned(text[], text) IS
+	'Embeddings of texts by a version (name@n), in their order';
+
+CREATE FUNCTION @extschema@.classify_pinned(inputs text[], model text)
+RETURNS SETOF text
+AS 'MODULE_PATHNAME', 'transformer_classify_pinned_array'
+LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000000 ROWS 100;
+COMMENT ON FUNCTION @extschema@.classify_pinned(text[], text) IS
+	'Labels of texts by a version (name@n), in their order';

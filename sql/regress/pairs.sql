@@ -68,4 +68,11 @@ SELECT transformer.zero_shot('bread', '{a}', template => 'no place');
 SELECT transformer.import_model('pairs_named', :'fixtures' || 'classify-bert', labels => '{red,green,blue}');
 SELECT transformer.zero_shot('bread', '{a}', 'pairs_named');
 SELECT transformer.rerank('bread', 'water', 'pairs_named');
+-- Twins of pinned functions
+SELECT bool_and(a = b) AS equal, count(*) FROM (SELECT transformer.embed_pinned(ARRAY['bread', NULL, 'water'], 'pairs_bert@1') AS a,
+	transformer.embed(ARRAY['bread', NULL, 'water'], 'pairs_bert') AS b) x;
+SELECT bool_and(a = b) AS equal, count(*) FROM (SELECT transformer.classify_pinned(ARRAY['bread', NULL, 'water'], 'pairs_named@1') AS a,
+	transformer.classify(ARRAY['bread', NULL, 'water'], 'pairs_named') AS b) x;
+SELECT transformer.classify_pinned(ARRAY['bread'], 'pairs_named');
+SELECT transformer.embed_pinned(ARRAY['bread'], 'pairs_bert');
 SELECT transformer.drop_model(name) FROM transformer.models WHERE name LIKE 'pairs\_%';

@@ -334,20 +334,33 @@ vector_to_set(void *arg, int i, const float *vector, int n)
 	}
 }
 
+static void
+embed_array(FunctionCallInfo fcinfo, TeStr kind)
+{
+	TeJobOptions options = {.kind = kind};
+	TrTexts		texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
+
+	tr_vectors_each(open_model(fcinfo, 1), "embed", &options, &texts, vector_to_set, fcinfo);
+}
+
 PG_FUNCTION_INFO_V1(transformer_embed_array);
 Datum
 transformer_embed_array(PG_FUNCTION_ARGS)
 {
-	TeJobOptions options;
-	TrModel    *model;
-	TrTexts		texts;
-
 	tr_set_begin(fcinfo, FLOAT4ARRAYOID);
-	if (PG_ARGISNULL(0))
+	if (!PG_ARGISNULL(0))
+		embed_array(fcinfo, text_argument(fcinfo, 2));
+	PG_RETURN_NULL();
+}
+
+PG_FUNCTION_INFO_V1(transformer_embed_pinned_array);
+Datum
+transformer_embed_pinned_array(PG_FUNCTION_ARGS)
+{
+	tr_set_begin(fcinfo, FLOAT4ARRAYOID);
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
-	model = open_model(fcinfo, 1);
-	options.kind = text_argument(fcinfo, 2);
-	tr_vectors_each(model, "embed", &options, &texts, vector_to_set, fcinfo);
+	tr_check_pinned(PG_GETARG_TEXT_PP(1));
+	embed_array(fcinfo, (TeStr) {NULL, 0});
 	PG_RETURN_NULL();
 }

@@ -194,6 +194,31 @@ modernbert_bind(TeArena *arena, const TeModel *model)
 	return te_rotary_bind(modernbert_tensors, arena, model);
 }
 
+/* A layer with a norm stands before all outputs. */
+static const TeArchHead modernbert_heads[] = {
+	{TE_HEAD_SEQUENCE, .pooling_key = "classifier_pooling", .layers = {
+		{"head.dense", .activation = TE_ACT_GELU, .activation_key = "classifier_activation", .norm = "head.norm",
+		.bias_optional = true},
+		{"classifier", .width = TE_WIDTH_OUTPUTS}
+	}},
+	{TE_HEAD_TOKEN, .layers = {
+		{"head.dense", .activation = TE_ACT_GELU, .activation_key = "classifier_activation", .norm = "head.norm",
+		.bias_optional = true},
+		{"classifier", .width = TE_WIDTH_OUTPUTS}
+	}},
+	{TE_HEAD_ANSWER, .layers = {
+		{"head.dense", .activation = TE_ACT_GELU, .activation_key = "classifier_activation", .norm = "head.norm",
+		.bias_optional = true},
+		{"classifier", .width = TE_WIDTH_OUTPUTS}
+	}},
+	{TE_HEAD_MASK, .layers = {
+		{"head.dense", .activation = TE_ACT_GELU, .activation_key = "classifier_activation", .norm = "head.norm",
+		.bias_optional = true},
+		{"decoder", .width = TE_WIDTH_OUTPUTS, .bias_optional = true, .tied_to = "embeddings.tok_embeddings.weight"}
+	}},
+	{TE_HEAD_NONE}
+};
+
 const TeArch te_arch_modernbert = {
 	.name = "modernbert",
 	.model_types = (const TeModelType[]) {{"modernbert", "ModernBertModel"}, {NULL}},
@@ -205,4 +230,5 @@ const TeArch te_arch_modernbert = {
 	.list_tensors = modernbert_list_tensors,
 	.bind = modernbert_bind,
 	.forward = te_rotary_forward_pre_norm,
+	.heads = modernbert_heads,
 };

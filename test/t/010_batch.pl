@@ -16,16 +16,21 @@ use Test::More;
 use TransformerTest;
 
 my $seed = $ENV{BATCH_SEED} // 20;
-my $wanted = $ENV{BATCH_QUERIES} // 700;
+my $wanted = $ENV{BATCH_QUERIES} // 1000;
 
 my $node = new_node('batch', conf => "max_parallel_workers_per_gather = 0\nmax_parallel_workers = 4\njit = off\nautovacuum = off\n");
 import_model($node, 'm', fixture('bert'));
 import_model($node, 'r', fixture('roberta'));
+import_model($node, 'l', fixture('classify-bert'));
 $node->safe_psql('postgres', <<'SQL');
 ALTER DATABASE postgres SET transformer.isa = 'ref';
 ALTER DATABASE postgres SET transformer.embedding_model = 'm';
+ALTER DATABASE postgres SET transformer.classification_model = 'l';
+ALTER DATABASE postgres SET transformer.sentiment_model = 'l';
 ALTER DATABASE postgres SET transformer.truncate = 'error';
 ALTER DATABASE postgres SET search_path = public, transformer;
+SET search_path = public, transformer;
+SET transformer.embedding_model = 'm';
 CREATE TABLE a (id int PRIMARY KEY, body text, k int, model text);
 INSERT INTO a SELECT i, CASE i % 9 WHEN 0 THEN NULL WHEN 1 THEN '' WHEN 2 THEN 'the red bread ' || i
 	WHEN 3 THEN repeat('a ', i % 11) WHEN 4 THEN E'\u00e9\u4e2d ' || i ELSE 'word ' || i * 7919 END,
@@ -42,6 +47,38 @@ CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (0) TO (20);
 CREATE TABLE p2 PARTITION OF p FOR VALUES FROM (20) TO (1000);
 INSERT INTO p SELECT * FROM a WHERE id <= 40;
 CREATE TABLE target (id int, v real[], n int, w text[]);
+CREATE TABLE generated (id int PRIMARY KEY, body text, n int, v real[] GENERATED ALWAYS AS (embed_pinned(body, 'm@1')) STORED);
+CREATE DOMAIN short AS text CHECK (length(value) < 100);
+CREATE TABLE typed (id int, body varchar(40), k int, model text, d short, c char(12));
+INSERT INTO typed SELECT id, left(body, 40), k, model, left(body, 30), left(body, 12) FROM a;
+CREATE TABLE parent (id int, body text, k int, model text);
+CREATE TABLE child (extra text) INHERITS (parent);
+INSERT INTO parent SELECT * FROM a WHERE id <= 20;
+INSERT INTO child SELECT *, 'x' FROM a WHERE id > 40;
+CREATE TABLE log (id int, n int);
+CREATE FUNCTION log_count() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	INSERT INTO log SELECT new.id, token_count(x.body) FROM (SELECT new.body UNION ALL SELECT s.body FROM b s WHERE s.id = new.id) x;
+	new.k := token_count(new.body);
+	RETURN new;
+END $$;
+CREATE TABLE watched (id int, body text, k int, model text);
+CREATE TRIGGER log BEFORE INSERT OR UPDATE ON watched FOR EACH ROW EXECUTE FUNCTION log_count();
+INSERT INTO watched SELECT * FROM b;
+CREATE FUNCTION total(bound int) RETURNS int LANGUAGE plpgsql STABLE AS $$
+DECLARE
+	r record;
+	n int := 0;
+BEGIN
+	FOR r IN SELECT t.id, token_count(t.body) AS c FROM a t ORDER BY t.id LOOP
+		n := n + coalesce(r.c, 0) * r.id;
+		EXIT WHEN n > bound;
+	END LOOP;
+	RETURN n;
+END $$;
+CREATE FUNCTION seen(x text) RETURNS bool LANGUAGE plpgsql STABLE COST 0.0001 AS $$ BEGIN RAISE NOTICE 'saw %', x; RETURN true; END $$;
+CREATE VIEW barrier WITH (security_barrier) AS SELECT * FROM b t WHERE token_count(t.body) > 3;
+CREATE VIEW merged AS SELECT * FROM a UNION ALL SELECT * FROM b;
 ANALYZE;
 SQL
 
@@ -102,6 +139,8 @@ sub int_of
 		"CASE " . int_of($t, $depth - 1) . " WHEN " . int_of($t, 0) . " THEN " . int_of($t, $depth - 1)
 		  . " WHEN " . int_of($t, $depth - 1) . " THEN " . int_of($t, 0) . " ELSE " . int_of($t, $depth - 1) . " END",
 		"(100 / (" . int_of($t, $depth - 1) . " - 33))",
+		"length(classify(" . text_of($t, $depth - 1) . "))",
+		"length(sentiment(" . text_of($t, $depth - 1) . "))",
 		"(SELECT max(token_count(s.body || coalesce($t.body, ''))) FROM b s WHERE s.id = $t.k)");
 }
 
@@ -111,6 +150,7 @@ sub real_of
 	return one_of(
 		"similarity(" . text_of($t, $depth - 1) . ", " . text_of($t, $depth - 1) . ")",
 		"similarity(" . text_of($t, $depth - 1) . ", 'the bread'" . model_of($t) . ")",
+		"sentiment_score(" . text_of($t, $depth - 1) . one_of('', ", 'l\@1'") . ")",
 		"l2_distance(embed(" . text_of($t, $depth - 1) . "), embed('bread'))",
 		"(embed(" . text_of($t, $depth - 1) . model_of($t) . "))[" . (1 + pick(8)) . "]");
 }
@@ -159,6 +199,16 @@ sub ordered
 	return "SELECT q::text FROM ($query) q ORDER BY 1";
 }
 
+# A function in FROM, or in a select list.
+sub set_of
+{
+	my ($t) = @_;
+	return one_of(
+		"classify_scores(" . text_of($t, 1) . one_of('', ", 'l'") . ")",
+		"chunk(" . text_of($t, 1) . ", " . (4 + pick(9)) . one_of('', ', 1') . ")",
+		"tokenize(ARRAY[" . text_of($t, 0) . ", " . text_of($t, 0) . "])");
+}
+
 my @shapes = (
 	sub { my $f = one_of('a', 'b', 'c', 'p'); ordered("SELECT " . list_of('t', 3) . " FROM $f t") },
 	sub { my $f = one_of('a', 'b', 'c', 'p'); ordered("SELECT " . list_of('t', 2) . " FROM $f t WHERE " . bool_of('t', 3)) },
@@ -184,7 +234,39 @@ my @shapes = (
 	sub { "UPDATE a t SET k = s.n FROM (SELECT max(" . int_of('s', 2) . ") AS n, s.id FROM b s GROUP BY s.id) s WHERE s.id = t.k" },
 	sub { "DELETE FROM " . one_of('a', 'b', 'p', 'c') . " t WHERE " . bool_of('t', 3) },
 	sub { "MERGE INTO a t USING (SELECT s.id, max(" . int_of('s', 2) . ") AS n FROM b s GROUP BY s.id) s ON s.id = t.id WHEN MATCHED AND s.n > 4 THEN DELETE "
-		  . "WHEN MATCHED THEN UPDATE SET k = s.n + token_count(t.body) WHEN NOT MATCHED THEN INSERT (id, body) VALUES (s.id + 1000, 'n' || s.n)" });
+		  . "WHEN MATCHED THEN UPDATE SET k = s.n + token_count(t.body) WHEN NOT MATCHED THEN INSERT (id, body) VALUES (s.id + 1000, 'n' || s.n)" },
+	# sets, in FROM and in the select list
+	sub { ordered("SELECT t.id, s.* FROM a t, " . set_of('t') . " s") },
+	sub { ordered("SELECT t.id, s.* FROM " . one_of('a', 'b') . " t LEFT JOIN LATERAL " . set_of('t') . " WITH ORDINALITY s ON " . one_of('true', bool_of('t', 1))) },
+	sub { ordered("SELECT t.id, s.* FROM b t, LATERAL ROWS FROM (" . set_of('t') . ", " . set_of('t') . ") s") },
+	sub { ordered("SELECT t.id, " . set_of('t') . " AS s, " . any_of('t', 1) . " AS x FROM a t") },
+	sub { ordered("SELECT t.id, (SELECT label FROM classify_scores(" . text_of('t', 1) . ") LIMIT 1) AS best FROM a t") },
+	sub { "SELECT t.id, s.* FROM c t, " . set_of('t') . " s LIMIT " . pick(60) },
+	# generated columns, triggers, RETURNING, ON CONFLICT
+	sub { "INSERT INTO generated (id, body) SELECT t.id, max(" . text_of('t', 1) . ") FROM " . one_of('a', 'b', 'c') . " t GROUP BY t.id" },
+	sub { "INSERT INTO generated (id, body) SELECT t.id % 20, max(" . text_of('t', 0) . ") FROM a t GROUP BY 1 ORDER BY 1 ON CONFLICT (id) DO UPDATE SET n = token_count(excluded.body) RETURNING id, v, token_count(body)" },
+	sub { "INSERT INTO generated (id, body) VALUES " . join(', ', map { "($_, 'g " . pick(9) . "')" } 1 .. 2 + pick(12)) . " RETURNING id, v" },
+	sub { "WITH i AS (INSERT INTO generated (id, body) SELECT t.id, t.body FROM a t RETURNING *) UPDATE a t SET k = cardinality(i.v) FROM i WHERE i.id = t.k" },
+	sub { local $no_joins = 1; "UPDATE watched t SET body = left(" . text_of('t', 1) . ", 30) WHERE " . bool_of('t', 2) . " RETURNING id, k, token_count(body)" },
+	sub { "INSERT INTO watched SELECT t.id, left(" . text_of('t', 2) . ", 30), t.k, t.model FROM a t" },
+	sub { ordered("SELECT total(" . pick(400) . " + t.k) FROM b t") },
+	# other kinds of tables and types
+	sub { my $f = one_of('parent', 'merged', 'barrier', 'typed'); ordered("SELECT " . list_of('t', 2) . " FROM $f t WHERE " . bool_of('t', 2)) },
+	sub { ordered("SELECT t.id, token_count(t.d) AS x, token_count(t.c) AS y, embed(t.c || t.d) AS z FROM typed t WHERE token_count(t.d::text) > " . pick(5)) },
+	sub { local $no_joins = 1; "SELECT t.id, token_count(t.body) FROM barrier t WHERE seen(t.body) AND " . bool_of('t', 1) },
+	sub { local $no_joins = 1; "SELECT t.id, " . any_of('t', 1) . " FROM a t TABLESAMPLE system (100) REPEATABLE (1)" },
+	sub { local $no_joins = 1; "DELETE FROM parent t WHERE " . bool_of('t', 2) . " RETURNING id, token_count(body)" },
+	sub { "UPDATE parent t SET k = " . int_of('t', 2) },
+	# grouping, distinct, windows, recursion
+	sub { ordered("SELECT t.k, t.model, max(" . int_of('t', 2) . "), grouping(t.k), token_count(left(min(t.body), 9)) FROM a t GROUP BY " . one_of('GROUPING SETS ((t.k), (t.model), ())', 'CUBE (t.k, t.model)', 'ROLLUP (t.k, t.model)')) },
+	sub { "SELECT DISTINCT ON (c) " . int_of('t', 2) . " AS c, t.id, " . any_of('t', 1) . " FROM a t ORDER BY c, t.id" },
+	sub { ordered("SELECT t.id, rank() OVER (PARTITION BY " . int_of('t', 1) . " ORDER BY " . int_of('t', 1) . ", t.id), first_value(" . text_of('t', 1) . ") OVER (PARTITION BY t.k ORDER BY t.id) FROM a t") },
+	sub { ordered("WITH RECURSIVE r(n, c) AS (SELECT 1, 'a'::text UNION ALL SELECT r.n + 1, left(r.c || token_count(r.c), 20) FROM r WHERE r.n < " . (3 + pick(9)) . ") SELECT r.n, r.c, token_count(r.c) FROM r") },
+	# cursors, COPY, CREATE TABLE AS, loops
+	sub { "DECLARE cur " . one_of('SCROLL', 'NO SCROLL', '') . " CURSOR " . one_of('WITH HOLD', '') . " FOR SELECT " . list_of('t', 1) . " FROM " . one_of('a', 'c') . " t ORDER BY t.id; FETCH " . pick(12) . " FROM cur; FETCH FORWARD " . pick(9) . " FROM cur; MOVE " . pick(9) . " IN cur; FETCH ALL FROM cur" },
+	sub { "DECLARE cur SCROLL CURSOR FOR SELECT " . list_of('t', 1) . " FROM a t ORDER BY t.id; FETCH " . (1 + pick(20)) . " FROM cur; FETCH BACKWARD " . pick(9) . " FROM cur; FETCH LAST FROM cur; FETCH PRIOR FROM cur; FETCH ABSOLUTE " . pick(30) . " FROM cur" },
+	sub { "COPY (SELECT " . list_of('t', 2) . " FROM " . one_of('a', 'b', 'c') . " t ORDER BY t.id) TO STDOUT" },
+	sub { "CREATE TABLE made AS SELECT " . join(', ', map { any_of('t', 2) . " AS x$_" } 0 .. pick(3)) . " FROM " . one_of('a', 'p', 'merged') . " t; SELECT m FROM made m ORDER BY m::text" });
 
 # ---- both ways ----
 
@@ -204,10 +286,10 @@ sub script
 	{
 		my ($query, $settings) = @{ $queries[$i] };
 		$script .= "\\echo == $i\nBEGIN; $settings\n";
-		$script .= $settings =~ /generic/ ? "PREPARE s AS $query;\nEXECUTE s;\nDEALLOCATE s;\n" : "$query;\n";
-		if ($query =~ /^(?:INSERT INTO|UPDATE|DELETE FROM|MERGE INTO) (\w+)/)
+		$script .= $settings =~ /generic/ && $query !~ /^(?:DECLARE|COPY|CREATE)/ ? "PREPARE s AS $query;\nEXECUTE s;\nDEALLOCATE s;\n" : "$query;\n";
+		if ($query =~ /(?:INSERT INTO|UPDATE|DELETE FROM|MERGE INTO) (\w+)/)
 		{
-			$script .= "SELECT t FROM $1 t ORDER BY t::text;\n";
+			$script .= "SELECT t FROM $1 t ORDER BY t::text;\nSELECT l FROM log l ORDER BY l::text;\n";
 		}
 		$script .= "ROLLBACK; DEALLOCATE ALL; RESET ALL; SET transformer.batch = $batch;\n";
 	}
@@ -249,7 +331,7 @@ for my $i (0 .. $#queries)
 	}
 	diag "query $i (seed $seed) differs: $queries[$i][1]\n$queries[$i][0]\nwith batches: " . substr($a, 0, 400) . "\nwithout: " . substr($b, 0, 400);
 }
-is($equal, scalar(@queries), scalar(@queries) . " generated queries give the same with batches and without ($rows lines, $errors errors)");
+is($equal, scalar(@queries), scalar(@queries) . " generated queries (seed $seed) give the same with batches and without ($rows lines, $errors errors)");
 
 note "errors: ", join ', ', map { "$_ $states{$_}" } sort keys %states;
 

@@ -63,3 +63,12 @@ AS 'MODULE_PATHNAME', 'transformer_classify_pinned_array'
 LANGUAGE C IMMUTABLE PARALLEL SAFE COST 1000000 ROWS 100;
 COMMENT ON FUNCTION @extschema@.classify_pinned(text[], text) IS
 	'Labels of texts by a version (name@n), in their order';
+
+/* ---- whole tables ---- */
+
+CREATE PROCEDURE @extschema@.classify_table(tbl regclass, source name, target name, model text DEFAULT NULL,
+	batch_size int DEFAULT 1000, condition text DEFAULT NULL, on_error text DEFAULT 'stop')
+AS 'MODULE_PATHNAME', 'transformer_classify_table'
+LANGUAGE C;
+COMMENT ON PROCEDURE @extschema@.classify_table(regclass, name, name, text, int, text, text) IS
+	'Classify column source into column target where that is NULL, with a commit per batch; on_error: stop or skip';

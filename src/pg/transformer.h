@@ -18,7 +18,7 @@
  *	  store.c		images in shared memory: build once, map, evict; the two weights stores
  *	  resolve.c		name -> version by the active snapshot -> image -> attached model
  *	  values.c		arrays and sets between SQL and the engine
- *	  fn_*.c		SQL functions by topic; embed_table.c: whole tables
+ *	  fn_*.c		SQL functions by topic; table_calls.c: whole tables
  *	  batch*.c		a plan node that runs scalar functions for many rows at once (batch.h)
  *
  * Names: tr_ for functions shared between these files, transformer_ for the C symbols of SQL functions.

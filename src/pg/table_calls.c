@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
- * embed_table.c
- *	  CALL embed_table(): embeds a column of a table, with a commit per batch.
+ * table_calls.c
+ *	  CALL embed_table(), classify_table(): compute a column of a table, with a commit per batch.
  *
  * Rows that need it are those whose target is NULL and whose source is not.
  * The table is walked once, in the order of its blocks, by ranges of ctid:
@@ -12,7 +12,7 @@
  *
  * No row is locked while the model computes.  The update of a row asks again
  * for its place, that the target is still NULL and that the text is still the
- * one that was embedded; if not, the row is passed over and counted.  A
+ * one that was computed on; if not, the row is passed over and counted.  A
  * snapshot is held for the batch, so that long texts stay readable.
  *
  * All SQL runs with the caller's rights, row security and triggers included,
@@ -20,6 +20,8 @@
  * subtransaction; if it fails for a reason that lies in the data, its halves
  * are tried, down to the single row that is to blame.  Other errors
  * (privileges, resources, cancels) end the call always.
+ *
+ * To add a procedure: a TableWork, and its entry point.
  *
  * In a transaction block or a function, where a procedure must not commit, all
  * is one transaction.
@@ -50,16 +52,32 @@
 #define MAX_BATCH 1000000
 #define FIRST_BLOCKS 64			/* of the first range */
 
+typedef struct Batch Batch;
+
+/* What a procedure computes. */
+typedef struct TableWork
+{
+	const char *name;			/* of the procedure, for messages */
+	const char *done;			/* what it has done to a row */
+	Oid			type;			/* of what it computes */
+	TrModel    *(*open) (text *model);
+	/* Gives each row's value to store_value(). */
+	void		(*run) (TrModel *model, Batch *batch);
+	/* The value as the target column takes it, made of $1; or an error. */
+	const char *(*assign) (Oid relid, const char *target);
+} TableWork;
+
 /* One call. */
 typedef struct Task
 {
+	const TableWork *work;
 	char	   *table;			/* qualified and quoted */
 	text	   *model;			/* or NULL */
 	int			batch_size;
 	bool		skip;			/* on_error */
 	bool		atomic;			/* may not commit */
 	SPIPlanPtr	read;			/* $1 from, $2 to (ctid), $3 tableoid behind which at $1, $4 rows */
-	SPIPlanPtr	write;			/* $1 vector, $2 tableoid, $3 ctid, $4 text */
+	SPIPlanPtr	write;			/* $1 value, $2 tableoid, $3 ctid, $4 text */
 	MemoryContext memory;		/* of the call */
 	MemoryContext batch_memory;
 
@@ -68,7 +86,7 @@ typedef struct Task
 	Oid			at_table;		/* ... and at this ctid, of tables behind this one */
 	BlockNumber range;			/* blocks to read at once */
 
-	uint64		embedded;
+	uint64		computed;
 	uint64		failed;
 	uint64		changed;		/* by others, meanwhile */
 	char	   *first_error;
@@ -77,15 +95,15 @@ typedef struct Task
 } Task;
 
 /* Rows of a batch. */
-typedef struct Batch
+struct Batch
 {
 	Task	   *task;
 	TrTexts		texts;
 	Datum	   *tables;
 	Datum	   *places;
-	uint64		embedded;		/* counted into the task once the batch has succeeded */
+	uint64		computed;		/* counted into the task once the batch has succeeded */
 	uint64		changed;
-} Batch;
+};
 
 /* ---- set up ---- */
 
@@ -173,10 +191,10 @@ check_condition(char *condition)
  * comparable byte by byte where the column's own would not.
  */
 static void
-prepare_plans(Task *task, const char *source, const char *target, const char *condition)
+prepare_plans(Task *task, const char *source, const char *target, const char *value, const char *condition)
 {
 	Oid			read_types[] = {TIDOID, TIDOID, OIDOID, INT8OID};
-	Oid			write_types[] = {FLOAT4ARRAYOID, OIDOID, TIDOID, TEXTOID};
+	Oid			write_types[] = {task->work->type, OIDOID, TIDOID, TEXTOID};
 
 	task->read = prepare(psprintf("SELECT tableoid, ctid, %s::pg_catalog.text FROM %s"
 								  " WHERE ctid OPERATOR(pg_catalog.>=) $1 AND ctid OPERATOR(pg_catalog.<) $2"
@@ -185,10 +203,10 @@ prepare_plans(Task *task, const char *source, const char *target, const char *co
 								  " ORDER BY ctid, tableoid LIMIT $4",
 								  source, task->table, target, source, condition ? condition : "true"),
 						 lengthof(read_types), read_types);
-	task->write = prepare(psprintf("UPDATE %s SET %s = $1 WHERE tableoid OPERATOR(pg_catalog.=) $2"
+	task->write = prepare(psprintf("UPDATE %s SET %s = %s WHERE tableoid OPERATOR(pg_catalog.=) $2"
 								   " AND ctid OPERATOR(pg_catalog.=) $3 AND %s IS NULL"
 								   " AND %s::pg_catalog.text OPERATOR(pg_catalog.=) $4 COLLATE pg_catalog.\"C\"",
-								   task->table, target, target, source),
+								   task->table, target, value, target, source),
 						  lengthof(write_types), write_types);
 }
 
@@ -196,8 +214,8 @@ prepare_plans(Task *task, const char *source, const char *target, const char *co
  * PostgreSQL itself would refuse the update of a column that takes no vectors,
  * but as text it takes anything.
  */
-static void
-check_target(Oid relid, const char *target)
+static const char *
+assign_vector(Oid relid, const char *target)
 {
 	Oid			type = getBaseType(get_atttype(relid, get_attnum(relid, target)));
 
@@ -207,16 +225,27 @@ check_target(Oid relid, const char *target)
 				 errmsg("column \"%s\" of relation \"%s\" is of type %s, which cannot hold vectors",
 						target, get_rel_name(relid), format_type_be(type)),
 				 errhint("Use real[], or pgvector's vector.")));
+	return "$1";
+}
+
+/* Text is assigned to no enum; all other types are as the server has it. */
+static const char *
+assign_label(Oid relid, const char *target)
+{
+	Oid			type = get_atttype(relid, get_attnum(relid, target));
+
+	if (get_typtype(getBaseType(type)) != TYPTYPE_ENUM)
+		return "$1";
+	return psprintf("$1::%s", format_type_be_qualified(type));
 }
 
 /* ---- one batch ---- */
 
 static void
-store_vector(void *arg, int i, const float *vector, int n)
+store_value(Batch *batch, int i, Datum value)
 {
-	Batch	   *batch = arg;
 	Datum		values[] = {
-		PointerGetDatum(tr_real_array(vector, n)),
+		value,
 		batch->tables[i],
 		batch->places[i],
 		batch->texts.values[i],
@@ -230,10 +259,51 @@ store_vector(void *arg, int i, const float *vector, int n)
 	if (SPI_processed == 0)
 		batch->changed++;
 	else
-		batch->embedded++;
+		batch->computed++;
 }
 
-/* Embed and store rows [from, to) of the batch. */
+static void
+store_vector(void *arg, int i, const float *vector, int n)
+{
+	store_value(arg, i, PointerGetDatum(tr_real_array(vector, n)));
+}
+
+static void
+store_label(void *arg, int i, Datum label, bool isnull)
+{
+	store_value(arg, i, label);
+}
+
+static TrModel *
+open_embedder(text *model)
+{
+	return tr_model_open(model, tr_embedding_model, "transformer.embedding_model");
+}
+
+static TrModel *
+open_classifier(text *model)
+{
+	return tr_labeller_open(&tr_classify_labeller, model);
+}
+
+static void
+embed_rows(TrModel *model, Batch *batch)
+{
+	TeJobOptions options = {0};
+
+	tr_vectors_each(model, "embed", &options, &batch->texts, store_vector, batch);
+}
+
+static void
+classify_rows(TrModel *model, Batch *batch)
+{
+	tr_label_each(model, &tr_classify_labeller, &batch->texts, store_label, batch);
+}
+
+static const TableWork embedding = {"embed_table", "embedded", FLOAT4ARRAYOID, open_embedder, embed_rows, assign_vector};
+static const TableWork classification = {"classify_table", "classified", TEXTOID, open_classifier, classify_rows, assign_label};
+
+/* Compute and store rows [from, to) of the batch. */
 static void
 run_rows(Batch *batch, int from, int to)
 {
@@ -244,10 +314,9 @@ run_rows(Batch *batch, int from, int to)
 		.tables = batch->tables + from,
 		.places = batch->places + from,
 	};
-	TrModel    *model = tr_model_open(task->model, tr_embedding_model, "transformer.embedding_model");
 
-	tr_vectors_each(model, "embed", &(TeJobOptions) {{NULL, 0}}, &part.texts, store_vector, &part);
-	batch->embedded += part.embedded;
+	task->work->run(task->work->open(task->model), &part);
+	batch->computed += part.computed;
 	batch->changed += part.changed;
 }
 
@@ -390,10 +459,10 @@ report_progress(Task *task)
 		return;
 	task->reported = now;
 	ereport(NOTICE,
-			(errmsg("embed_table: %llu rows embedded, %.0f%% of the table, %.0f rows a second",
-					(unsigned long long) task->embedded,
+			(errmsg("%s: %llu rows %s, %.0f%% of the table, %.0f rows a second", task->work->name,
+					(unsigned long long) task->computed, task->work->done,
 					100.0 * ItemPointerGetBlockNumberNoCheck(&task->at) / Max(task->end, 1),
-					task->embedded / Max(now - task->started, 0.001))));
+					task->computed / Max(now - task->started, 0.001))));
 }
 
 static void
@@ -420,7 +489,7 @@ run_batch(Task *task)
 		skip_bad_rows(&batch, 0, batch.texts.n);
 	else if (batch.texts.n > 0)
 		run_rows(&batch, 0, batch.texts.n);
-	task->embedded += batch.embedded;
+	task->computed += batch.computed;
 	task->changed += batch.changed;
 	PopActiveSnapshot();
 	advance(task, &batch, end);
@@ -431,14 +500,14 @@ walk(Task *task)
 {
 	while (ItemPointerGetBlockNumberNoCheck(&task->at) < task->end)
 	{
-		uint64		before = task->embedded;
+		uint64		before = task->computed;
 		MemoryContext old = MemoryContextSwitchTo(task->batch_memory);
 
 		CHECK_FOR_INTERRUPTS();
 		run_batch(task);
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(task->batch_memory);
-		if (!task->atomic && task->embedded > before)
+		if (!task->atomic && task->computed > before)
 		{
 			SPI_commit();
 			SPI_start_transaction();	/* SPI_commit() did so from version 15 on */
@@ -457,17 +526,17 @@ static void
 report_result(const Task *task)
 {
 	ereport(NOTICE,
-			(errmsg_plural("embed_table: %llu row embedded", "embed_table: %llu rows embedded",
-						   plural_of(task->embedded), (unsigned long long) task->embedded),
+			(errmsg_plural("%s: %llu row %s", "%s: %llu rows %s",
+						   plural_of(task->computed), task->work->name, (unsigned long long) task->computed, task->work->done),
 			 task->changed == 0 ? 0 :
 			 errdetail_plural("%llu row was passed over, since somebody changed it meanwhile or a trigger kept it as it was.",
 							  "%llu rows were passed over, since somebody changed them meanwhile or a trigger kept them as they were.",
 							  plural_of(task->changed), (unsigned long long) task->changed)));
 	if (task->failed > 0)
 		ereport(WARNING,
-				(errmsg_plural("embed_table: %llu row could not be embedded and was skipped",
-							   "embed_table: %llu rows could not be embedded and were skipped",
-							   plural_of(task->failed), (unsigned long long) task->failed),
+				(errmsg_plural("%s: %llu row could not be %s and was skipped",
+							   "%s: %llu rows could not be %s and were skipped",
+							   plural_of(task->failed), task->work->name, (unsigned long long) task->failed, task->work->done),
 				 errdetail("The first error was: %s", task->first_error)));
 }
 
@@ -515,7 +584,6 @@ check_arguments(FunctionCallInfo fcinfo)
 					(errcode(ERRCODE_UNDEFINED_COLUMN),
 					 errmsg("column \"%s\" of relation \"%s\" does not exist",
 							NameStr(*PG_GETARG_NAME(i)), get_rel_name(PG_GETARG_OID(0)))));
-	check_target(PG_GETARG_OID(0), NameStr(*PG_GETARG_NAME(2)));
 	if (!PG_ARGISNULL(5))
 		check_condition(text_to_cstring(PG_GETARG_TEXT_PP(5)));
 }
@@ -544,9 +612,10 @@ begin(FunctionCallInfo fcinfo, Task *task)
 	ItemPointerSet(&task->at, 0, 0);
 	task->started = task->reported = te_host_seconds();
 	prepare_plans(task, quote_identifier(NameStr(*PG_GETARG_NAME(1))), quote_identifier(NameStr(*PG_GETARG_NAME(2))),
+				  task->work->assign(relid, NameStr(*PG_GETARG_NAME(2))),
 				  PG_ARGISNULL(5) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(5)));
 	/* A model that does not exist is an error with an empty table, too. */
-	(void) tr_model_open(task->model, tr_embedding_model, "transformer.embedding_model");
+	(void) task->work->open(task->model);
 }
 
 /* They are kept over commits, so an error does not take them. */
@@ -559,11 +628,10 @@ free_plans(Task *task)
 		SPI_freeplan(task->write);
 }
 
-PG_FUNCTION_INFO_V1(transformer_embed_table);
-Datum
-transformer_embed_table(PG_FUNCTION_ARGS)
+static Datum
+call(FunctionCallInfo fcinfo, const TableWork *work)
 {
-	Task		task = {.atomic = called_atomically(fcinfo)};
+	Task		task = {.work = work,.atomic = called_atomically(fcinfo)};
 
 	check_arguments(fcinfo);
 	if (SPI_connect_ext(task.atomic ? 0 : SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
@@ -581,4 +649,18 @@ transformer_embed_table(PG_FUNCTION_ARGS)
 	report_result(&task);
 	SPI_finish();
 	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(transformer_embed_table);
+Datum
+transformer_embed_table(PG_FUNCTION_ARGS)
+{
+	return call(fcinfo, &embedding);
+}
+
+PG_FUNCTION_INFO_V1(transformer_classify_table);
+Datum
+transformer_classify_table(PG_FUNCTION_ARGS)
+{
+	return call(fcinfo, &classification);
 }

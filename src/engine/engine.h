@@ -168,6 +168,9 @@ extern void te_session_destroy(TeSession *session);
 extern void te_session_set_truncate(TeSession *session, TeTruncate truncate);
 extern const TeUsage *te_session_usage(const TeSession *session);
 
+/* Where time goes: forward passes add the seconds of each op to an array of te_op_count() numbers (graph/graph.h); NULL stops that. */
+extern void te_session_profile(TeSession *session, double *seconds);
+
 /*
  * A job: rows are fed, run in packed batches ordered by length, and taken in
  * any order.  What a job computes is a row of the task table (model/task_*.c).

@@ -4,6 +4,7 @@
  *
  *	  bench_engine MODEL TEXTS [-q TYPE] [-w WORKERS] [-i ISA] [-r REPEATS] [-k KIND]
  *				   [-o VECTORS] [-t TOKENS] [-l LIMIT_MB] [-x EXPORT]
+ *	  bench_engine MODEL -s TYPE,TYPE,... [-i ISA]
  *
  * MODEL is a folder or a .gguf file, TEXTS one text a line (\n, \r and \\ are
  * written with a backslash).  Prints how long importing, building the image
@@ -12,14 +13,20 @@
  * -o writes the vectors as little-endian floats, row after row; -t the token
  * ids, a line a text; -x exports the model, to a folder or a .gguf file.
  * compare_embeddings.py beside this file runs it against the reference.
+ *
+ * -s loads the model in several types and serves requests, a line each, so that
+ * bench.py can have it take turns with other programs; see serve.c.
  *-------------------------------------------------------------------------
  */
 #include "port_std.h"
 
 #include "engine.h"
 
+#include "serve.h"
+
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 typedef struct Options
@@ -32,22 +39,18 @@ typedef struct Options
 	const char *vectors;
 	const char *tokens;
 	const char *export;
+	const char *serve;			/* types, with commas between them */
 	int			workers;
 	int			repeats;
 	size_t		limit;
 } Options;
 
-typedef struct Texts
-{
-	size_t		n;
-	TeStr	   *items;
-} Texts;
-
 static void
 usage(void)
 {
 	fprintf(stderr, "usage: bench_engine MODEL TEXTS [-q TYPE] [-w WORKERS] [-i ISA] [-r REPEATS] [-k KIND]"
-			" [-o VECTORS] [-t TOKENS] [-l LIMIT_MB] [-x EXPORT]\n");
+			" [-o VECTORS] [-t TOKENS] [-l LIMIT_MB] [-x EXPORT]\n"
+			"       bench_engine MODEL -s TYPE,TYPE,... [-i ISA]\n");
 	exit(2);
 }
 
@@ -57,7 +60,7 @@ read_options(int argc, char **argv)
 	Options		options = {.workers = 1, .repeats = 1, .isa = "auto"};
 	int			c;
 
-	while ((c = getopt(argc, argv, "q:w:i:r:k:o:t:l:x:")) != -1)
+	while ((c = getopt(argc, argv, "q:w:i:r:k:o:t:l:x:s:")) != -1)
 	{
 		switch (c)
 		{
@@ -88,57 +91,18 @@ read_options(int argc, char **argv)
 			case 'x':
 				options.export = optarg;
 				break;
+			case 's':
+				options.serve = optarg;
+				break;
 			default:
 				usage();
 		}
 	}
-	if (argc - optind != 2)
+	if (argc - optind != (options.serve != NULL ? 1 : 2))
 		usage();
 	options.model = argv[optind];
 	options.texts = argv[optind + 1];
 	return options;
-}
-
-/* Undo the escapes of one line. */
-static TeStr
-read_line(TeArena *arena, const char *line, size_t len)
-{
-	char	   *text = te_alloc(arena, len + 1);
-	size_t		n = 0;
-
-	for (size_t i = 0; i < len; i++)
-	{
-		if (line[i] != '\\' || i + 1 == len)
-			text[n++] = line[i];
-		else
-		{
-			i++;
-			text[n++] = line[i] == 'n' ? '\n' : line[i] == 'r' ? '\r' : line[i];
-		}
-	}
-	return (TeStr) {text, n};
-}
-
-static Texts
-read_texts(TeArena *arena, const char *path)
-{
-	TeSource	source = te_std_file(arena, path);
-	TeStr		whole = te_source_whole(arena, &source, SIZE_MAX);
-	Texts		texts = {0};
-	size_t		start = 0;
-
-	for (size_t i = 0; i < whole.len; i++)
-		texts.n += whole.data[i] == '\n';
-	texts.items = te_new_array(arena, TeStr, texts.n);
-	texts.n = 0;
-	for (size_t i = 0; i < whole.len; i++)
-	{
-		if (whole.data[i] != '\n')
-			continue;
-		texts.items[texts.n++] = read_line(arena, whole.data + start, i - start);
-		start = i + 1;
-	}
-	return texts;
 }
 
 static TeModelDef *
@@ -280,6 +244,22 @@ run(void *arg)
 		write_tokens(arena, model, &texts, options->tokens);
 }
 
+static void
+run_server(void *arg)
+{
+	Options		options = *(const Options *) arg;
+	TeArena    *arena = te_arena_create_root(NULL, "bench", 0, NULL);
+	ServedModel models[16];
+	int			n = 0;
+
+	for (char *type = strtok(strdup(options.serve), ","); type != NULL && n < 16; type = strtok(NULL, ","))
+	{
+		options.quantization = type;
+		models[n++] = (ServedModel) {type, load_model(arena, &options)};
+	}
+	serve(arena, models, n);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -291,7 +271,7 @@ main(int argc, char **argv)
 		fprintf(stderr, "instruction set %s is not there\n", options.isa);
 		return 2;
 	}
-	if (!te_std_run(run, &options))
+	if (!te_std_run(options.serve != NULL ? run_server : run, &options))
 	{
 		fprintf(stderr, "error: %s\n", te_std_error()->message);
 		return 1;

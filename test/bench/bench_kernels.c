@@ -18,16 +18,12 @@
 #include "kernels/kernels.h"
 #include "port/pool.h"
 
+#include "peaks.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#endif
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -76,193 +72,21 @@ floats(size_t n)
 	return x;
 }
 
-/* ---- peak: independent multiply-adds in registers ---- */
-
-#define PEAK_LOOPS 100000
-#define CHAINS 12
-
-#if defined(__x86_64__)
-__attribute__((target("avx512f"))) static float
-peak_avx512(void)
-{
-	__m512		sums[CHAINS];
-	__m512		factor = _mm512_set1_ps(0.999f);
-
-	for (int c = 0; c < CHAINS; c++)
-		sums[c] = _mm512_set1_ps((float) c);
-	for (int i = 0; i < PEAK_LOOPS; i++)
-	{
-		_Pragma("GCC unroll 12")
-		for (int c = 0; c < CHAINS; c++)
-			sums[c] = _mm512_fmadd_ps(sums[c], factor, factor);
-	}
-	for (int c = 1; c < CHAINS; c++)
-		sums[0] = _mm512_add_ps(sums[0], sums[c]);
-	return _mm512_reduce_add_ps(sums[0]);
-}
-
-__attribute__((target("avx2,fma"))) static float
-peak_avx2(void)
-{
-	__m256		sums[CHAINS];
-	__m256		factor = _mm256_set1_ps(0.999f);
-
-	for (int c = 0; c < CHAINS; c++)
-		sums[c] = _mm256_set1_ps((float) c);
-	for (int i = 0; i < PEAK_LOOPS; i++)
-	{
-		_Pragma("GCC unroll 12")
-		for (int c = 0; c < CHAINS; c++)
-			sums[c] = _mm256_fmadd_ps(sums[c], factor, factor);
-	}
-	for (int c = 1; c < CHAINS; c++)
-		sums[0] = _mm256_add_ps(sums[0], sums[c]);
-	return _mm256_cvtss_f32(sums[0]);
-}
-
-/* Products of bytes, in inline assembly as in the kernels. */
-__attribute__((target("avx512f,avx512vnni"))) static float
-byte_peak_avx512(void)
-{
-	__m512i		sums[CHAINS];
-	__m512i		factor = _mm512_set1_epi32(0x01010101);
-
-	_Pragma("GCC unroll 12")
-	for (int c = 0; c < CHAINS; c++)
-		sums[c] = _mm512_set1_epi32(c);
-	for (int i = 0; i < PEAK_LOOPS; i++)
-	{
-		_Pragma("GCC unroll 12")
-		for (int c = 0; c < CHAINS; c++)
-			__asm__ ("vpdpbusd %1, %1, %0" : "+v"(sums[c]) : "v"(factor));
-	}
-	_Pragma("GCC unroll 12")
-	for (int c = 1; c < CHAINS; c++)
-		sums[0] = _mm512_add_epi32(sums[0], sums[c]);
-	return (float) _mm512_reduce_add_epi32(sums[0]);
-}
-
-__attribute__((target("avx2"))) static float
-byte_peak_avx2(void)
-{
-	__m256i		sums[CHAINS];
-	__m256i		factor = _mm256_set1_epi32(0x01010101);
-
-	_Pragma("GCC unroll 12")
-	for (int c = 0; c < CHAINS; c++)
-		sums[c] = _mm256_set1_epi32(c);
-	for (int i = 0; i < PEAK_LOOPS; i++)
-	{
-		_Pragma("GCC unroll 12")
-		for (int c = 0; c < CHAINS; c++)
-			__asm__ ("%{vex%} vpdpbusd %1, %1, %0" : "+x"(sums[c]) : "x"(factor));
-	}
-	_Pragma("GCC unroll 12")
-	for (int c = 1; c < CHAINS; c++)
-		sums[0] = _mm256_add_epi32(sums[0], sums[c]);
-	return (float) _mm256_extract_epi32(sums[0], 0);
-}
-#elif defined(__aarch64__)
-static float
-peak_neon(void)
-{
-	float32x4_t sums[CHAINS];
-	float32x4_t factor = vdupq_n_f32(0.999f);
-
-	for (int c = 0; c < CHAINS; c++)
-		sums[c] = vdupq_n_f32((float) c);
-	for (int i = 0; i < PEAK_LOOPS; i++)
-	{
-		_Pragma("GCC unroll 12")
-		for (int c = 0; c < CHAINS; c++)
-			sums[c] = vfmaq_f32(factor, sums[c], factor);
-	}
-	for (int c = 1; c < CHAINS; c++)
-		sums[0] = vaddq_f32(sums[0], sums[c]);
-	return vaddvq_f32(sums[0]);
-}
-#endif
-
-static float
-peak_ref(void)
-{
-	float		sums[CHAINS] = {0};
-
-	for (int i = 0; i < PEAK_LOOPS; i++)
-	{
-		for (int c = 0; c < CHAINS; c++)
-			sums[c] = sums[c] * 0.999f + 0.999f;
-	}
-	return sums[0] + sums[CHAINS - 1];
-}
-
-typedef struct Peak
-{
-	const char *isa;
-	float		(*run) (void);
-	int			lanes;
-	float		(*run_bytes) (void);
-} Peak;
-
-static const Peak peaks[] = {
-	{"ref", peak_ref, 1},
-#if defined(__x86_64__)
-	{"avx2", peak_avx2, 8},
-	{"avx_vnni", peak_avx2, 8, byte_peak_avx2},
-	{"avx512", peak_avx512, 16},
-	{"avx512_vnni", peak_avx512, 16, byte_peak_avx512},
-#elif defined(__aarch64__)
-	{"neon", peak_neon, 4},
-	{"neon_dot", peak_neon, 4},
-#endif
-};
+/* ---- peak ---- */
 
 static volatile float sink;
 
 static void
-peak_task(void *arg, size_t task, int worker)
-{
-	sink = ((const Peak *) arg)->run();
-}
-
-static void
-byte_peak_task(void *arg, size_t task, int worker)
-{
-	sink = ((const Peak *) arg)->run_bytes();
-}
-
-static void
-byte_peak_body(void *arg)
-{
-	te_parallel_for((size_t) te_workers(), byte_peak_task, arg);
-}
-
-static void
-peak_body(void *arg)
-{
-	te_parallel_for((size_t) te_workers(), peak_task, arg);
-}
-
-static void
 bench_peak(void)
 {
-	for (size_t i = 0; i < LENGTH(peaks); i++)
-	{
-		if (strcmp(peaks[i].isa, te_isa_name()) != 0)
-			continue;
-		te_std_set_workers(1);
-		peak[0] = 2.0 * peaks[i].lanes * CHAINS * PEAK_LOOPS / best_time(peak_body, (void *) &peaks[i]) / 1e9;
-		peak[1] = peak[0] * max_threads;
-		if (peaks[i].run_bytes != NULL)
-			byte_peak[0] = 8.0 * peaks[i].lanes * CHAINS * PEAK_LOOPS / best_time(byte_peak_body, (void *) &peaks[i]) / 1e9;
-		byte_peak[1] = byte_peak[0] * max_threads;
-		te_std_set_workers(max_threads);
-		printf("%s: peak f32 %.0f GFLOP/s on 1 thread; now %.0f on %d, shares are of %.0f\n", te_isa_name(), peak[0],
-			   2.0 * peaks[i].lanes * CHAINS * PEAK_LOOPS * max_threads / best_time(peak_body, (void *) &peaks[i]) / 1e9,
-			   max_threads, peak[1]);
-		if (byte_peak[0] > 0)
-			printf("%s: peak of bytes %.0f GOP/s on 1 thread\n", te_isa_name(), byte_peak[0]);
-	}
+	peak[0] = peak_rate(PEAK_F32, 1, seconds_per_row);
+	peak[1] = peak[0] * max_threads;
+	byte_peak[0] = peak_rate(PEAK_INT8, 1, seconds_per_row);
+	byte_peak[1] = byte_peak[0] * max_threads;
+	printf("%s: peak f32 %.0f GFLOP/s on 1 thread; now %.0f on %d, shares are of %.0f\n", te_isa_name(), peak[0],
+		   peak_rate(PEAK_F32, max_threads, seconds_per_row), max_threads, peak[1]);
+	if (byte_peak[0] > 0)
+		printf("%s: peak of bytes %.0f GOP/s on 1 thread\n", te_isa_name(), byte_peak[0]);
 }
 
 /* ---- linear ---- */

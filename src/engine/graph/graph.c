@@ -275,6 +275,40 @@ bind_areas(TeGraph *graph)
 }
 
 void
+te_graph_profile(TeGraph *graph, double *seconds)
+{
+	graph->profile = seconds;
+}
+
+int
+te_op_count(void)
+{
+	return TE_N_OPS;
+}
+
+const char *
+te_op_name(int op)
+{
+	te_assert(op >= 0 && op < TE_N_OPS);
+	return te_ops[op].name;
+}
+
+static void
+run_node(TeGraph *graph, TeNode *node)
+{
+	double		start;
+
+	if (graph->profile == NULL)
+	{
+		node->op->forward(graph, node);
+		return;
+	}
+	start = te_host_seconds();
+	node->op->forward(graph, node);
+	graph->profile[node->op - te_ops] += te_host_seconds() - start;
+}
+
+void
 te_graph_run(TeGraph *graph)
 {
 	bind_areas(graph);
@@ -283,7 +317,7 @@ te_graph_run(TeGraph *graph)
 		if (node->op == NULL || node->rows == 0)
 			continue;
 		te_check_interrupts();
-		node->op->forward(graph, node);
+		run_node(graph, node);
 	}
 	graph->ran = true;
 }

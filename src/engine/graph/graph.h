@@ -142,6 +142,9 @@ extern TeNode *te_l2_normalize(TeGraph *graph, TeNode *x, float eps);
 
 extern void te_graph_keep(TeGraph *graph, TeNode *node);	/* its value stays valid after the run; before planning */
 extern size_t te_graph_plan(TeGraph *graph);	/* bytes of workspace that a run takes */
+extern void te_graph_profile(TeGraph *graph, double *seconds);	/* runs add the seconds of each op, by its number; NULL: no clock is read */
+extern int	te_op_count(void);
+extern const char *te_op_name(int op);
 extern void te_graph_run(TeGraph *graph);	/* all nodes; results in te_node_value() of kept nodes; again, where weights or inputs changed */
 /*
  * d_output has the node's shape; gradients add into weights' and inputs' grad.  After a run, from as many

@@ -100,6 +100,7 @@ struct TeGraph
 	size_t		scratch_stride; /* floats a worker */
 	int			n_workers;
 	float	   *scratch;
+	double	   *profile;		/* seconds of each op, added up; NULL: no clock is read */
 };
 
 #define te_check_shape(op, cond, ...) \

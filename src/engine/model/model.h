@@ -428,6 +428,7 @@ struct TeSession
 	size_t		limit;
 	TeTruncate	truncate;
 	TeUsage		usage;
+	double	   *profile;		/* of te_session_profile() */
 	/* per-worker memory of tokenization, grown as needed */
 	TeArena    *text_arena;
 	TeTextScratch *scratch;

@@ -74,6 +74,12 @@ te_session_usage(const TeSession *session)
 	return &session->usage;
 }
 
+void
+te_session_profile(TeSession *session, double *seconds)
+{
+	session->profile = seconds;
+}
+
 TeJob *
 te_job_create(TeSession *session, const char *task, const TeJobOptions *options)
 {
@@ -183,6 +189,7 @@ build_batch(TeJob *job, TeJobRow *const *rows, size_t n_rows, TeGraph **graph, T
 		te_arena_reset(session->step);
 		*batch = te_rows_batch(session->step, session->model, rows, n_rows);
 		*graph = te_graph_create(session->step, TE_INFER, *batch);
+		te_graph_profile(*graph, session->profile);
 		*output = job->task->compute(session->step, *graph, session->model, *batch);
 		te_graph_keep(*graph, *output);
 		if (session->limit == 0 || n_rows == 1 || te_graph_plan(*graph) <= session->limit)

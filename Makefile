@@ -142,8 +142,8 @@ fuzz:           ## run fuzz targets: FUZZ=gguf SECS=600; without FUZZ all of the
 fuzz-replay:    ## run the fuzz targets over their committed corpus
 	@$(MAKE) --no-print-directory -C $(here)/test fuzz-replay
 
-bench:          ## kernels, engine, and SQL against sentence-transformers (PYTHON=... for the latter)
-	@$(here)/test/bench/run.sh
+bench:          ## kernels, engine, SQL and peers in turns, and the bars (PYTHON=... with onnxruntime, llama-cpp-python, ...; PARTS=...)
+	@$(here)/test/bench/run.sh $(PARTS)
 
 lint:           ## layering, documentation of every function and setting, lengths, banned calls, symbols
 	@$(here)/test/run.sh lint

@@ -1,24 +1,36 @@
 #!/usr/bin/env python3
-"""Seconds that sentence-transformers takes to embed the lines of a file.
+"""sentence-transformers in a benchmark: encode(), tokenization included; see peer.py.
 
-    peer_embed.py MODEL_FOLDER TEXTS THREADS
+    peer_embed.py MODEL_FOLDER
 
-Loading and a warm-up are not counted.  The batch size is the library's own
-default; it orders the texts by length itself.
+The batch size is the library's own default; it orders the texts by length itself.
 """
 
+import os
 import sys
-import time
 
-import torch
-from sentence_transformers import SentenceTransformer
+import peer
 
-folder, path, threads = sys.argv[1:4]
-torch.set_num_threads(int(threads))
-with open(path, encoding="utf-8") as lines:
-    texts = lines.read().splitlines()
-model = SentenceTransformer(folder, device="cpu")
-model.encode(texts[:64], show_progress_bar=False)
-began = time.perf_counter()
-model.encode(texts, show_progress_bar=False)
-print(f"{time.perf_counter() - began:.3f}")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+try:
+    import torch
+    from sentence_transformers import SentenceTransformer
+except ImportError as error:
+    sys.exit(f"sentence-transformers is not measured: {error}")
+
+model = SentenceTransformer(sys.argv[1], device="cpu")
+
+
+def prepare(variant, threads, path):
+    with open(path + ".txt", encoding="utf-8") as lines:
+        texts = lines.read().splitlines()
+
+    def encode():
+        torch.set_num_threads(threads)
+        model.encode(texts, show_progress_bar=False)
+
+    return [encode]
+
+
+peer.serve(["f32"], prepare, peer.count_ids)

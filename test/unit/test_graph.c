@@ -279,13 +279,44 @@ build_linear(Lab *lab, int variant)
 	return te_linear(lab->graph, x, operands, n, activation);
 }
 
-#define VARIANTS_attention 8
+/* Relative rows of a few buckets: keys, queries, both in one node; the last also causal and with a bias. */
+#define RELATIVE_ROWS 9
+#define VARIANTS_RELATIVE 5
+static void
+add_relative(Lab *lab, int variant, TeAttentionSpec *spec)
+{
+	size_t		width = (size_t) (spec->n_head * spec->d_head);
+	size_t		reach = (size_t) lab->batch.max_len - 1;
+	int32_t    *rows = te_new_array(lab->arena, int32_t, 2 * reach + 1);
+
+	for (int32_t i = 0; i <= 2 * (int32_t) reach; i++)
+		rows[i] = TE_MIN(TE_MAX((i - (int32_t) reach) / 3, -RELATIVE_ROWS / 2), RELATIVE_ROWS / 2) + RELATIVE_ROWS / 2;
+	spec->rows = rows;
+	if (variant == 0)
+		spec->keys = (TeColumns) {input(lab, RELATIVE_ROWS, width), 0, width};
+	else if (variant == 1)
+		spec->queries = (TeColumns) {input(lab, RELATIVE_ROWS, width + 2), 2, width};
+	else
+	{
+		TeNode	   *joint = input(lab, RELATIVE_ROWS, 2 * width);
+
+		spec->queries = (TeColumns) {joint, 0, width};
+		spec->keys = (TeColumns) {joint, width, width};
+	}
+	spec->causal = variant == VARIANTS_RELATIVE - 1;
+	if (spec->causal)
+		spec->bias = input(lab, (size_t) spec->n_head, 2 * (size_t) lab->batch.max_len - 1);
+}
+
+#define VARIANTS_PLAIN 8
+#define VARIANTS_attention (VARIANTS_PLAIN + VARIANTS_RELATIVE)
 static TeNode *
 build_attention(Lab *lab, int variant)
 {
 	/* heads, key-value heads, columns of a head */
 	static const int shapes[VARIANTS_attention][3] = {
-		{2, 2, 5}, {4, 2, 5}, {2, 2, 5}, {2, 1, 5}, {2, 2, 5}, {2, 2, 5}, {2, 1, 70}, {2, 2, 64}
+		{2, 2, 5}, {4, 2, 5}, {2, 2, 5}, {2, 1, 5}, {2, 2, 5}, {2, 2, 5}, {2, 1, 70}, {2, 2, 64},
+		{2, 2, 5}, {2, 2, 5}, {2, 2, 5}, {2, 2, 70}, {2, 2, 5}
 	};
 	TeAttentionSpec spec = {.n_head = shapes[variant][0], .n_kv_head = shapes[variant][1], .d_head = shapes[variant][2],
 		.causal = variant == 2 || variant == 3, .window = variant == 3 || variant == 4 ? 40 : 0,
@@ -295,12 +326,14 @@ build_attention(Lab *lab, int variant)
 	TeNode	   *joint;
 	TeColumns	q;
 
-	if (variant == 6 || variant == 7)
+	if (variant == 6 || variant == 7 || variant == VARIANTS_PLAIN + 3)
 		set_batch(lab, short_starts, 3);
 	else
 		set_batch(lab, long_starts, 3);
 	if (variant == 1 || variant == 3)
 		spec.bias = input(lab, (size_t) spec.n_head, 2 * (size_t) lab->batch.max_len + 3);
+	if (variant >= VARIANTS_PLAIN)
+		add_relative(lab, variant - VARIANTS_PLAIN, &spec);
 	if (variant == 5)
 	{
 		/* separate nodes, queries being keys */

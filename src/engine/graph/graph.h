@@ -117,6 +117,14 @@ typedef struct TeAttentionSpec
 	bool		causal;
 	int			window;			/* 0: none; else tokens further than this apart, in either direction, do not see each other */
 	TeNode	   *bias;			/* NULL, or [n_head, 2 * span - 1], span >= the batch's longest sequence */
+	/*
+	 * Disentangled attention (He et al. 2020): to q · k are added, before the scale, q · keys and k · queries of the
+	 * row that `rows` has for query - key: 2 * max_len - 1 numbers from -(max_len - 1) on, max_len being the batch's, as
+	 * long-lived as the graph.  Either node may be NULL.  Not together with a window or with fewer key-value heads.
+	 */
+	TeColumns	keys;
+	TeColumns	queries;
+	const int32_t *rows;
 } TeAttentionSpec;
 
 extern TeNode *te_attention(TeGraph *graph, TeColumns q, TeColumns k, TeColumns v, const TeAttentionSpec *spec);

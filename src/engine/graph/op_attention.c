@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * op_attention.c
- *	  Attention over packed sequences, with joint projections, grouped heads and an additive bias.
+ *	  Attention over packed sequences, with joint projections, grouped heads, an additive bias and relative positions.
  *
  * Forward is kernels/attention.c.  q, k and v are columns of nodes, which may
  * be one and the same (a joint projection): gradients go back into those columns.
@@ -13,9 +13,16 @@
  * A worker's scratch holds P and dP, 64 rows of the longest sequence (Dao et al. 2022
  * do it in tiles; rows of a text fit).  The products are the panel kernel's.
  *
+ * Relative positions (disentangled attention) add q · keys[distance] and k · queries[distance] to a score before it
+ * is scaled.  Rows come by bucket, [n_rows, n_head * d_head], and a table says which of them a distance has; forward packs
+ * them by distance as the kernel wants them, once for all sequences.  Backward packs them again, for P.  A
+ * block of queries and a block of keys, both of 64 tokens from the start of their sequence, are
+ * apart by 128 distances: in a tile of dS the element of query i and key j belongs to distance 64 + i - j of these,
+ * and dS with its rows shifted so ("skewed"), [64, 128], is multiplied as dS is.
+ *
  * Keys are shared by the heads of a group and by all blocks of queries, the
- * bias by all sequences.  So a task is a key-value head of a sequence, or of all of them where the
- * bias is trained, and does its heads and blocks in order.  Long sequences are done in rounds of blocks with a
+ * bias and relative rows by all sequences.  So a task is a key-value head of a sequence, or of all of them where
+ * the bias or relative rows are trained, and does its heads and blocks in order.  Long sequences are done in rounds of blocks with a
  * check for interrupts between them.
  *-------------------------------------------------------------------------
  */
@@ -25,6 +32,8 @@
 
 #define BLOCK_TOKENS TE_PANEL			/* queries, and keys, done together */
 #define TILE ((size_t) BLOCK_TOKENS * TE_PANEL)
+#define REACH (2 * TE_PANEL)			/* distances between tokens of two blocks */
+#define MAX_INPUTS 6
 #define ROUND_WORK ((size_t) 1 << 26)	/* multiply-adds of a task between two checks for interrupts: some milliseconds */
 
 typedef struct AttentionParams
@@ -33,7 +42,10 @@ typedef struct AttentionParams
 	TeColumns	k;
 	TeColumns	v;
 	TeAttention shape;			/* all but pointers */
-	bool		has_bias;
+	TeNode	   *bias;			/* NULL: none */
+	TeColumns	keys;			/* relative rows; node is NULL: none */
+	TeColumns	queries;
+	const int32_t *rows;
 } AttentionParams;
 
 /* ---- building ---- */
@@ -57,6 +69,28 @@ check_apart(const TeAttentionSpec *spec, TeColumns a, TeColumns b)
 				   "columns overlap in part");
 }
 
+/* Rows by distance go into as many floats; 0 where there are none. */
+static size_t
+panels_size(const TeAttention *shape)
+{
+	return (size_t) shape->n_head * (size_t) shape->relative_panels * (size_t) shape->d_head * TE_PANEL;
+}
+
+static void
+check_relative(const TeGraph *graph, const TeAttentionSpec *spec, TeColumns columns)
+{
+	size_t		n_distances = 2 * (size_t) TE_MAX(graph->batch->max_len, 1) - 1;
+
+	if (columns.node == NULL)
+		return;
+	te_check_shape("attention", spec->window == 0 && spec->n_head == spec->n_kv_head && spec->rows != NULL,
+				   "relative positions with a window, groups of heads or no table");
+	check_columns("relative rows", columns, columns.node->rows, (size_t) spec->n_head * (size_t) spec->d_head);
+	for (size_t i = 0; i < n_distances; i++)
+		te_check_shape("attention", spec->rows[i] >= 0 && (size_t) spec->rows[i] < columns.node->rows,
+					   "a distance has row %d of %zu", spec->rows[i], columns.node->rows);
+}
+
 static void
 check_spec(const TeGraph *graph, const TeAttentionSpec *spec)
 {
@@ -70,6 +104,10 @@ check_spec(const TeGraph *graph, const TeAttentionSpec *spec)
 					   (spec->bias->cols + 1) / 2 >= (size_t) graph->batch->max_len,
 					   "the bias is [%zu, %zu] for %d heads and %d tokens", spec->bias->rows, spec->bias->cols,
 					   spec->n_head, graph->batch->max_len);
+	check_relative(graph, spec, spec->keys);
+	check_relative(graph, spec, spec->queries);
+	if (spec->keys.node != NULL && spec->queries.node != NULL)
+		check_apart(spec, spec->keys, spec->queries);
 }
 
 /* Most keys that a block of queries sees, in whole panels. */
@@ -91,19 +129,44 @@ head_panels(const TeAttention *shape)
 	return ((size_t) shape->d_head + TE_PANEL - 1) / TE_PANEL;
 }
 
-/* P, dP, Q, dO, a panel of K or V, a transposed tile, a tile of a product */
+/*
+ * P, dP, Q, dO, a panel of K or V, a transposed tile, a tile of a product; with relative positions K in panels, rows of
+ * distances, products with them.
+ */
 static size_t
 backward_scratch(const TeNode *node)
 {
 	const AttentionParams *params = node->params;
+	size_t		panels = head_panels(&params->shape);
+	size_t		relative = params->shape.relative_panels > 0 ? panels + 3 : 0;
 
-	return 2 * BLOCK_TOKENS * block_keys(node) + (3 * head_panels(&params->shape) + 2) * TILE;
+	return 2 * BLOCK_TOKENS * block_keys(node) + (3 * panels + 2 + relative) * TILE;
+}
+
+/* Where the node has relative positions: panels, and room for what is packed into them. */
+static void
+add_relative(TeNode *node, const TeAttentionSpec *spec)
+{
+	AttentionParams *params = node->params;
+	size_t		both = spec->keys.node != NULL && spec->queries.node != NULL ? 2 : 1;
+
+	if (spec->keys.node == NULL && spec->queries.node == NULL)
+		return;
+	params->keys = spec->keys;
+	params->queries = spec->queries;
+	params->rows = spec->rows;
+	params->shape.relative_panels = 2 * ((node->graph->batch->max_len + TE_PANEL - 1) / TE_PANEL);
+	node->temp.floats = te_mul_size(both, panels_size(&params->shape));
+	if (node->needs_grad)
+		node->grad_temp.floats = node->temp.floats;
 }
 
 TeNode *
 te_attention(TeGraph *graph, TeColumns q, TeColumns k, TeColumns v, const TeAttentionSpec *spec)
 {
-	TeNode	   *inputs[4] = {q.node, k.node, v.node, spec->bias};
+	TeNode	   *inputs[MAX_INPUTS] = {q.node, k.node, v.node};
+	TeNode	   *optional[] = {spec->bias, spec->keys.node, spec->queries.node};
+	int			n_inputs = 3;
 	TeNode	   *node;
 	AttentionParams *params;
 	size_t		q_cols = (size_t) spec->n_head * (size_t) spec->d_head;
@@ -118,13 +181,17 @@ te_attention(TeGraph *graph, TeColumns q, TeColumns k, TeColumns v, const TeAtte
 	check_apart(spec, q, k);
 	check_apart(spec, q, v);
 	check_apart(spec, k, v);
-	node = te_node_create(graph, TE_OP_attention, rows, q_cols, inputs, spec->bias != NULL ? 4 : 3,
-						  sizeof(AttentionParams), false);
+	for (size_t i = 0; i < TE_LENGTH(optional); i++)
+	{
+		if (optional[i] != NULL)
+			inputs[n_inputs++] = optional[i];
+	}
+	node = te_node_create(graph, TE_OP_attention, rows, q_cols, inputs, n_inputs, sizeof(AttentionParams), false);
 	params = node->params;
 	params->q = q;
 	params->k = k;
 	params->v = v;
-	params->has_bias = spec->bias != NULL;
+	params->bias = spec->bias;
 	params->shape = (TeAttention) {
 		.ld_q = q.node->cols, .ld_k = k.node->cols, .ld_v = v.node->cols, .ld_out = q_cols,
 		.n_head = spec->n_head, .n_kv_head = spec->n_kv_head, .d_head = spec->d_head,
@@ -133,10 +200,79 @@ te_attention(TeGraph *graph, TeColumns q, TeColumns k, TeColumns v, const TeAtte
 		.causal = spec->causal, .window = spec->window,
 		.bias_span = spec->bias != NULL ? (int) ((spec->bias->cols + 1) / 2) : 0
 	};
+	add_relative(node, spec);
 	node->scratch = te_attention_scratch(&params->shape);
 	if (node->needs_grad)
 		node->scratch = TE_MAX(node->scratch, backward_scratch(node));
 	return node;
+}
+
+/* ---- relative rows by distance ---- */
+
+/* One of the two kinds of rows on its way into panels. */
+typedef struct Packing
+{
+	const AttentionParams *params;
+	const float *rows;
+	size_t		ld;
+	int32_t		reach;			/* longest distance that the table has */
+	float	   *panels;
+	float	   *scratch;
+	size_t		scratch_stride;
+} Packing;
+
+/* The row of a distance; those beyond the longest sequence have its own, and are never looked at. */
+static int32_t
+distance_row(const AttentionParams *params, int32_t reach, int32_t distance)
+{
+	return params->rows[TE_MIN(TE_MAX(distance, -reach), reach) + reach];
+}
+
+static void
+pack_task(void *arg, size_t task, int worker)
+{
+	const Packing *packing = arg;
+	const TeAttention *shape = &packing->params->shape;
+	size_t		d = (size_t) shape->d_head;
+	size_t		head = task / (size_t) shape->relative_panels;
+	int32_t		panel = (int32_t) (task % (size_t) shape->relative_panels);
+	int32_t		first = (panel - shape->relative_panels / 2) * TE_PANEL;
+	float	   *rows = packing->scratch + (size_t) worker * packing->scratch_stride;
+
+	for (int32_t t = 0; t < TE_PANEL; t++)
+	{
+		size_t		row = (size_t) distance_row(packing->params, packing->reach, first + t);
+
+		memcpy(rows + (size_t) t * d, packing->rows + row * packing->ld + head * d, d * sizeof(float));
+	}
+	te_kernel.pack_panel(TE_PANEL, d, rows, d, packing->panels + task * d * TE_PANEL);
+}
+
+static const float *
+pack_rows(TeGraph *graph, const TeNode *node, TeColumns columns, float *panels)
+{
+	const AttentionParams *params = node->params;
+	size_t		n_tasks = (size_t) (params->shape.n_head * params->shape.relative_panels);
+	Packing		packing = {.params = params, .reach = TE_MAX(graph->batch->max_len, 1) - 1, .panels = panels,
+		.scratch = graph->scratch, .scratch_stride = graph->scratch_stride};
+
+	if (columns.node == NULL)
+		return NULL;
+	packing.rows = columns.node->value.data + columns.first;
+	packing.ld = columns.node->cols;
+	te_graph_tasks(graph, n_tasks, panels_size(&params->shape) * TE_WORK_FLOAT, pack_task, &packing);
+	return panels;
+}
+
+/* Both kinds, one behind the other. */
+static void
+pack_relative(TeGraph *graph, const TeNode *node, float *panels, TeAttention *at)
+{
+	const AttentionParams *params = node->params;
+
+	at->relative_keys = pack_rows(graph, node, params->keys, panels);
+	at->relative_queries = pack_rows(graph, node, params->queries,
+									 at->relative_keys != NULL ? panels + panels_size(&params->shape) : panels);
 }
 
 /* ---- forward ---- */
@@ -152,7 +288,7 @@ bound_attention(TeGraph *graph, const TeNode *node)
 	at.k = params->k.node->value.data + params->k.first;
 	at.v = params->v.node->value.data + params->v.first;
 	at.out = node->value.data;
-	at.bias = params->has_bias ? node->inputs[3]->value.data : NULL;
+	at.bias = params->bias != NULL ? params->bias->value.data : NULL;
 	at.scratch = graph->scratch;
 	at.scratch_stride = graph->scratch_stride;
 	return at;
@@ -163,15 +299,28 @@ te_attention_forward(TeGraph *graph, TeNode *node)
 {
 	TeAttention at = bound_attention(graph, node);
 
+	pack_relative(graph, node, node->temp.data, &at);
 	te_graph_tasks(graph, te_attention_tasks(&at), node->rows * block_keys(node) * node->cols * 2,
 				   te_attention_task, &at);
 }
 
 /* ---- backward ---- */
 
+/* Relative rows that content of one side is multiplied with, and where gradients go. */
+typedef struct Relative
+{
+	const float *rows;			/* NULL: none of this kind */
+	size_t		ld;
+	float	   *d_rows;			/* like rows; NULL where not wanted */
+} Relative;
+
 typedef struct Backward
 {
+	const AttentionParams *params;
 	TeAttention at;
+	Relative	keys;
+	Relative	queries;
+	int32_t		reach;			/* longest distance */
 	const float *d_out;			/* like out */
 	float	   *d_q;			/* like q, k, v; NULL where not wanted */
 	float	   *d_k;
@@ -202,6 +351,10 @@ typedef struct Block
 	float	   *panel;
 	float	   *transposed;
 	float	   *tile;
+	/* with relative positions */
+	float	   *key_panels;		/* a block of keys' columns like q */
+	float	   *distances;		/* [64 distances][64 columns] */
+	float	   *reach;			/* [64 queries or keys][REACH] */
 } Block;
 
 static void
@@ -216,6 +369,9 @@ cut_scratch(Block *block, float *scratch)
 	block->panel = block->d_out + panels * TILE;
 	block->transposed = block->panel + panels * TILE;
 	block->tile = block->transposed + TILE;
+	block->key_panels = block->tile + TILE;
+	block->distances = block->key_panels + panels * TILE;
+	block->reach = block->distances + TILE;
 }
 
 /* Keys [*from, *to) that queries [q0, q1) see between them. */
@@ -280,6 +436,52 @@ score_products(const Block *block, const float *rows, size_t ld_rows, const floa
 							 block->panel);
 		te_kernel.gemm_panel_f32(m, d, rows + query_at(block, block->q0, ld_rows), ld_rows, block->panel,
 								 into + (k - block->k0), block->ld, false);
+	}
+}
+
+/* Products of n rows of content with the distances between this block and that of keys from k on: reach[n, 128] */
+static void
+reach_products(const Block *block, const float *panels, const float *content, size_t ld, size_t n, int32_t k)
+{
+	const TeAttention *at = &block->b->at;
+	size_t		d = (size_t) at->d_head;
+	size_t		panel = (size_t) (block->head * at->relative_panels + at->relative_panels / 2 + (block->q0 - k) / TE_PANEL - 1);
+
+	for (size_t half = 0; half < 2; half++)
+		te_kernel.gemm_panel_f32(n, d, content, ld, panels + (panel + half) * d * TE_PANEL, block->reach + half * TE_PANEL,
+								 REACH, false);
+}
+
+/* Add what relative positions contribute to the scores. */
+static void
+add_relative_scores(const Block *block)
+{
+	const TeAttention *at = &block->b->at;
+	size_t		m = (size_t) (block->q1 - block->q0);
+
+	for (int32_t k = block->k0; k < block->k1; k += BLOCK_TOKENS)
+	{
+		size_t		n = (size_t) TE_MIN(BLOCK_TOKENS, block->k1 - k);
+		float	   *p = block->p + (k - block->k0);
+
+		if (at->relative_keys != NULL)
+		{
+			reach_products(block, at->relative_keys, at->q + query_at(block, block->q0, at->ld_q), at->ld_q, m, k);
+			for (size_t i = 0; i < m; i++)
+			{
+				for (size_t j = 0; j < n; j++)
+					p[i * block->ld + j] += block->reach[i * REACH + TE_PANEL + i - j];
+			}
+		}
+		if (at->relative_queries != NULL)
+		{
+			reach_products(block, at->relative_queries, at->k + key_at(block, k, at->ld_k), at->ld_k, n, k);
+			for (size_t i = 0; i < m; i++)
+			{
+				for (size_t j = 0; j < n; j++)
+					p[i * block->ld + j] += block->reach[j * REACH + TE_PANEL + i - j];
+			}
+		}
 	}
 }
 
@@ -367,6 +569,113 @@ add_to_queries(const Block *block)
 	}
 }
 
+/* reach = the tile of dS before keys k, skewed: rows are queries, or keys */
+static void
+skew(const Block *block, int32_t k, size_t n, bool by_key)
+{
+	size_t		m = (size_t) (block->q1 - block->q0);
+	const float *d_s = block->d_p + (k - block->k0);
+
+	memset(block->reach, 0, 2 * TILE * sizeof(float));
+	for (size_t i = 0; i < m; i++)
+	{
+		for (size_t j = 0; j < n; j++)
+			block->reach[(by_key ? j : i) * REACH + TE_PANEL + i - j] = d_s[i * block->ld + j];
+	}
+}
+
+/* Columns of one panel of the rows of 64 distances. */
+static void
+copy_distances(const Block *block, const Relative *relative, int32_t first, size_t panel)
+{
+	const Backward *b = block->b;
+
+	for (int32_t t = 0; t < TE_PANEL; t++)
+	{
+		size_t		row = (size_t) distance_row(b->params, b->reach, first + t);
+
+		copy_columns(&b->at, panel, 1, relative->rows + query_at(block, (int32_t) row, relative->ld), relative->ld,
+					 block->distances + t * TE_PANEL);
+	}
+}
+
+/* Add a product tile's columns of one panel to the gradients of the rows of 64 distances. */
+static void
+add_distances(const Block *block, const Relative *relative, int32_t first, size_t panel)
+{
+	const Backward *b = block->b;
+
+	for (int32_t t = 0; t < TE_PANEL; t++)
+	{
+		size_t		row = (size_t) distance_row(b->params, b->reach, first + t);
+
+		add_tile(&b->at, panel, 1, block->tile + t * TE_PANEL,
+				 relative->d_rows + query_at(block, (int32_t) row, relative->ld), relative->ld);
+	}
+}
+
+/*
+ * With the skewed dS in reach: d_content[n] += reach · rows, d_rows += reachᵀ · content; the content (queries or keys)
+ * lies in panels.
+ */
+static void
+relative_gradients(const Block *block, const Relative *relative, int32_t k, size_t n, const float *content,
+				   float *d_content, size_t ld_content)
+{
+	const TeAttention *at = &block->b->at;
+
+	for (int32_t half = 0; half < 2; half++)
+	{
+		const float *reach = block->reach + half * TE_PANEL;
+		int32_t		first = block->q0 - k + (half - 1) * TE_PANEL;
+
+		te_kernel.pack_panel(n, TE_PANEL, reach, REACH, block->transposed);
+		for (size_t panel = 0; panel < head_panels(at); panel++)
+		{
+			if (d_content != NULL)
+			{
+				copy_distances(block, relative, first, panel);
+				te_kernel.gemm_panel_f32(n, TE_PANEL, reach, REACH, block->distances, block->tile, TE_PANEL, false);
+				add_tile(at, panel, n, block->tile, d_content, ld_content);
+			}
+			if (relative->d_rows != NULL)
+			{
+				te_kernel.gemm_panel_f32(TE_PANEL, n, block->transposed, TE_PANEL, content + panel * TILE, block->tile,
+										 TE_PANEL, false);
+				add_distances(block, relative, first, panel);
+			}
+		}
+	}
+}
+
+static void
+relative_backward(const Block *block)
+{
+	const Backward *b = block->b;
+	const TeAttention *at = &b->at;
+	size_t		m = (size_t) (block->q1 - block->q0);
+
+	for (int32_t k = block->k0; k < block->k1; k += BLOCK_TOKENS)
+	{
+		size_t		n = (size_t) TE_MIN(BLOCK_TOKENS, block->k1 - k);
+
+		if (b->keys.rows != NULL)
+		{
+			skew(block, k, n, false);
+			relative_gradients(block, &b->keys, k, m, block->q,
+							   b->d_q != NULL ? b->d_q + query_at(block, block->q0, at->ld_q) : NULL, at->ld_q);
+		}
+		if (b->queries.rows != NULL)
+		{
+			skew(block, k, n, true);
+			for (size_t panel = 0; panel < head_panels(at); panel++)
+				copy_columns(at, panel, n, at->k + key_at(block, k, at->ld_k), at->ld_k, block->key_panels + panel * TILE);
+			relative_gradients(block, &b->queries, k, n, block->key_panels,
+							   b->d_k != NULL ? b->d_k + key_at(block, k, at->ld_k) : NULL, at->ld_k);
+		}
+	}
+}
+
 static void
 block_backward(Block *block)
 {
@@ -377,6 +686,7 @@ block_backward(Block *block)
 	visible_keys(block, block->q0, block->q1, &block->k0, &block->k1);
 	block->ld = TE_ALIGN(block->k1 - block->k0, TE_PANEL);
 	score_products(block, at->q, at->ld_q, at->k, at->ld_k, block->p);
+	add_relative_scores(block);
 	score_products(block, b->d_out, at->ld_out, at->v, at->ld_v, block->d_p);
 	for (int32_t query = block->q0; query < block->q1; query++)
 		finish_row(block, query);
@@ -389,6 +699,7 @@ block_backward(Block *block)
 	add_to_keys(block, block->d_p, block->q, b->d_k, at->ld_k);
 	add_to_keys(block, block->p, block->d_out, b->d_v, at->ld_v);
 	add_to_queries(block);
+	relative_backward(block);
 }
 
 /* The heads of a group and this round's blocks of one sequence, in order. */
@@ -414,6 +725,13 @@ sequence_backward(const Backward *b, int sequence, int kv_head, float *scratch)
 	}
 }
 
+/* Whether sequences add to the same numbers. */
+static bool
+shares_gradients(const Backward *b)
+{
+	return b->d_bias != NULL || b->keys.d_rows != NULL || b->queries.d_rows != NULL;
+}
+
 static void
 backward_task(void *arg, size_t task, int worker)
 {
@@ -421,7 +739,7 @@ backward_task(void *arg, size_t task, int worker)
 	float	   *scratch = b->at.scratch + (size_t) worker * b->at.scratch_stride;
 	int			kv_head = (int) (task % (size_t) b->at.n_kv_head);
 
-	if (b->d_bias == NULL)
+	if (!shares_gradients(b))
 	{
 		sequence_backward(b, (int) (task / (size_t) b->at.n_kv_head), kv_head, scratch);
 		return;
@@ -436,18 +754,29 @@ grad_columns(TeColumns columns)
 	return columns.node->grad.data != NULL ? columns.node->grad.data + columns.first : NULL;
 }
 
+static Relative
+bound_relative(TeColumns columns)
+{
+	if (columns.node == NULL)
+		return (Relative) {NULL};
+	return (Relative) {columns.node->value.data + columns.first, columns.node->cols, grad_columns(columns)};
+}
+
 void
 te_attention_backward(TeGraph *graph, TeNode *node)
 {
 	const AttentionParams *params = node->params;
 	int32_t		max_len = graph->batch->max_len;
-	Backward	b = {.at = bound_attention(graph, node), .d_out = node->grad.data,
+	Backward	b = {.params = params, .at = bound_attention(graph, node), .d_out = node->grad.data,
 		.d_q = grad_columns(params->q), .d_k = grad_columns(params->k), .d_v = grad_columns(params->v),
-		.d_bias = params->has_bias ? node->inputs[3]->grad.data : NULL, .max_keys = block_keys(node)};
+		.d_bias = params->bias != NULL ? params->bias->grad.data : NULL, .max_keys = block_keys(node),
+		.keys = bound_relative(params->keys), .queries = bound_relative(params->queries),
+		.reach = TE_MAX(max_len, 1) - 1};
 	size_t		n_tasks = (size_t) b.at.n_kv_head;
 	size_t		block_work = 5 * BLOCK_TOKENS * b.max_keys * (node->cols / n_tasks);
 
-	if (b.d_bias == NULL)
+	pack_relative(graph, node, node->grad_temp.data, &b.at);
+	if (!shares_gradients(&b))
 		n_tasks *= (size_t) b.at.n_seq;
 	b.n_blocks = (int32_t) TE_MIN(TE_MAX(ROUND_WORK / block_work, (size_t) 1), (size_t) max_len);
 	for (; b.first_block * BLOCK_TOKENS < max_len; b.first_block += b.n_blocks)

@@ -6,7 +6,7 @@
 #include "model_fixture.h"
 
 static const char *const head_names[] = {
-	"classify-bert", "classify-distilbert", "classify-roberta", "classify-mpnet"
+	"classify-bert", "classify-distilbert", "classify-roberta", "classify-mpnet", "classify-deberta"
 };
 
 static double
@@ -169,7 +169,8 @@ check_head(TeArena *arena, const char *name, const char *task, const char *job)
 
 TEST(tokens_are_the_references)
 {
-	static const char *const families[] = {"bert", "distilbert", "roberta", "mpnet", "albert", "electra", "modernbert"};
+	static const char *const families[] = {"bert", "distilbert", "roberta", "mpnet", "albert", "electra", "modernbert",
+	"deberta", "deberta-v3"};
 	int			n = 0;
 
 	for (size_t i = 0; i < TE_LENGTH(token_heads); i++)
@@ -184,7 +185,7 @@ TEST(tokens_are_the_references)
 			n++;
 		}
 	}
-	CHECK(n >= 25);
+	CHECK(n >= 29);
 }
 
 TEST(tasks_have_synonyms)
@@ -202,8 +203,8 @@ TEST(tasks_have_synonyms)
 
 TEST(definitions_know_their_task)
 {
-	static const char *const tasks[] = {"classification", "classification", "classification", "regression"};
-	static const int counts[] = {3, 2, 4, 1};
+	static const char *const tasks[] = {"classification", "classification", "classification", "regression", "classification"};
+	static const int counts[] = {3, 2, 4, 1, 3};
 
 	for (size_t f = 0; f < TE_LENGTH(head_names); f++)
 	{

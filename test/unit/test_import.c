@@ -494,6 +494,37 @@ TEST(old_and_new_configurations_say_the_same)
 					  "\"rope_parameters\":{\"rope_theta\":1000.0,\"rope_type\":\"default\"}}");
 }
 
+/* What DeBERTa's position keys mean, and what of them is refused. */
+TEST(relative_positions_are_read)
+{
+#define DEBERTA "{\"hidden_size\":64,\"num_hidden_layers\":1,\"num_attention_heads\":2,\"intermediate_size\":96," \
+	"\"vocab_size\":99,\"max_position_embeddings\":40"
+#define READ(more) (memset(&read, 0, sizeof(read)), \
+	te_arch_deberta.read_config(te_json_parse(arena, TE_STR(DEBERTA more "}"), "config.json"), &read))
+
+	TeConfig	read;
+
+	check_same_config(arena, &te_arch_deberta,
+					  DEBERTA ",\"relative_attention\":true,\"pos_att_type\":\" P2C |c2p\",\"norm_rel_ebd\":\"none| Layer_Norm\"}",
+					  DEBERTA ",\"relative_attention\":true,\"pos_att_type\":[\"c2p\",\"p2c\"],\"norm_rel_ebd\":\"layer_norm\","
+					  "\"max_relative_positions\":40,\"position_buckets\":-1,\"conv_kernel_size\":0}");
+	READ(",\"relative_attention\":true,\"pos_att_type\":\"p2c\",\"position_buckets\":16,\"position_biased_input\":false");
+	CHECK(read.relative_buckets == 32 && read.relative_log && read.relative_max_distance == 40 && read.score_terms == 2);
+	CHECK(read.relative_queries && !read.relative_keys && !read.relative_norm && !read.relative_shared);
+	CHECK(read.added_positions == 0 && read.max_positions == 40 && read.type_vocab_size == 0);
+	CHECK_NEAR(read.norm_eps, 1e-7, 1e-12);
+	READ(",\"pos_att_type\":\"p2c|c2p\"");
+	CHECK(read.relative_buckets == 0 && !read.relative_keys && read.score_terms == 3 && read.added_positions == 40);
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "convolution", READ(",\"conv_kernel_size\":3"));
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "attention_head_size", READ(",\"attention_head_size\":16"));
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "position_buckets",
+					  READ(",\"relative_attention\":true,\"pos_att_type\":\"c2p\",\"position_buckets\":1"));
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "position_buckets",
+					  READ(",\"relative_attention\":true,\"pos_att_type\":\"c2p\",\"position_buckets\":78"));
+	CHECK_THROWS_LIKE(TE_ERR_CORRUPT, "at most",
+					  READ(",\"relative_attention\":true,\"pos_att_type\":\"c2p\",\"max_relative_positions\":99999999999"));
+}
+
 TEST(wishes_are_checked)
 {
 	TeFolder	folder = fixture_folder(arena, "bert");

@@ -48,8 +48,12 @@ encoder_size(const TeConfig *config, TeEncoderSize size)
 		[TE_SIZE_INTERMEDIATE] = config->intermediate_size,
 		[TE_SIZE_VOCABULARY] = config->vocab_size,
 		[TE_SIZE_POSITIONS] = config->max_positions,
+		[TE_SIZE_ADDED_POSITIONS] = config->added_positions,
 		[TE_SIZE_TYPES] = config->type_vocab_size,
 		[TE_SIZE_BUCKETS] = config->relative_buckets,
+		[TE_SIZE_RELATIVE_NORM] = config->relative_norm,
+		[TE_SIZE_RELATIVE_QUERY] = config->relative_queries && !config->relative_shared ? config->hidden_size : 0,
+		[TE_SIZE_RELATIVE_KEY] = config->relative_keys && !config->relative_shared ? config->hidden_size : 0,
 		[TE_SIZE_HEADS] = config->n_heads,
 		[TE_SIZE_JOINT] = 3 * (int64_t) config->hidden_size,
 		[TE_SIZE_GATED] = 2 * (int64_t) config->intermediate_size,
@@ -288,8 +292,8 @@ encoder_linear(TeGraph *graph, TeNode *x, TeEncoderPair pair, TeActivation activ
 	return te_linear(graph, x, &operand, 1, activation);
 }
 
-static TeNode *
-encoder_norm(TeGraph *graph, TeNode *x, TeNode *residual, TeEncoderPair norm, const TeConfig *config)
+TeNode *
+te_encoder_norm(TeGraph *graph, TeNode *x, TeNode *residual, TeEncoderPair norm, const TeConfig *config)
 {
 	return te_layer_norm(graph, x, residual, norm.weight, norm.bias, config->norm_eps);
 }
@@ -306,31 +310,25 @@ encoder_embed(TeGraph *graph, const TeEncoder *encoder, const TeConfig *config, 
 		te_assert(batch->type_ids != NULL);
 		x = te_add(graph, x, te_gather(graph, encoder->types, batch->type_ids, batch->n_tok, 0));
 	}
-	x = encoder_norm(graph, x, positions, encoder->norm, config);
+	x = te_encoder_norm(graph, x, positions, encoder->norm, config);
 	return encoder->projection.weight != NULL ? encoder_linear(graph, x, encoder->projection, TE_ACT_NONE) : x;
 }
 
-static TeNode *
-encoder_layer(TeGraph *graph, TeNode *x, const TeEncoderLayer *layer, const TeConfig *config, TeNode *bias)
+TeNode *
+te_encoder_layer(TeGraph *graph, TeNode *x, const TeEncoderLayer *layer, const TeConfig *config, const TeAttentionSpec *spec)
 {
 	size_t		width = config->hidden_size;
 	TeOperand	operands[3] = {encoder_operand(layer->query), encoder_operand(layer->key), encoder_operand(layer->value)};
 	TeNode	   *joint = te_linear(graph, x, operands, 3, TE_ACT_NONE);
-	TeAttentionSpec spec = {
-		.n_head = config->n_heads,
-		.n_kv_head = config->n_heads,
-		.d_head = config->head_size,
-		.bias = bias,
-	};
 	TeNode	   *inner;
 
 	inner = te_attention(graph, (TeColumns) {joint, 0, width}, (TeColumns) {joint, width, width},
-						 (TeColumns) {joint, 2 * width, width}, &spec);
+						 (TeColumns) {joint, 2 * width, width}, spec);
 	inner = encoder_linear(graph, inner, layer->out, TE_ACT_NONE);
-	x = encoder_norm(graph, inner, x, layer->attention_norm, config);
+	x = te_encoder_norm(graph, inner, x, layer->attention_norm, config);
 	inner = encoder_linear(graph, x, layer->up, (TeActivation) config->activation);
 	inner = encoder_linear(graph, inner, layer->down, TE_ACT_NONE);
-	return encoder_norm(graph, inner, x, layer->out_norm, config);
+	return te_encoder_norm(graph, inner, x, layer->out_norm, config);
 }
 
 TeNode *
@@ -339,12 +337,12 @@ te_encoder_forward(TeGraph *graph, const TeModel *model, const TeBatch *batch)
 	const TeConfig *config = te_model_config(model);
 	const TeEncoder *encoder = te_model_bound(model);
 	TeNode	   *x = encoder_embed(graph, encoder, config, batch);
-	TeNode	   *bias = NULL;
+	TeAttentionSpec spec = {.n_head = config->n_heads, .n_kv_head = config->n_heads, .d_head = config->head_size};
 
 	if (encoder->relative != NULL)
-		bias = te_relative_bias(graph, encoder->relative, config->relative_buckets,
-								config->relative_max_distance, true);
+		spec.bias = te_relative_bias(graph, encoder->relative, config->relative_buckets,
+									 config->relative_max_distance, true);
 	for (int layer = 0; layer < config->n_layers; layer++)
-		x = encoder_layer(graph, x, &encoder->layers[stored_layer(config, layer)], config, bias);
+		x = te_encoder_layer(graph, x, &encoder->layers[stored_layer(config, layer)], config, &spec);
 	return x;
 }

@@ -33,6 +33,8 @@ typedef struct TeEncoderLayer
 	TeEncoderPair out_norm;
 	TeEncoderPair joint;		/* query, key and value in one */
 	TeEncoderPair gate;			/* beside up; none where up has both halves */
+	TeEncoderPair relative_query;	/* projections of relative positions, where they have their own */
+	TeEncoderPair relative_key;
 } TeEncoderLayer;
 
 typedef struct TeEncoder
@@ -42,7 +44,8 @@ typedef struct TeEncoder
 	const TeWeight *types;		/* NULL: none */
 	TeEncoderPair norm;
 	TeEncoderPair projection;	/* from the embeddings' width to the layers'; none where they are the same */
-	const TeWeight *relative;	/* [buckets, heads], NULL: none */
+	const TeWeight *relative;	/* [buckets, heads], or [buckets, hidden_size] to be projected; NULL: none */
+	TeEncoderPair relative_norm;
 	TeEncoderPair pooler;		/* kept for export and heads; forward does not read it */
 	TeEncoderPair final_norm;
 	const float *frequencies;	/* of rotary positions, and of those in local layers: rotary.c */
@@ -60,8 +63,12 @@ typedef enum TeEncoderSize
 	TE_SIZE_INTERMEDIATE,
 	TE_SIZE_VOCABULARY,
 	TE_SIZE_POSITIONS,
+	TE_SIZE_ADDED_POSITIONS,	/* 0 where positions are not added to the words */
 	TE_SIZE_TYPES,				/* 0 leaves the tensor out */
 	TE_SIZE_BUCKETS,
+	TE_SIZE_RELATIVE_NORM,		/* 1, or 0 where these have none */
+	TE_SIZE_RELATIVE_QUERY,		/* hidden_size, or 0 where relative positions are not projected so */
+	TE_SIZE_RELATIVE_KEY,
 	TE_SIZE_HEADS,
 	TE_SIZE_JOINT,				/* of query, key and value together */
 	TE_SIZE_GATED,				/* of both halves of a gated up */
@@ -90,6 +97,12 @@ extern void te_encoder_list(const TeEncoderTensor *table, const TeConfig *config
 extern const TeEncoder *te_encoder_bind(const TeEncoderTensor *table, TeArena *arena, const TeModel *model);
 /* Hidden states [n_tok, hidden_size]; batch->type_ids must be given where the model has types. */
 extern TeNode *te_encoder_forward(TeGraph *graph, const TeModel *model, const TeBatch *batch);
+
+/* norm(x + residual), which may be NULL. */
+extern TeNode *te_encoder_norm(TeGraph *graph, TeNode *x, TeNode *residual, TeEncoderPair norm, const TeConfig *config);
+/* A layer whose attention is as the spec says, which has the heads. */
+extern TeNode *te_encoder_layer(TeGraph *graph, TeNode *x, const TeEncoderLayer *layer, const TeConfig *config,
+								const TeAttentionSpec *spec);
 
 /* The keys that BERT, RoBERTa and MPNet have in common. */
 extern void te_encoder_read_config(const TeJson *config, TeConfig *into);

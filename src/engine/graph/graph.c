@@ -71,6 +71,12 @@ te_graph_create(TeArena *step, TeGraphMode mode, const TeBatch *batch)
 	return graph;
 }
 
+void *
+te_graph_alloc(TeGraph *graph, size_t bytes)
+{
+	return te_alloc(graph->arena, bytes);
+}
+
 /* Allocate a node with what hangs on it in one piece, and append it. */
 static TeNode *
 append_node(TeGraph *graph, size_t rows, size_t cols, int n_inputs, size_t params_size)

@@ -46,6 +46,9 @@ typedef enum TeGraphMode
 /* batch may be NULL where no op needs one (attention, relative_bias, rope_table and pool do).  Sequences have at least one token. */
 extern TeGraph *te_graph_create(TeArena *step, TeGraphMode mode, const TeBatch *batch);
 
+/* Memory that lives as long as the graph: ids and tables of an architecture's own. */
+extern void *te_graph_alloc(TeGraph *graph, size_t bytes);
+
 /* ---- building: each checks shapes and throws TE_ERR_INTERNAL naming the op ---- */
 
 /* Values given from outside; grad (same shape, added into) may be NULL. */

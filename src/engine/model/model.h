@@ -60,6 +60,14 @@ typedef struct TeConfig
 	int32_t		down_bias;
 	int32_t		n_layer_groups; /* so many sets of weights serve all layers; 0: each layer has its own */
 	int32_t		group_layers;	/* layers with weights of their own in such a set */
+	/* disentangled attention: 0 or 1, but for score_terms */
+	int32_t		relative_log;	/* far distances share buckets */
+	int32_t		relative_keys;	/* q · key of the position is a term of a score */
+	int32_t		relative_queries;	/* so is k · query of it */
+	int32_t		relative_shared;	/* the layers' own query and key project them */
+	int32_t		relative_norm;
+	int32_t		score_terms;	/* that the scale counts */
+	int32_t		added_positions;	/* rows of the position table where max_positions is a bound only, 0: none */
 } TeConfig;
 
 /* How a tensor is used: decides its layout in the image and whether quantization applies. */
@@ -213,7 +221,8 @@ typedef struct TeArch
 	A(modernbert) \
 	A(nomic) \
 	A(albert) \
-	A(electra)
+	A(electra) \
+	A(deberta)
 
 #define TE_ARCH_DECLARE(name) extern const TeArch te_arch_##name;
 TE_ARCHS(TE_ARCH_DECLARE)

@@ -225,7 +225,11 @@ def print_case(bench, part, case):
         if key[0] != part or key[4] not in case:
             continue
         row = bench.result(key)
-        print(f"  {describe(row)}", flush=True)
+        print(f"  {case_name(key[4])}{describe(row)}", flush=True)
+
+
+def case_name(case):
+    return "" if case in UNIFORM else f"{case:9}"
 
 
 def describe(row):
@@ -423,6 +427,8 @@ def summarize(rows):
     for threads in (1, 2):
         for variant, peak in (("f32", "f32"), ("bf16", "bf16"), ("int8", "int8"), ("q8_0", "int8"), ("q4_0", "int8")):
             shares = [figures.gemm_share(variant, peak, threads, case) for case in UNIFORM]
+            if not any(a for a, _ in shares):
+                continue
             print(f"  {variant:5} {threads} thr  " + "  ".join(
                 f"{case}: {100 * a:.0f} %, {100 * b:.0f} %" if a else f"{case}: -" for case, (a, b) in zip(UNIFORM, shares)))
     print("Bars:")
@@ -497,6 +503,7 @@ def main():
         with open(args.summary, encoding="utf-8", newline="") as file:
             summarize(list(csv.DictReader(file, delimiter="\t")))
         return
+    began = time.time()
     with open(os.path.join(args.work, "log"), "w", encoding="utf-8") as log:
         args.model = lift_limit(args.model, args.work)
         paths = make_texts(args)
@@ -514,7 +521,7 @@ def main():
         rows.append(dict(zip(FIELDS, ("peak", "", "flops_per_token", 0, "", 1, flops_per_token(args.model), 0, 0, 0, 0, 0))))
         if args.output:
             write_rows(args.output, rows)
-        print(f"{bench.waits} times two threads ran as one and were waited for, {bench.given_up} times in vain")
+        print(f"{time.time() - began:.0f} seconds; {bench.waits} times two threads ran as one and were waited for, {bench.given_up} times in vain")
         summarize(rows)
 
 

@@ -2,13 +2,15 @@
  * bench_engine.c
  *	  The engine without a server: import a model, embed the lines of a file.
  *
- *	  bench_engine MODEL TEXTS [-q TYPE] [-w WORKERS] [-i ISA] [-r REPEATS] [-k KIND]
+ *	  bench_engine MODEL TEXTS [-q TYPE] [-w WORKERS] [-i ISA] [-r REPEATS] [-j TASK] [-k KIND]
  *				   [-o VECTORS] [-t TOKENS] [-l LIMIT_MB] [-x EXPORT]
  *	  bench_engine MODEL -s TYPE,TYPE,... [-i ISA]
  *
  * MODEL is a folder or a .gguf file, TEXTS one text a line (\n, \r and \\ are
  * written with a backslash).  Prints how long importing, building the image
  * and attaching took, then rows and tokens a second of the best of REPEATS.
+ *
+ * TASK is "embed", or "classify", whose vectors are the logits.
  *
  * -o writes the vectors as little-endian floats, row after row; -t the token
  * ids, a line a text; -x exports the model, to a folder or a .gguf file.
@@ -35,6 +37,7 @@ typedef struct Options
 	const char *texts;
 	const char *quantization;
 	const char *isa;
+	const char *task;
 	const char *kind;
 	const char *vectors;
 	const char *tokens;
@@ -48,7 +51,7 @@ typedef struct Options
 static void
 usage(void)
 {
-	fprintf(stderr, "usage: bench_engine MODEL TEXTS [-q TYPE] [-w WORKERS] [-i ISA] [-r REPEATS] [-k KIND]"
+	fprintf(stderr, "usage: bench_engine MODEL TEXTS [-q TYPE] [-w WORKERS] [-i ISA] [-r REPEATS] [-j TASK] [-k KIND]"
 			" [-o VECTORS] [-t TOKENS] [-l LIMIT_MB] [-x EXPORT]\n"
 			"       bench_engine MODEL -s TYPE,TYPE,... [-i ISA]\n");
 	exit(2);
@@ -57,10 +60,10 @@ usage(void)
 static Options
 read_options(int argc, char **argv)
 {
-	Options		options = {.workers = 1, .repeats = 1, .isa = "auto"};
+	Options		options = {.workers = 1, .repeats = 1, .isa = "auto", .task = "embed"};
 	int			c;
 
-	while ((c = getopt(argc, argv, "q:w:i:r:k:o:t:l:x:s:")) != -1)
+	while ((c = getopt(argc, argv, "q:w:i:r:k:o:t:l:x:s:j:")) != -1)
 	{
 		switch (c)
 		{
@@ -90,6 +93,9 @@ read_options(int argc, char **argv)
 				break;
 			case 'x':
 				options.export = optarg;
+				break;
+			case 'j':
+				options.task = optarg;
 				break;
 			case 's':
 				options.serve = optarg;
@@ -219,7 +225,7 @@ run(void *arg)
 	if (options->kind != NULL)
 		job_options.kind = te_str(options->kind);
 	te_session_set_truncate(session, TE_TRUNCATE_CUT);
-	job = te_job_create(session, "embed", &job_options);
+	job = te_job_create(session, options->task, &job_options);
 	for (int i = 0; i < options->repeats; i++)
 	{
 		double		start;

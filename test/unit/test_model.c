@@ -226,6 +226,32 @@ TEST(batches_do_not_matter)
 	}
 }
 
+TEST(a_profile_accounts_for_forward_passes)
+{
+	Fixture    *fixture = fixture_load(arena, "bert", NULL);
+	TeSession  *session = te_session_create(arena, load_model(arena, fixture->def), 0);
+	double	   *seconds = te_new_array(arena, double, (size_t) te_op_count());
+	double		before;
+	double		sum = 0;
+
+	te_session_profile(session, seconds);
+	mixed_job(arena, session);
+	for (int i = 0; i < te_op_count(); i++)
+	{
+		CHECK(seconds[i] >= 0);
+		if (strcmp(te_op_name(i), "linear") == 0)
+			CHECK(seconds[i] > 0);
+		sum += seconds[i];
+	}
+	CHECK(sum <= te_session_usage(session)->seconds);
+	before = sum;
+	te_session_profile(session, NULL);
+	mixed_job(arena, session);
+	for (int i = 0; i < te_op_count(); i++)
+		before -= seconds[i];
+	CHECK(fabs(before) < 1e-12);
+}
+
 TEST(workers_do_not_matter)
 {
 	Fixture    *fixture = fixture_load(arena, "distilbert", NULL);

@@ -28,12 +28,54 @@ typedef struct UnigramParam
 	int32_t		bytes[256];		/* the token of each byte, or -1 */
 } UnigramParam;
 
+#define EXACT_POWERS 22			/* 10^22 is the largest that a double holds */
+
+/*
+ * The reference does not read a number to the nearest double: it makes an integer of all its digits and
+ * divides that by a power of ten, so that it rounds twice.  The last bit decides between paths of
+ * equal score, such as "-" before or after "---" in a rule, so it is done here alike, from the
+ * digits that the file has: the shortest that tell the number from its neighbours.
+ */
+static double
+read_as_reference(TeArena *work, double value)
+{
+	const char *digits = "";
+	uint64_t	whole = 0;
+	double		power = 1;
+	int			n_fraction = 0;
+	bool		in_fraction = false;
+
+	for (int n = 15; n <= 17; n++)
+	{
+		digits = te_format(work, "%.*g", n, fabs(value));
+		if (te_json_parse_real(te_str(digits)) == fabs(value))
+			break;
+	}
+	for (; *digits == '.' || (*digits >= '0' && *digits <= '9'); digits++)
+	{
+		if (*digits == '.')
+			in_fraction = true;
+		else
+		{
+			whole = whole * 10 + (uint64_t) (*digits - '0');
+			n_fraction += in_fraction;
+		}
+	}
+	te_arena_reset(work);
+	/* With an exponent, or beyond the powers, it is no score of a model that was trained */
+	if (*digits != '\0' || n_fraction > EXACT_POWERS)
+		return value;
+	for (int i = 0; i < n_fraction; i++)
+		power *= 10;
+	return copysign((double) whole / power, value);
+}
+
 /* A number of any kind. */
 static double
-score_of(const TeJson *pair, uint32_t number)
+score_of(TeArena *work, const TeJson *pair, uint32_t number)
 {
 	if (pair->n == 2 && pair->items[1].kind == TE_JSON_REAL)
-		return pair->items[1].real;
+		return read_as_reference(work, pair->items[1].real);
 	if (pair->n == 2 && pair->items[1].kind == TE_JSON_INTEGER)
 		return (double) pair->items[1].integer;
 	te_throw(TE_ERR_CORRUPT, "tokenizer: token %u has no score", number);
@@ -48,6 +90,7 @@ compile_unigram(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 	double	   *scores;
 	TeTrieKey  *keys;
 	double		worst = INFINITY;
+	TeArena    *work = te_arena_create(compiler->arena, "scores");
 
 	if (vocab == NULL || vocab->kind != TE_JSON_ARRAY)
 		te_throw(TE_ERR_CORRUPT, "tokenizer: vocabulary of a Unigram model is no list");
@@ -57,9 +100,10 @@ compile_unigram(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 	{
 		/* te_vocab_compile() has checked that the entries are lists with a string */
 		keys[i] = (TeTrieKey) {vocab->items[i].items[0].string, (int32_t) i};
-		scores[i] = score_of(&vocab->items[i], i);
+		scores[i] = score_of(work, &vocab->items[i], i);
 		worst = scores[i] < worst ? scores[i] : worst;
 	}
+	te_arena_destroy(work);
 	param->unknown_score = worst - UNKNOWN_PENALTY;
 	param->unk = (int32_t) te_json_int_range(node, "unk_id", -1, -1, (int64_t) vocab->n - 1);
 	param->byte_fallback = te_json_bool(node, "byte_fallback", false);

@@ -534,6 +534,83 @@ TEST(vocab_json_and_merges_are_gpt2_or_roberta)
 																NULL, TE_STR("gpt2"))), true));
 }
 
+/* One token against id, type and offsets. */
+static bool
+is_token(const TeToken *token, int32_t id, int32_t type, uint32_t start, uint32_t stop)
+{
+	if (token->id == id && token->type_id == type && token->start == start && token->stop == stop)
+		return true;
+	fprintf(stderr, "  token is %d type %d [%u, %u)\n", token->id, token->type_id, token->start, token->stop);
+	return false;
+}
+
+/* All types are 0, two separators are between the texts, and offsets are trimmed, but not by letters that look like byte-level spaces. */
+TEST(mpnet_puts_texts_together_as_roberta)
+{
+	const TeJson *config = te_json_parse(arena, TE_STR("{\"tokenizer_class\": \"MPNetTokenizer\", \"mask_token\": \"[MASK]\"}"), "config");
+	const TeTokenizer *tokenizer = compile(arena, te_tokenizer_from_vocab_txt(arena, TE_STR("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n"), config));
+	size_t		n;
+	TeToken    *tokens = te_encode_alloc(tokenizer, arena, TE_STR("a [MASK]"), TE_STR("\xc4\xa0 a"), true, 0, &n, NULL);
+
+	if (!CHECK(n == 8))
+		return;
+	CHECK(is_token(&tokens[1], 5, 0, 0, 1) && is_token(&tokens[2], 4, 0, 2, 8));
+	CHECK(tokens[3].id == 3 && tokens[4].id == 3 && tokens[3].special && tokens[4].special);
+	CHECK(is_token(&tokens[5], 1, 0, 0, 2) && is_token(&tokens[6], 5, 0, 3, 4) && tokens[7].type_id == 0);
+}
+
+/* Whether a mark is put before what follows a special token. */
+TEST(llama_without_legacy_begins_once)
+{
+	static const char *const configs[] = {"{}", "{\"legacy\": false}"};
+
+	for (size_t i = 0; i < TE_LENGTH(configs); i++)
+	{
+		const TeJson *config = te_json_parse(arena, te_str(configs[i]), "config");
+		const TeTokenizer *tokenizer = compile(arena, te_tokenizer_from_spm(arena, read_file(arena, FIXTURES "spm_bpe.model"), config, TE_STR("llama")));
+		size_t		n;
+		TeToken    *tokens = te_encode_alloc(tokenizer, arena, TE_STR("a</s>a b"), (TeStr) {NULL, 0}, false, 0, &n, NULL);
+		bool		marked = false;
+
+		CHECK(n > 3 && te_str_starts(te_token_text(tokenizer, tokens[0].id), "\xe2\x96\x81"));
+		for (size_t k = 1; k < n; k++)
+			if (tokens[k].start == 5 && tokens[k - 1].start < 5)
+				marked = te_str_starts(te_token_text(tokenizer, tokens[k].id), "\xe2\x96\x81");
+		CHECK(marked == (i == 0));
+	}
+}
+
+/* Special tokens take the spaces behind them, but for those that a text begins behind. */
+TEST(gguf_phi3_strips_behind_special_tokens)
+{
+	static const char *const names[] = {"Phi-3", "other"};
+	static const int32_t ids[2][5] = {{1, 4, 3, 2, 3}, {1, 4, 3, 2, 4}};
+
+	for (size_t i = 0; i < TE_LENGTH(names); i++)
+	{
+		const char *text = te_format(arena, "{\"general.name\": \"My %s\", \"tokenizer.ggml.model\": \"llama\", \"tokenizer.ggml.tokens\": "
+									 "[\"<unk>\", \"<s>\", \"<|end|>\", \"\u2581a\", \"\u2581\", \"a\"], "
+									 "\"tokenizer.ggml.scores\": [0, 0, 0, -1, -2, -3], \"tokenizer.ggml.token_type\": [2, 3, 3, 1, 1, 1]}", names[i]);
+		const TeTokenizer *tokenizer = compile(arena, te_tokenizer_from_gguf(arena, te_json_parse(arena, te_str(text), "meta")));
+		size_t		n;
+		TeToken    *tokens = te_encode_alloc(tokenizer, arena, TE_STR("<s> a<|end|> a"), (TeStr) {NULL, 0}, false, 0, &n, NULL);
+
+		CHECK(n == 5 + i);
+		for (size_t k = 0; k < TE_MIN(n, 5); k++)
+			CHECK(tokens[k].id == ids[i][k]);
+	}
+}
+
+/* Two paths of the same three tokens: how numbers are read decides. */
+TEST(equal_paths_end_as_in_the_reference)
+{
+	static const int64_t ids[] = {2, 2, 1};
+	const TeTokenizer *tokenizer = compile_text(arena, "{\"model\": {\"type\": \"Unigram\", \"unk_id\": 0, \"vocab\": "
+												"[[\"<unk>\", 0.0], [\"-\", -5.721275066232536], [\"---\", -12.929265894618123]]}}");
+
+	CHECK(same_ids(tokenizer, arena, TE_STR("-------"), ids, TE_LENGTH(ids)));
+}
+
 /* ---- errors in the middle ---- */
 
 static void

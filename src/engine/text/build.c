@@ -111,7 +111,7 @@ te_build_added(TeTokenizerBuild *build, const TeBuildAdded *added, size_t n)
 		te_build_str(build, token, "content", added[i].content);
 		te_build_bool(build, token, "single_word", false);
 		te_build_bool(build, token, "lstrip", added[i].lstrip);
-		te_build_bool(build, token, "rstrip", false);
+		te_build_bool(build, token, "rstrip", added[i].rstrip);
 		te_build_bool(build, token, "normalized", added[i].normalized);
 		te_build_bool(build, token, "special", added[i].special);
 		list->items[i] = *token;

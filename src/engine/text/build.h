@@ -41,6 +41,7 @@ typedef struct TeBuildAdded
 	int64_t		id;
 	bool		special;
 	bool		lstrip;
+	bool		rstrip;
 	bool		normalized;
 } TeBuildAdded;
 

@@ -54,6 +54,30 @@ te_build_specials(TeTokenizerBuild *build, const TeBuildSpecial *specials, size_
 	te_build_added(build, added, n_added);
 }
 
+/* "sep": ["</s>", 2] */
+static void
+build_end(TeTokenizerBuild *build, const char *key, TeBuildSpecial special)
+{
+	TeJson	   *pair = te_json_new_array(build->arena, 2);
+
+	te_json_set_str(&pair->items[0], special.token);
+	te_json_set_int(&pair->items[1], special.id);
+	te_build_take(build, build->post_processor, key, pair);
+}
+
+/* <s> A </s>, <s> A </s></s> B </s>, all of type 0; without both tokens in the vocabulary there is none. */
+static void
+build_roberta_processing(TeTokenizerBuild *build, TeBuildSpecial cls, TeBuildSpecial sep, bool prefix_space)
+{
+	if (cls.id < 0 || sep.id < 0)
+		return;
+	te_build_set(build, build->post_processor, "{'type': 'RobertaProcessing'}");
+	build_end(build, "sep", sep);
+	build_end(build, "cls", cls);
+	te_build_bool(build, build->post_processor, "trim_offsets", true);
+	te_build_bool(build, build->post_processor, "add_prefix_space", prefix_space);
+}
+
 /* Special tokens that have no id are left out everywhere. */
 const TeJson *
 te_build_bert(TeArena *arena, const TeStr *tokens, size_t n, const TeBertOptions *options)
@@ -73,8 +97,10 @@ te_build_bert(TeArena *arena, const TeStr *tokens, size_t n, const TeBertOptions
 	te_build_bool(&build, build.normalizer, "lowercase", options->lower);
 	te_build_set(&build, build.pre_tokenizer, "{'type': 'BertPreTokenizer'}");
 	te_build_set(&build, build.decoder, "{'type': 'WordPiece', 'prefix': '##', 'cleanup': true}");
-	te_build_template(&build, "0:0 $A:0 1:0", options->double_sep ? "0:0 $A:0 1:0 1:0 $B:1 1:1" : "0:0 $A:0 1:0 $B:1 1:1",
-					  ends, TE_LENGTH(ends));
+	if (options->double_sep)
+		build_roberta_processing(&build, options->cls, options->sep, false);
+	else
+		te_build_template(&build, "0:0 $A:0 1:0", "0:0 $A:0 1:0 $B:1 1:1", ends, TE_LENGTH(ends));
 	te_build_set(&build, build.model, "{'type': 'WordPiece', 'unk_token': '', 'continuing_subword_prefix': '##', "
 				 "'max_input_chars_per_word': 100}");
 	te_build_str(&build, build.model, "unk_token", options->unk.token);
@@ -200,18 +226,7 @@ is_roberta(TeStr model_type)
 	return false;
 }
 
-/* "sep": ["</s>", 2] */
-static void
-build_end(TeTokenizerBuild *build, const char *key, TeBuildSpecial special)
-{
-	TeJson	   *pair = te_json_new_array(build->arena, 2);
-
-	te_json_set_str(&pair->items[0], special.token);
-	te_json_set_int(&pair->items[1], special.id);
-	te_build_take(build, build->post_processor, key, pair);
-}
-
-/* Without both end tokens in the vocabulary there is no post-processor. */
+/* The mask token takes the space before it. */
 static void
 build_roberta(TeTokenizerBuild *build, const TeJson *config, const TeStr *tokens, size_t n, bool prefix_space)
 {
@@ -222,13 +237,7 @@ build_roberta(TeTokenizerBuild *build, const TeJson *config, const TeStr *tokens
 	te_special(config, "unk_token", "<unk>", tokens, n), te_special(config, "mask_token", "<mask>", tokens, n)};
 
 	te_build_specials(build, specials, TE_LENGTH(specials), true);
-	if (cls.id < 0 || sep.id < 0)
-		return;
-	te_build_set(build, build->post_processor, "{'type': 'RobertaProcessing'}");
-	build_end(build, "sep", sep);
-	build_end(build, "cls", cls);
-	te_build_bool(build, build->post_processor, "trim_offsets", true);
-	te_build_bool(build, build->post_processor, "add_prefix_space", prefix_space);
+	build_roberta_processing(build, cls, sep, prefix_space);
 }
 
 /* The post-processor changes nothing, but is there in the reference too. */

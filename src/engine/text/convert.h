@@ -16,7 +16,7 @@ typedef struct TeBertOptions
 	bool		lower;
 	bool		chinese;
 	int			strip;			/* -1: as lower */
-	bool		double_sep;		/* two separators between the texts of a pair, as MPNet has */
+	bool		double_sep;		/* as RoBERTa puts texts together: MPNet */
 	TeBuildSpecial cls;
 	TeBuildSpecial sep;
 	TeBuildSpecial unk;
@@ -43,6 +43,7 @@ typedef struct TeSpmVocab
 	bool		byte_fallback;
 	bool		prefix_space;
 	bool		extra_space;	/* runs of spaces are kept */
+	bool		rstrip;			/* special tokens take the spaces behind them */
 	TeStr		charsmap;		/* bytes; empty: none */
 	int64_t		unk,			/* ids; -1: there is none */
 				bos,

@@ -247,6 +247,8 @@ encode_pieces(TeEncoder *encoder)
 		{
 			encoder->word = in + i;
 			te_emit_token(encoder, (int32_t) (in[i].c & TE_CHAR_ID), 0, 1);
+			if (encoder->n_tokens > 0)
+				encoder->tokens[encoder->n_tokens - 1].added = 1;
 		}
 		else
 		{
@@ -346,7 +348,7 @@ trim_offsets(const TeTokenizer *tokenizer, bool prefix_space, TeStr text, TeToke
 		size_t		before,
 					after;
 
-		if (te_added_by_id(tokenizer, token->id) != NULL)
+		if (token->added)
 			form = (TeStr) {text.data + token->start, token->stop - token->start};
 		before = count_space(form, false);
 		after = count_space(form, true);

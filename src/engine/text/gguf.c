@@ -311,6 +311,27 @@ read_charsmap(TeArena *arena, const TeJson *meta)
 	return (TeStr) {bytes, list->n};
 }
 
+/* Phi-3 alone has such special tokens, which no key says: like llama.cpp, go by the name, in any case. */
+static bool
+is_phi3(TeStr name)
+{
+	static const char *const names[] = {"phi-3", "phi3"};
+
+	for (size_t i = 0; i < name.len; i++)
+		for (size_t k = 0; k < TE_LENGTH(names); k++)
+		{
+			size_t		len = strlen(names[k]);
+			size_t		j = 0;
+
+			while (j < len && i + j < name.len &&
+				   (name.data[i + j] == names[k][j] || name.data[i + j] == names[k][j] - 'a' + 'A'))
+				j++;
+			if (j == len)
+				return true;
+		}
+	return false;
+}
+
 /* Defaults are those of llama.cpp for the two kinds. */
 static const TeJson *
 from_spm(TeArena *arena, Vocabulary *vocabulary, bool is_bpe)
@@ -323,6 +344,7 @@ from_spm(TeArena *arena, Vocabulary *vocabulary, bool is_bpe)
 	spm.byte_fallback = is_bpe;
 	spm.prefix_space = te_json_bool(meta, "tokenizer.ggml.add_space_prefix", true);
 	spm.extra_space = !te_json_bool(meta, "tokenizer.ggml.remove_extra_whitespaces", !is_bpe);
+	spm.rstrip = is_phi3(te_json_str(meta, "general.name", ""));
 	spm.unk = te_json_int(meta, "tokenizer.ggml.unknown_token_id", is_bpe ? 0 : 2);
 	spm.bos = te_json_int(meta, "tokenizer.ggml.bos_token_id", is_bpe ? 1 : -1);
 	spm.eos = te_json_int(meta, "tokenizer.ggml.eos_token_id", is_bpe ? 2 : 1);

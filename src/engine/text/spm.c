@@ -278,6 +278,13 @@ add_tokens(Spm *spm, const TeStr *tokens, size_t n)
 	vocab->n += n;
 }
 
+/* Where special tokens take the spaces behind them these do not: a text, or another one, begins behind them. */
+static bool
+starts_text(TeStr token)
+{
+	return te_str_is(token, "<s>") || te_str_is(token, "<unk>") || te_str_is(token, "<|endoftext|>");
+}
+
 /*
  * Control pieces and the unknown one are added tokens.  So are user-defined ones of
  * BPE; to Unigram they are tokens of a very good score, and a text is not
@@ -298,7 +305,7 @@ build_added(Spm *spm)
 
 		if ((special || (type == TE_SPM_USER_DEFINED && vocab->is_bpe)) && vocab->tokens[i].len > 0)
 			added[n++] = (TeBuildAdded) {vocab->tokens[i], (int64_t) i,.special = special,
-			.lstrip = spm->lstrip_last && (int64_t) i == mask};
+			.lstrip = spm->lstrip_last && (int64_t) i == mask,.rstrip = vocab->rstrip && !starts_text(vocab->tokens[i])};
 	}
 	te_build_added(&spm->build, added, n);
 }
@@ -362,21 +369,30 @@ build_ends(Spm *spm)
 
 /* ---- conventions of models ---- */
 
-/* BPE: no pre-tokenizer; the normalizer writes the marks, after the spaces that are not to count are gone. */
+/*
+ * BPE: no pre-tokenizer; the normalizer writes the marks, after the spaces that are not to count are gone.  Where
+ * tokenizer_config.json says that this is not wanted ("legacy"), no mark is put behind special tokens.
+ */
 static void
 convention_llama(Spm *spm)
 {
 	const char *list[4];
 	size_t		n = 0;
+	bool		legacy = te_json_bool(spm->config, "legacy", true);
 
 	if (!spm->vocab->extra_space)
 	{
 		list[n++] = "{'type': 'Strip', 'strip_left': true, 'strip_right': true}";
 		list[n++] = "{'type': 'Replace', 'pattern': {'Regex': ' {2,}'}, 'content': ' '}";
 	}
-	if (spm->vocab->prefix_space)
+	if (legacy && spm->vocab->prefix_space)
 		list[n++] = "{'type': 'Prepend', 'prepend': '" MARK "'}";
-	list[n++] = "{'type': 'Replace', 'pattern': {'String': ' '}, 'content': '" MARK "'}";
+	if (legacy)
+		list[n++] = "{'type': 'Replace', 'pattern': {'String': ' '}, 'content': '" MARK "'}";
+	else
+		te_build_set(&spm->build, spm->build.pre_tokenizer, spm->vocab->prefix_space ?
+					 "{'type': 'Metaspace', 'replacement': '" MARK "', 'prepend_scheme': 'first', 'split': false}" :
+					 "{'type': 'Metaspace', 'replacement': '" MARK "', 'prepend_scheme': 'never', 'split': false}");
 	build_normalizers(spm, list, n, 0);
 	te_build_set(&spm->build, spm->build.decoder, spm->vocab->prefix_space ?
 				 "{'type': 'Sequence', 'decoders': [{'type': 'Replace', 'pattern': {'String': '" MARK "'}, 'content': ' '}, "

@@ -8,6 +8,17 @@
  * and an updated one are the same.
  */
 
+/* Rows of int8 are rotated before they are rounded now, and bytes made before would be read wrongly. */
+DO $$
+BEGIN
+	IF EXISTS (SELECT FROM _transformer.tensor t WHERE t.dtype OPERATOR(pg_catalog.=) 'int8') THEN
+		RAISE object_not_in_prerequisite_state USING
+			MESSAGE = 'models stored as int8 by version 0.1 cannot be kept',
+			HINT = 'Drop them, and import them again after the update.';
+	END IF;
+END
+$$;
+
 /* ---- batches of labels ---- */
 
 ALTER FUNCTION @extschema@.classify(text, text) SUPPORT _transformer.batch_support;

@@ -7,6 +7,7 @@
  * relative to the largest magnitude that the reference gave.
  *-------------------------------------------------------------------------
  */
+#include "base/quant.h"
 #include "kernel_check.h"
 
 static const size_t sizes[] = {
@@ -615,6 +616,29 @@ byte_rows_free(TeByteRows *b)
 	floats_free(b->zero);
 	floats_free((float *) b->sum);
 	floats_free((float *) b->block_sum);
+}
+
+static void
+check_rotate(double error)
+{
+	static const size_t lengths[] = {1, 4, 8, 24, 96, 160, 192, 384, 1024, 1536};
+
+	for (size_t s = 0; s < LENGTH(lengths); s++)
+	{
+		size_t		n = lengths[s];
+		float	   *x = floats(n, 1);
+		float	   *actual = floats(n, 2);
+		float	   *expected = floats(n, 3);
+
+		te_kernel.rotate(n, te_rotation(n), x, actual);
+		te_kernel_ref.rotate(n, te_rotation(n), x, expected);
+		check_all("rotate", n, actual, expected, n, error);
+		te_kernel.rotate(n, te_rotation(n), actual, actual);
+		check_all("rotate back", n, actual, x, n, 1e-6);
+		floats_free(x);
+		floats_free(actual);
+		floats_free(expected);
+	}
 }
 
 static void

@@ -4,6 +4,7 @@
  *	  loops in double; and that a row does not depend on its batch.
  *-------------------------------------------------------------------------
  */
+#include "base/quant.h"
 #include "kernel_check.h"
 
 /* ---- weights and linear ---- */
@@ -114,12 +115,13 @@ linear_run_parallel(TeLinear *linear)
 	te_parallel_for(n_tasks, te_linear_task, linear);
 }
 
-/* x as linear sees it: rounded to bytes for types with products of bytes. */
+/* x as linear sees it: rounded to bytes for types with products of bytes, on the other side of a rotation for some. */
 static float *
 rounded(const TeLinear *l)
 {
 	float	   *x = copy_of(l->x, l->n_tok * l->ld_x);
 	size_t		n = (size_t) l->weight[0]->n_in;
+	size_t		block = te_dtypes[l->weight[0]->dtype].rotated ? te_rotation(n) : 1;
 
 	for (size_t t = 0; l->n_quantize > 0 && t < l->n_tok; t++)
 	{
@@ -128,6 +130,7 @@ rounded(const TeLinear *l)
 		float		most = 0;
 		float		zero;
 
+		te_rotate(n, block, row, row);
 		for (size_t i = 0; i < n; i++)
 		{
 			least = fminf(least, row[i]);
@@ -141,6 +144,7 @@ rounded(const TeLinear *l)
 			CHECK(fabsf(level) <= 127);
 			row[i] = (level - zero) * ((most - least) / 252);
 		}
+		te_rotate(n, block, row, row);
 	}
 	return x;
 }

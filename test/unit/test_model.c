@@ -484,7 +484,7 @@ TEST(minilm_quantized)
 	{
 		const char *name;
 		double		bound;
-	}			types[] = {{"q8_0", 0.999}, {"int8", 0.998}, {"q4_0", 0.98}};
+	}			types[] = {{"q8_0", 0.999}, {"int8", 0.999}, {"q4_0", 0.98}};
 	TeFolder	folder;
 	TeModel    *plain;
 

@@ -288,4 +288,34 @@ TEST(rows_are_converted)
 		CHECK_NEAR((double) back[i], (double) from[i], 0.4);
 }
 
+/* One element in a hundred is large: a scale for the row alone would round most others to few levels. */
+TEST(int8_rows_with_outliers)
+{
+	float		x[384];
+	float		back[384];
+	char		row[sizeof(float) + 384];
+	double		error = 0;
+	double		size = 0;
+	uint32_t	seed = 1;
+
+	for (int i = 0; i < 384; i++)
+	{
+		seed = seed * 1664525 + 1013904223;
+		x[i] = ((float) (seed >> 8) / (1 << 23) - 1) * (i % 96 == 5 ? 12 : 1);
+	}
+	te_int8_from_float(x, row, 384);
+	te_int8_to_float(row, back, 384);
+	for (int i = 0; i < 384; i++)
+	{
+		error += (x[i] - back[i]) * (x[i] - back[i]);
+		size += x[i] * x[i];
+	}
+	CHECK(sqrt(error / size) < 0.01);
+	te_rotate(384, te_rotation(384), x, back);
+	te_rotate(384, te_rotation(384), back, back);
+	for (int i = 0; i < 384; i++)
+		CHECK_NEAR(back[i], x[i], 1e-5);
+	CHECK(te_rotation(384) == 128 && te_rotation(1536) == 256 && te_rotation(12) == 1 && te_rotation(7) == 1 && te_rotation(312) == 8);
+}
+
 TEST_MAIN()

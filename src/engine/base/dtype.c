@@ -9,8 +9,8 @@
 #include "base/quant.h"
 
 const TeDtypeInfo te_dtypes[TE_N_DTYPES] = {
-#define TE_DTYPE(symbol, name, ggml, safetensors, header, elements, bytes, to_float, from_float, error) \
-	[symbol] = {name, ggml, safetensors, (int) (header), elements, (int) (bytes), to_float, from_float, error},
+#define TE_DTYPE(symbol, name, ggml, safetensors, header, elements, bytes, to_float, from_float, error, rotated) \
+	[symbol] = {name, ggml, safetensors, (int) (header), elements, (int) (bytes), to_float, from_float, error, rotated},
 #include "base/dtype.def"
 #undef TE_DTYPE
 };

@@ -413,9 +413,44 @@ te_int8_part_to_float(const void *row, size_t first, size_t n, float *to)
 }
 
 void
+te_rotate(size_t n, size_t block, const float *x, float *y)
+{
+	float		factor = block > 1 ? te_rotation_factor(block) : 1;
+
+	for (size_t i = 0; i < n; i++)
+		y[i] = x[i] * factor;
+	for (size_t h = TE_ROTATION_STEP; h < block; h *= 2)
+	{
+		for (size_t i = 0; i < n; i += 2 * h)
+		{
+			for (size_t j = i; j < i + h; j++)
+			{
+				float		a = y[j];
+				float		b = y[j + h];
+
+				y[j] = a + b;
+				y[j + h] = a - b;
+			}
+		}
+	}
+}
+
+void
 te_int8_to_float(const void *from, float *to, size_t n)
 {
 	te_int8_part_to_float(from, 0, n, to);
+	te_rotate(n, te_rotation(n), to, to);
+}
+
+/* Rows without blocks are rounded as they are, a piece at a time. */
+static size_t
+rotated_piece(const float *from, size_t i, size_t n, float *piece)
+{
+	size_t		block = te_rotation(n);
+	size_t		length = block > 1 ? block : n - i < TE_ROTATION_MOST ? n - i : TE_ROTATION_MOST;
+
+	te_rotate(length, block, from + i, piece);
+	return length;
 }
 
 /* The largest magnitude gets level 127; levels are rounded half away from zero. */
@@ -423,20 +458,30 @@ void
 te_int8_from_float(const float *from, void *to, size_t n)
 {
 	int8_t	   *q = (int8_t *) to + sizeof(float);
+	float		piece[TE_ROTATION_MOST];
 	float		most = 0;
 	float		scale;
 	float		inverse;
+	size_t		length;
 
-	for (size_t i = 0; i < n; i++)
-		most = fabsf(from[i]) > most ? fabsf(from[i]) : most;
+	for (size_t i = 0; i < n; i += length)
+	{
+		length = rotated_piece(from, i, n, piece);
+		for (size_t j = 0; j < length; j++)
+			most = fabsf(piece[j]) > most ? fabsf(piece[j]) : most;
+	}
 	scale = most / 127;
 	inverse = scale != 0 ? 1 / scale : 0;
 	memcpy(to, &scale, sizeof(scale));
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i += length)
 	{
-		float		scaled = from[i] * inverse;
-		int			magnitude = level(fabsf(scaled) + 0.5f, 127);
+		length = rotated_piece(from, i, n, piece);
+		for (size_t j = 0; j < length; j++)
+		{
+			float		scaled = piece[j] * inverse;
+			int			magnitude = level(fabsf(scaled) + 0.5f, 127);
 
-		q[i] = (int8_t) (scaled < 0 ? -magnitude : magnitude);
+			q[i + j] = (int8_t) (scaled < 0 ? -magnitude : magnitude);
+		}
 	}
 }

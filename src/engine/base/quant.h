@@ -8,6 +8,10 @@
  * to two bytes; plain numbers (f32, f16, bf16, f64) need no alignment.
  *
  * int8 is our own: a row is a float, its scale, and a signed byte an element.
+ * One scale for a whole row loses much where few elements are large, so the
+ * row is rotated before (te_rotate): its elements become sums of many, of like size.  Rows of x that are
+ * multiplied by such rows are rotated too; the product stays the same.  Hadamard transforms for this
+ * purpose: QuaRot, Ashkboos et al., 2024.
  *
  * All functions are pure: no allocation, no throw.  n is a multiple of the
  * block.  Any bytes are a valid block, whatever comes out of it.
@@ -230,7 +234,40 @@ TE_DTYPE_PAIR(q5_K);
 TE_DTYPE_PAIR(q6_K);
 TE_DTYPE_PAIR(int8);
 extern void te_f64_to_float(const void *from, float *to, size_t n);
-extern void te_int8_part_to_float(const void *row, size_t first, size_t n, float *to);	/* elements [first, first + n) of a row */
+extern void te_int8_part_to_float(const void *row, size_t first, size_t n, float *to);	/* elements [first, first + n) of a row, rotated as they are */
+
+/*
+ * A rotation of rows of n elements, its own inverse: in each block of
+ * te_rotation(n) elements, those four apart go through a Walsh-Hadamard transform. Not those side by
+ * side, so that registers of four floats and more need few shuffles.
+ */
+#define TE_ROTATION_MOST 256
+#define TE_ROTATION_STEP 4
+
+/* The largest power of two that divides n, at most TE_ROTATION_MOST; 1, for none, below two steps. */
+static inline size_t
+te_rotation(size_t n)
+{
+	size_t		block = n & (~n + 1);
+
+	block = block < TE_ROTATION_MOST ? block : TE_ROTATION_MOST;
+	return block < 2 * TE_ROTATION_STEP ? 1 : block;
+}
+
+/* What keeps lengths the same: each element is a sum of this many, over the root of their number. */
+static inline float
+te_rotation_factor(size_t block)
+{
+	static const float factors[] = {0.70710678f, 0.5f, 0.35355339f, 0.25f, 0.17677670f, 0.125f};
+	size_t		i = 0;
+
+	while (block > (size_t) 2 * TE_ROTATION_STEP << i)
+		i++;
+	return factors[i];
+}
+
+/* Rotate whole blocks; y may be x. */
+extern void te_rotate(size_t n, size_t block, const float *x, float *y);
 
 #undef TE_DTYPE_PAIR
 

@@ -38,6 +38,7 @@ typedef struct TeDtypeInfo
 	void		(*to_float) (const void *from, float *to, size_t n);
 	void		(*from_float) (const float *from, void *to, size_t n);
 	double		round_trip_error;
+	bool		rotated;		/* blocks hold the row as te_rotate() makes it (quant.h) */
 } TeDtypeInfo;
 
 extern const TeDtypeInfo te_dtypes[TE_N_DTYPES];

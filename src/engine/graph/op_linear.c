@@ -41,8 +41,8 @@ typedef struct LinearParams
 
 /*
  * Whoever stores a model as int8 wants the speed of products of bytes.  The other quantized types are
- * held to the model's own precision: one scale for a whole row of x makes the error of q8_0 five times
- * as large (test/SPEED.md), so they are expanded and x stays in floats.
+ * held to the model's own precision: their rows are not rotated, so that one scale for a whole row of x makes the
+ * error of q8_0 five times as large (test/SPEED.md); they are expanded and x stays in floats.
  */
 static bool
 rounds_inputs(const LinearParams *params)

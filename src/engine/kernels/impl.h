@@ -144,10 +144,11 @@ extern const void *te_weight_panel(const TeWeight *weight, size_t panel);
 
 /*
  * Rows [k0, k1) of panel number `panel` of a weight in any layout, as f32,
- * [k1 - k0][64].  k1 - k0 <= TE_EXPAND_MOST; k0 is a multiple of the type's block.  The result
+ * [k1 - k0][64].  k1 - k0 <= TE_EXPAND_MOST; k0 is a multiple of te_expand_step().  The result
  * is `into`, or the weight itself where it lies like that already.
  * row_buffer: TE_EXPAND_BUFFER floats.
  */
+extern size_t te_expand_step(const TeWeight *weight);
 extern const float *te_expand_panel(const TeWeight *weight, size_t panel, size_t k0, size_t k1,
 									float *into, float *row_buffer);
 #define TE_EXPAND_BUFFER (TE_PANEL * TE_EXPAND_MOST)

@@ -18,7 +18,7 @@
  * A panel that has a kernel for products of bytes (pack.c) is multiplied as it lies by
  * x as bytes.  They are made once for all panels, a few rows a task, in a pass of
  * its own before: a row needs its extremes first, and no row of x is
- * complete before the last task of what made it.
+ * complete before the last task of what made it.  Where the weight's rows are rotated (quant.h), x is too.
  *
  * The product is written straight into y, or into scratch where the panel
  * hangs over the edge of y, and the epilogue runs over it while it is in cache.
@@ -44,11 +44,20 @@ is_expanded(const TeWeight *weight)
 	return weight->layout != TE_PANELS || weight->dtype != TE_F32;
 }
 
+/* Whether bytes are made of x rotated or as it is goes by the first part. */
+static bool
+is_rotated(const TeLinear *linear, int part)
+{
+	return te_dtypes[linear->weight[part]->dtype].rotated;
+}
+
 /* The kernel for this part, or NULL: floats. */
 static TeByteGemm *
 byte_gemm(const TeLinear *linear, int part)
 {
-	return linear->exact ? NULL : te_byte_gemm(linear->weight[part]);
+	if (linear->exact || is_rotated(linear, part) != is_rotated(linear, 0))
+		return NULL;
+	return te_byte_gemm(linear->weight[part]);
 }
 
 /* The taller, the more its expansion costs. */
@@ -71,7 +80,9 @@ panels_of(const TeWeight *weight)
 size_t
 te_linear_scratch(const TeLinear *linear)
 {
-	return (size_t) TILE_ROWS_MOST * TE_PANEL + TE_EXPAND_MOST * TE_PANEL + TE_EXPAND_BUFFER;
+	size_t		tile = (size_t) TILE_ROWS_MOST * TE_PANEL + TE_EXPAND_MOST * TE_PANEL + TE_EXPAND_BUFFER;
+
+	return TE_MAX(tile, (size_t) linear->weight[0]->n_in);	/* a rotated row */
 }
 
 static bool
@@ -132,9 +143,20 @@ te_linear_quantize_task(void *arg, size_t task, int worker)
 {
 	const TeLinear *linear = arg;
 	size_t		row = task * QUANTIZE_ROWS;
+	size_t		end = TE_MIN(row + QUANTIZE_ROWS, linear->n_tok);
+	size_t		n = (size_t) linear->weight[0]->n_in;
+	float	   *rotated = linear->scratch + (size_t) worker * linear->scratch_stride;
 
-	te_kernel.quantize(row, TE_MIN((size_t) QUANTIZE_ROWS, linear->n_tok - row), (size_t) linear->weight[0]->n_in,
-					   linear->x + row * linear->ld_x, linear->ld_x, &linear->x_bytes);
+	if (!is_rotated(linear, 0))
+	{
+		te_kernel.quantize(row, end - row, n, linear->x + row * linear->ld_x, linear->ld_x, &linear->x_bytes);
+		return;
+	}
+	for (; row < end; row++)
+	{
+		te_kernel.rotate(n, te_rotation(n), linear->x + row * linear->ld_x, rotated);
+		te_kernel.quantize(row, 1, n, rotated, n, &linear->x_bytes);
+	}
 }
 
 size_t
@@ -166,7 +188,7 @@ panel_product(const TeWeight *weight, size_t panel, size_t m, const float *x, si
 			  float *acc, size_t ld_acc, float *scratch)
 {
 	size_t		n_in = (size_t) weight->n_in;
-	size_t		step = TE_MAX((size_t) TE_EXPAND, (size_t) te_dtypes[weight->dtype].block_elements);
+	size_t		step = te_expand_step(weight);
 
 	if (!is_expanded(weight))
 	{

@@ -13,6 +13,8 @@
  * expanded by their to_float and transposed, which costs more per use; that
  * is the price of every storage type working everywhere from its first day.
  *
+ * Rows of a rotated type (quant.h) lie in panels rotated as they are; expanded, they are turned back.
+ *
  * To add a packed type: a row of `formats`, its three functions, a member
  * unpack_<type> of kernel_types.def with its reference in ref.c; where it is multiplied
  * as bytes, a member gemm_<type> too.
@@ -289,8 +291,12 @@ te_weight_row(const TeWeight *weight, int64_t row, float *into)
 		te_dtypes[weight->dtype].to_float((const char *) weight->data + (size_t) row * bytes, into,
 										  (size_t) weight->n_in);
 	else
+	{
 		formats[weight->dtype].row(weight->n_in, te_weight_panel(weight, (size_t) (row / TE_PANEL)),
 								   (size_t) (row % TE_PANEL), into);
+		if (te_dtypes[weight->dtype].rotated)
+			te_rotate((size_t) weight->n_in, te_rotation((size_t) weight->n_in), into, into);
+	}
 }
 
 /* The kernel at an offset of the dispatch table. */
@@ -332,8 +338,40 @@ expand_rows(const TeWeight *weight, size_t panel, size_t k0, size_t k1, float *i
 	te_kernel.pack_panel(n_rows, n, row_buffer, n, into);
 }
 
-const float *
-te_expand_panel(const TeWeight *weight, size_t panel, size_t k0, size_t k1, float *into, float *row_buffer)
+size_t
+te_expand_step(const TeWeight *weight)
+{
+	const TeDtypeInfo *type = &te_dtypes[weight->dtype];
+
+	return type->rotated ? TE_EXPAND_MOST : TE_MAX((size_t) TE_EXPAND, (size_t) type->block_elements);
+}
+
+/* te_rotate() down the columns of k expanded rows, whole blocks. */
+static void
+rotate_columns(size_t k, size_t block, float *panel)
+{
+	float		factor = block > 1 ? te_rotation_factor(block) : 1;
+
+	te_kernel.scale(k * TE_PANEL, factor, panel, panel);
+	for (size_t h = TE_ROTATION_STEP; h < block; h *= 2)
+	{
+		for (size_t i = 0; i < k; i += 2 * h)
+		{
+			for (size_t j = i * TE_PANEL; j < (i + h) * TE_PANEL; j++)
+			{
+				float		a = panel[j];
+				float		b = panel[j + h * TE_PANEL];
+
+				panel[j] = a + b;
+				panel[j + h * TE_PANEL] = a - b;
+			}
+		}
+	}
+}
+
+/* The same as te_expand_panel(), but rotated rows stay so. */
+static const float *
+expand_stored(const TeWeight *weight, size_t panel, size_t k0, size_t k1, float *into, float *row_buffer)
 {
 	size_t		offset = formats[weight->dtype].unpack;
 	const void *from;
@@ -350,4 +388,14 @@ te_expand_panel(const TeWeight *weight, size_t panel, size_t k0, size_t k1, floa
 	get_kernel(offset, &unpack);
 	unpack(from, k0, k1, into);
 	return into;
+}
+
+const float *
+te_expand_panel(const TeWeight *weight, size_t panel, size_t k0, size_t k1, float *into, float *row_buffer)
+{
+	const float *expanded = expand_stored(weight, panel, k0, k1, into, row_buffer);
+
+	if (te_dtypes[weight->dtype].rotated)
+		rotate_columns(k1 - k0, te_rotation((size_t) weight->n_in), into);
+	return expanded;
 }

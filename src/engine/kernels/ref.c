@@ -593,6 +593,12 @@ te_ref_unpack_int8(const void *panel, size_t k0, size_t k1, float *out)
 
 /* ---- products of bytes ---- */
 
+void
+te_ref_rotate(size_t n, size_t block, const float *x, float *y)
+{
+	te_rotate(n, block, x, y);
+}
+
 /* Levels are rounded to nearest, ties to even. */
 void
 te_ref_quantize(size_t first, size_t rows, size_t n, const float *x, size_t ld_x, const TeByteRows *to)

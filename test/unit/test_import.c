@@ -525,6 +525,21 @@ TEST(relative_positions_are_read)
 					  READ(",\"relative_attention\":true,\"pos_att_type\":\"c2p\",\"max_relative_positions\":99999999999"));
 }
 
+/* DeBERTa's folders often have no other tokenizer than this file. */
+TEST(sentencepiece_is_found_in_folders)
+{
+	TeFolder	tokenizers = fixture_folder(arena, "tokenizers");
+	TeFolder	plain = fixture_folder(arena, "deberta-v3");
+	MemoryFolder *folder = memory_folder_copy(arena, &plain, "tokenizer.json");
+	TeFolder	read;
+	TeModelDef *def;
+
+	memory_folder_add(folder, "spm.model", te_source_whole(arena, te_folder_find(&tokenizers, "spm_deberta.model"), SIZE_MAX));
+	read = memory_folder_read(folder);
+	def = te_import_folder(arena, &read, NULL);
+	CHECK(strstr(te_cstring(arena, def->tokenizer), "[MASK]") != NULL);
+}
+
 TEST(wishes_are_checked)
 {
 	TeFolder	folder = fixture_folder(arena, "bert");

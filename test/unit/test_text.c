@@ -383,10 +383,10 @@ TEST(damaged_images_are_refused)
 
 /* Ids of a text, without special tokens, against a list. */
 static bool
-same_ids(const TeTokenizer *tokenizer, TeArena *arena, TeStr text, const int64_t *ids, size_t n_ids)
+same_ids_around(const TeTokenizer *tokenizer, TeArena *arena, TeStr text, bool special, const int64_t *ids, size_t n_ids)
 {
 	size_t		n;
-	TeToken    *tokens = te_encode_alloc(tokenizer, arena, text, (TeStr) {NULL, 0}, false, 0, &n, NULL);
+	TeToken    *tokens = te_encode_alloc(tokenizer, arena, text, (TeStr) {NULL, 0}, special, 0, &n, NULL);
 	bool		same = n == n_ids;
 
 	for (size_t i = 0; same && i < n; i++)
@@ -394,6 +394,36 @@ same_ids(const TeTokenizer *tokenizer, TeArena *arena, TeStr text, const int64_t
 	if (!same)
 		fprintf(stderr, "  \"%.*s\" has other ids\n", TE_STR_ARGS(text));
 	return same;
+}
+
+static bool
+same_ids(const TeTokenizer *tokenizer, TeArena *arena, TeStr text, const int64_t *ids, size_t n_ids)
+{
+	return same_ids_around(tokenizer, arena, text, false, ids, n_ids);
+}
+
+/* DeBERTa's file as transformers reads it, with and without the options of tokenizer_config.json. */
+TEST(deberta_reads_sentencepiece_in_its_own_way)
+{
+	static const char *const keys[] = {"ids", "other"};
+	TeStr		bytes = read_file(arena, FIXTURES "spm_deberta.model");
+	const TeJson *cases = read_json(arena, FIXTURES "spm_deberta.spm.json");
+	const TeJson *config = te_json_parse(arena, TE_STR("{\"do_lower_case\":true,\"split_by_punct\":true}"), "config");
+
+	for (size_t i = 0; i < TE_LENGTH(keys); i++)
+	{
+		const TeTokenizer *tokenizer = compile(arena, te_tokenizer_from_spm(arena, bytes, i == 0 ? NULL : config, TE_STR("deberta-v2")));
+
+		for (uint32_t k = 0; k < cases->n; k++)
+		{
+			const TeJson *ids = te_json_get(&cases->items[k], keys[i]);
+			int64_t    *list = te_new_array(arena, int64_t, ids->n);
+
+			for (uint32_t j = 0; j < ids->n; j++)
+				list[j] = number(ids, j);
+			CHECK(same_ids_around(tokenizer, arena, text_of(&cases->items[k], "text"), true, list, ids->n));
+		}
+	}
 }
 
 TEST(sentencepiece_models)

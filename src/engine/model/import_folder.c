@@ -79,6 +79,7 @@ static const struct
 	{"tokenizer.json", tokenizer_json},
 	{"sentencepiece.bpe.model", tokenizer_spm},
 	{"spiece.model", tokenizer_spm},
+	{"spm.model", tokenizer_spm},
 	{"tokenizer.model", tokenizer_spm},
 	{"vocab.json", tokenizer_bpe},
 	{"vocab.txt", tokenizer_vocab_txt},

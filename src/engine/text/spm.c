@@ -494,6 +494,41 @@ convention_albert(Spm *spm)
 	te_build_template(&spm->build, "0:0 $A:0 1:0", "0:0 $A:0 1:0 $B:1 1:1", ends, TE_LENGTH(ends));
 }
 
+/*
+ * [CLS] and [SEP], and [MASK] behind the pieces.  The character map is left out, since transformers 5 leaves it
+ * out: it normalizes to NFC, and nothing but the end of a text is stripped.
+ */
+static void
+convention_deberta(Spm *spm)
+{
+	TeTokenizerBuild *build = &spm->build;
+	const TeBuildSpecial ends[] = {named(spm, "cls_token", "[CLS]"), named(spm, "sep_token", "[SEP]")};
+	const TeBuildSpecial mask = named(spm, "mask_token", spm->mask);
+	const char *metaspace = te_json_bool(spm->config, "add_prefix_space", true) ?
+		"{'type': 'Metaspace', 'replacement': '" MARK "', 'prepend_scheme': 'always', 'split': true}" :
+		"{'type': 'Metaspace', 'replacement': '" MARK "', 'prepend_scheme': 'first', 'split': true}";
+	TeJson	   *list = te_json_new_array(build->arena, 2);
+	const char *normalizers[4];
+	size_t		n = 0;
+
+	if (mask.id < 0)
+		add_tokens(spm, &mask.token, 1);
+	if (te_json_bool(spm->config, "do_lower_case", false))
+		normalizers[n++] = "{'type': 'Lowercase'}";
+	normalizers[n++] = "{'type': 'Replace', 'pattern': {'Regex': '\\\\s{2,}|[\\\\n\\\\r\\\\t]'}, 'content': ' '}";
+	normalizers[n++] = "{'type': 'NFC'}";
+	normalizers[n++] = "{'type': 'Strip', 'strip_left': false, 'strip_right': true}";
+	build_normalizers(spm, normalizers, n, SIZE_MAX);
+	list->n = 0;
+	if (te_json_bool(spm->config, "split_by_punct", false))
+		te_build_set(build, &list->items[list->n++], "{'type': 'Punctuation', 'behavior': 'Isolated'}");
+	te_build_set(build, &list->items[list->n++], metaspace);
+	te_build_set(build, build->pre_tokenizer, "{'type': 'Sequence'}");
+	te_build_take(build, build->pre_tokenizer, "pretokenizers", list);
+	te_build_set(build, build->decoder, metaspace);
+	te_build_template(build, "0:0 $A:0 1:0", "0:0 $A:0 1:0 $B:1 1:1", ends, TE_LENGTH(ends));
+}
+
 /* The classification token is last, and of a type of its own. */
 static void
 convention_xlnet(Spm *spm)
@@ -519,6 +554,7 @@ static const struct
 	{"umt5", convention_t5},
 	{"albert", convention_albert, "[MASK]"},
 	{"xlnet", convention_xlnet, "<mask>"},
+	{"deberta-v2", convention_deberta, "[MASK]"},
 	{"", convention_plain},
 };
 

@@ -19,7 +19,7 @@ be_quiet(void)
 
 /* The folders of models/fixtures that make_arch.py makes. */
 static const char *const fixture_names[] = {"bert", "distilbert", "roberta", "xlm-roberta", "mpnet", "modernbert", "nomic-bert",
-	"albert", "electra", "deberta-v2", "deberta-v3"};
+	"albert", "electra", "deberta-v2", "deberta-v3", "albert-inner", "electra-equal"};
 
 typedef struct Fixture
 {

@@ -163,6 +163,25 @@ nomic_bind(TeArena *arena, const TeModel *model)
 	return te_rotary_bind(nomic_tensors, arena, model);
 }
 
+/*
+ * As in BERT, but that no bias is needed where words are guessed: before
+ * transformers knew the model, these layers had none either.
+ */
+static const TeArchHead nomic_heads[] = {
+	{TE_HEAD_SEQUENCE, .layers = {
+		{"pooler.dense", "cls", .activation = TE_ACT_TANH},
+		{"classifier", "cls.output", .width = TE_WIDTH_OUTPUTS}
+	}},
+	{TE_HEAD_TOKEN, .layers = {{"classifier", .width = TE_WIDTH_OUTPUTS}}},
+	{TE_HEAD_MASK, .also_class = "ForPreTraining", .layers = {
+		{"cls.predictions.transform.dense", .activation = TE_ACT_SILU, .activation_key = "hidden_act",
+		.norm = "cls.predictions.transform.layer_norm", .bias_optional = true},
+		{"cls.predictions.decoder", .width = TE_WIDTH_OUTPUTS, .bias_optional = true,
+		.tied_to = "embeddings.word_embeddings.weight", .tied_bias = "cls.predictions.bias"}
+	}},
+	{TE_HEAD_NONE}
+};
+
 const TeArch te_arch_nomic = {
 	.name = "nomic",
 	.model_types = (const TeModelType[]) {{"nomic_bert", "NomicBertModel"}, {NULL}},
@@ -174,4 +193,5 @@ const TeArch te_arch_nomic = {
 	.list_tensors = nomic_list_tensors,
 	.bind = nomic_bind,
 	.forward = te_rotary_forward_post_norm,
+	.heads = nomic_heads,
 };

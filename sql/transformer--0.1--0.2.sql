@@ -83,3 +83,21 @@ AS 'MODULE_PATHNAME', 'transformer_classify_table'
 LANGUAGE C;
 COMMENT ON PROCEDURE @extschema@.classify_table(regclass, name, name, text, int, text, text) IS
 	'Classify column source into column target where that is NULL, with a commit per batch; on_error: stop or skip';
+
+/* ---- costs and rows ---- */
+
+ALTER FUNCTION @extschema@.tokenize(text[], text, bool) SUPPORT _transformer.batch_support;
+ALTER FUNCTION @extschema@.tokens(text[], text, bool) SUPPORT _transformer.batch_support;
+ALTER FUNCTION @extschema@.token_count(text[], text) SUPPORT _transformer.batch_support;
+ALTER FUNCTION @extschema@.embed(text[], text, text) SUPPORT _transformer.batch_support;
+ALTER FUNCTION @extschema@.embed_pinned(text[], text) SUPPORT _transformer.batch_support;
+ALTER FUNCTION @extschema@.classify(text[], text) SUPPORT _transformer.batch_support;
+ALTER FUNCTION @extschema@.classify_pinned(text[], text) SUPPORT _transformer.batch_support;
+ALTER FUNCTION @extschema@.classify_scores(text, text) SUPPORT _transformer.batch_support;
+ALTER FUNCTION @extschema@.sentiment(text[], text) SUPPORT _transformer.batch_support;
+ALTER FUNCTION @extschema@.sentiment_score(text[], text) SUPPORT _transformer.batch_support;
+ALTER FUNCTION @extschema@.intent(text[], text) SUPPORT _transformer.batch_support;
+ALTER FUNCTION @extschema@.rerank(text, text[], text) SUPPORT _transformer.batch_support;
+ALTER FUNCTION @extschema@.zero_shot(text, text[], text, bool, text) SUPPORT _transformer.batch_support;
+ALTER FUNCTION @extschema@.zero_shot(text[], text[], text, bool, text) SUPPORT _transformer.batch_support;
+COMMENT ON FUNCTION _transformer.batch_support(internal) IS 'Planner support: batches, costs, rows';

@@ -509,11 +509,3 @@ tr_batch_functions_init(void)
 {
 	CacheRegisterSyscacheCallback(PROCOID, forget_functions, (Datum) 0);
 }
-
-/* Being called is its purpose: that loads the library while a call is planned (batch_plan.c). */
-PG_FUNCTION_INFO_V1(transformer_batch_support);
-Datum
-transformer_batch_support(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_POINTER(NULL);
-}

@@ -39,6 +39,7 @@
 
 #include "access/parallel.h"
 #include "executor/executor.h"
+#include "jit/jit.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
@@ -581,6 +582,9 @@ rewrite_statement(PlannedStmt *stmt)
 		last_plan_node_id = Max(last_plan_node_id, max_plan_node_id(lfirst(lc)));
 	stmt->planTree = rewrite_plan(stmt->planTree);
 	rewrite_plan_list(stmt->subplans);
+	/* the plan is dear because of its models, which compiled expressions do not make faster */
+	if (batches_were_added)
+		stmt->jitFlags = PGJIT_NONE;
 	return batches_were_added;
 }
 

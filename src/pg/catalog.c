@@ -72,20 +72,28 @@ tr_check_model_name(const char *name)
 						errdetail_internal("%s", why)));
 }
 
-void
-tr_parse_model_name(const char *model, char **name, int32 *version)
+bool
+tr_split_model_name(const char *model, char **name, int32 *version)
 {
 	const char *at = strchr(model, '@');
 
 	*version = 0;
 	*name = at == NULL ? pstrdup(model) : pnstrdup(model, at - model);
-	tr_check_model_name(*name);
 	if (at == NULL)
-		return;
+		return true;
 
 	for (const char *p = at + 1; *p >= '0' && *p <= '9' && *version < PG_INT32_MAX / 10; p++)
 		*version = *version * 10 + (*p - '0');
-	if (*version == 0 || strcmp(at + 1, psprintf("%d", *version)) != 0)
+	return *version != 0 && strcmp(at + 1, psprintf("%d", *version)) == 0;
+}
+
+void
+tr_parse_model_name(const char *model, char **name, int32 *version)
+{
+	bool		good = tr_split_model_name(model, name, version);
+
+	tr_check_model_name(*name);
+	if (!good)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_NAME), errmsg("invalid version of a model: \"%s\"", model),
 						errhint("Write \"name\" for the deployed version, or \"name@3\".")));
 }
@@ -210,7 +218,7 @@ find_model(const char *name, int32 *deployed)
 }
 
 static bool
-find_digest(const char *name, int32 version, uint8 digest[TR_DIGEST_LENGTH])
+find_version(const char *name, int32 version, TrVersion *into)
 {
 	TrScan	   *scan = tr_scan_begin("version", N_VERSION, 2, CStringGetTextDatum(name), Int32GetDatum(version));
 	Datum		values[N_VERSION + 1];
@@ -223,7 +231,9 @@ find_digest(const char *name, int32 version, uint8 digest[TR_DIGEST_LENGTH])
 
 		if (VARSIZE_ANY_EXHDR(stored) != TR_DIGEST_LENGTH)
 			ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("digest of model \"%s@%d\" is damaged", name, version)));
-		memcpy(digest, VARDATA_ANY(stored), TR_DIGEST_LENGTH);
+		memcpy(into->digest, VARDATA_ANY(stored), TR_DIGEST_LENGTH);
+		into->parameters = DatumGetInt64(values[VERSION_PARAMETERS]);
+		into->context_length = DatumGetInt32(values[VERSION_CONTEXT_LENGTH]);
 	}
 	tr_scan_end(scan);
 	return found;
@@ -236,7 +246,7 @@ tr_catalog_find(const char *name, int32 version, TrVersion *into)
 	if (!find_model(name, &into->deployed))
 		return false;
 	into->version = version != 0 ? version : into->deployed;
-	if (!find_digest(name, into->version, into->digest))
+	if (!find_version(name, into->version, into))
 		return false;
 	into->name = pstrdup(name);
 	into->owner = find_owner(name);

@@ -54,6 +54,12 @@
 #define tr_is_json_expr(node) false
 #endif
 
+#if PG_VERSION_NUM >= 170000
+#define tr_estimate_array_length(root, array) estimate_array_length((root), (array))
+#else
+#define tr_estimate_array_length(root, array) ((double) estimate_array_length(array))
+#endif
+
 /* May an internal subtransaction begin in a process that takes part in a parallel query? */
 #if PG_VERSION_NUM >= 180000
 #define TR_PARALLEL_SUBTRANSACTIONS true

@@ -214,4 +214,5 @@ _PG_init(void)
 	tr_reserve_prefix("transformer");
 	tr_batch_functions_init();
 	tr_batch_plan_init();
+	tr_cost_init();
 }

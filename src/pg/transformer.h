@@ -19,6 +19,7 @@
  *	  resolve.c		name -> version by the active snapshot -> image -> attached model
  *	  values.c		arrays and sets between SQL and the engine
  *	  fn_*.c		SQL functions by topic; table_calls.c: whole tables
+ *	  cost.c		what the planner is told of calls: costs, rows, parallel scans
  *	  batch*.c		a plan node that runs scalar functions for many rows at once (batch.h)
  *
  * Names: tr_ for functions shared between these files, transformer_ for the C symbols of SQL functions.
@@ -108,10 +109,14 @@ typedef struct TrVersion
 	int32		deployed;		/* the version that the bare name means */
 	Oid			owner;			/* InvalidOid: dropped; superusers only */
 	uint8		digest[TR_DIGEST_LENGTH];
+	int64		parameters;
+	int32		context_length; /* 0: no limit */
 } TrVersion;
 
 /* 'name' or 'name@3'; throws ERRCODE_INVALID_NAME.  *version 0: the deployed one. */
 extern void tr_parse_model_name(const char *model, char **name, int32 *version);
+/* The same without errors: false where the version is none, and a name is not checked. */
+extern bool tr_split_model_name(const char *model, char **name, int32 *version);
 /* Index look-ups by the active snapshot; false where there is none. Memory of the current context. */
 extern bool tr_catalog_find(const char *name, int32 version, TrVersion *into);
 /* The definition, with sources that read the chunks (or the file, storage 'file'); valid in this transaction. */
@@ -243,5 +248,9 @@ extern TrClaims tr_claims(ArrayType *labels, text *template, bool multi_label);
 typedef void (*TrScoresSink) (void *arg, int i, const float *scores);
 /* Claims are computed once, however many texts there are. */
 extern void tr_zero_shot_each(TrModel *model, const TrTexts *texts, const TrClaims *claims, TrScoresSink take, void *arg);
+
+/* ---- cost.c ---- */
+
+extern void tr_cost_init(void);
 
 #endif							/* TRANSFORMER_H */

@@ -193,6 +193,27 @@ extern const float *te_job_vector(const TeJob *job, size_t row, int *n);
 extern const float *te_job_values(const TeJob *job, size_t row, size_t *n_rows, int *width);	/* [n_rows, width] */
 extern void te_job_reset(TeJob *job);
 
+/*
+ * Entities (model/entities.c): texts of any length through a job "tag", in windows where they are longer than the
+ * model's context.  Valid until the job's reset.
+ */
+typedef struct TeEntity
+{
+	TeStr		label;			/* without the prefix of its scheme */
+	float		score;
+	uint32_t	start;			/* bytes of the text */
+	uint32_t	stop;
+} TeEntity;
+
+typedef struct TeTagger TeTagger;
+
+/* For a job "tag" that nothing has been fed to.  Throws where the model gives tokens no labels. */
+extern TeTagger *te_tagger_create(TeJob *job);
+/* Text is not copied: it must live until its entities are taken.  Gives the text's number, from 0. */
+extern size_t te_tagger_feed(TeTagger *tagger, TeStr text);
+/* After te_job_run(): those of a text, in its order. */
+extern const TeEntity *te_tagger_entities(TeTagger *tagger, size_t text, size_t *n);
+
 /* =====================================================================
  * Verification
  * ===================================================================== */

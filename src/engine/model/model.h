@@ -420,7 +420,7 @@ typedef struct TeJobRow
 	TeStr		text;			/* with the prompt */
 	TeStr		pair;
 	bool		keep_pair;		/* where both are too long, only the text is cut */
-	uint32_t	n_tokens;
+	uint32_t	n_tokens;		/* 0 before the job runs, unless it is fed as tokens */
 	uint32_t	n_untruncated;
 	uint32_t	capacity;		/* of ids */
 	int32_t    *ids;
@@ -476,6 +476,14 @@ TE_TASKS(TE_TASK_DECLARE)
  * Throws where a text is too long and the session says so.
  */
 extern void te_rows_tokenize(TeSession *session, TeArena *keep, TeJobRow *rows, size_t n_rows);
+/*
+ * Feed a row that is tokenized already, special tokens included; no more than the model takes.  Tokens are copied, and
+ * te_job_run() leaves them as they are.
+ */
+extern size_t te_job_feed_tokens(TeJob *job, const TeToken *tokens, size_t n_tokens);
+extern TeArena *te_job_arena(const TeJob *job); /* of its rows: reset by te_job_reset() */
+extern const TeModel *te_job_model(const TeJob *job);
+extern size_t te_job_rows(const TeJob *job);	/* fed since the last reset */
 /* Sequences of rows as a batch in the arena; rows[i] is a pointer to the row. */
 extern TeBatch *te_rows_batch(TeArena *arena, const TeModel *model, TeJobRow *const *rows, size_t n_rows);
 

@@ -9,6 +9,8 @@
  * than the workers' scratch allows for, the calling thread does the row again
  * with an arena.
  *
+ * Rows that are fed as tokens (te_job_feed_tokens()) are passed over.
+ *
  * A batch is the concatenation of its sequences.  Positions count from 0 in
  * each; in a family with position_offset, padding tokens inside a text stand
  * at -1 (the offset makes that the padding's row) and are not counted, as the
@@ -30,6 +32,13 @@ typedef struct Tokenize
 	size_t		max_tokens;
 	uint8_t    *status;			/* TeTextStatus of each row */
 } Tokenize;
+
+/* Was it fed so? */
+static inline bool
+is_tokenized(const TeJobRow *row)
+{
+	return row->n_tokens > 0;
+}
 
 /* Scratch for each worker that suffices for most texts of this many bytes. */
 static void
@@ -108,6 +117,8 @@ tokenize_task(void *arg, size_t task, int worker)
 		TeJobRow   *row = &call->rows[i];
 		TeTextStatus status = TE_TEXT_MORE;
 
+		if (is_tokenized(row))
+			continue;
 		if (row->text.len + row->pair.len <= WORKER_TEXT)
 			status = te_encode(call->tokenizer, row->text, row->pair, true, cuts_text(call, row) ? 0 : call->max_tokens, scratch);
 		if (status == TE_TEXT_OK && cuts_text(call, row))
@@ -132,6 +143,8 @@ place_rows(Tokenize *call, TeArena *keep, bool types)
 		TeJobRow   *row = &call->rows[i];
 		size_t		most = row->text.len + row->pair.len + te_tokens_added(call->tokenizer, row->pair.data != NULL) + 8;
 
+		if (is_tokenized(row))
+			continue;
 		row->capacity = (uint32_t) TE_MIN(most, call->max_tokens > 0 ? call->max_tokens : INT32_MAX);
 		total = te_add_size(total, row->capacity);
 	}
@@ -140,6 +153,8 @@ place_rows(Tokenize *call, TeArena *keep, bool types)
 	{
 		TeJobRow   *row = &call->rows[i];
 
+		if (is_tokenized(row))
+			continue;
 		row->ids = ids;
 		ids += row->capacity;
 		row->type_ids = types ? ids : NULL;

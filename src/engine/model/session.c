@@ -119,8 +119,26 @@ with_prompt(const TeJob *job, TeStr text)
 	return (TeStr) {joined, job->prompt.len + text.len};
 }
 
+TeArena *
+te_job_arena(const TeJob *job)
+{
+	return job->arena;
+}
+
+const TeModel *
+te_job_model(const TeJob *job)
+{
+	return job->session->model;
+}
+
 size_t
-te_job_feed(TeJob *job, TeStr text, TeStr pair)
+te_job_rows(const TeJob *job)
+{
+	return job->n_rows;
+}
+
+static size_t
+add_row(TeJob *job, TeJobRow row)
 {
 	if (job->n_rows == job->capacity)
 	{
@@ -132,8 +150,30 @@ te_job_feed(TeJob *job, TeStr text, TeStr pair)
 		job->rows = rows;
 		job->capacity = capacity;
 	}
-	job->rows[job->n_rows] = (TeJobRow) {.text = with_prompt(job, text), .pair = pair, .keep_pair = job->keep_pair};
+	job->rows[job->n_rows] = row;
 	return job->n_rows++;
+}
+
+size_t
+te_job_feed(TeJob *job, TeStr text, TeStr pair)
+{
+	return add_row(job, (TeJobRow) {.text = with_prompt(job, text), .pair = pair, .keep_pair = job->keep_pair});
+}
+
+size_t
+te_job_feed_tokens(TeJob *job, const TeToken *tokens, size_t n_tokens)
+{
+	size_t		context = te_model_context_length(job->session->model);
+	TeJobRow	row = {.n_tokens = (uint32_t) n_tokens, .n_untruncated = (uint32_t) n_tokens};
+
+	te_assert(n_tokens > 0 && n_tokens <= (context > 0 ? context : INT32_MAX));
+	row.ids = te_new_array(job->arena, int32_t, n_tokens);
+	row.type_ids = te_model_config(job->session->model)->type_vocab_size > 0 ? te_new_array(job->arena, int32_t, n_tokens) : NULL;
+	for (size_t i = 0; i < n_tokens; i++)
+		row.ids[i] = tokens[i].id;
+	for (size_t i = 0; row.type_ids != NULL && i < n_tokens; i++)
+		row.type_ids[i] = tokens[i].type_id;
+	return add_row(job, row);
 }
 
 /* Rows by length, then by number: a counting sort. */

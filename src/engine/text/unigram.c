@@ -44,6 +44,7 @@ read_as_reference(TeArena *work, double value)
 	double		power = 1;
 	int			n_fraction = 0;
 	bool		in_fraction = false;
+	bool		plain;
 
 	for (int n = 15; n <= 17; n++)
 	{
@@ -61,9 +62,10 @@ read_as_reference(TeArena *work, double value)
 			n_fraction += in_fraction;
 		}
 	}
+	plain = *digits == '\0';
 	te_arena_reset(work);
 	/* With an exponent, or beyond the powers, it is no score of a model that was trained */
-	if (*digits != '\0' || n_fraction > EXACT_POWERS)
+	if (!plain || n_fraction > EXACT_POWERS)
 		return value;
 	for (int i = 0; i < n_fraction; i++)
 		power *= 10;

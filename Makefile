@@ -22,7 +22,7 @@ PG_CONFIG ?= pg_config
 
 # Targets that are not PGXS's.  Where no others are asked for, PGXS is not
 # needed (on a fresh machine it is not there yet).
-OWN_TARGETS = help test demo check unit isolation tap asan valgrind fuzz fuzz-replay bench lint format setup
+OWN_TARGETS = help test demo check unit isolation tap asan valgrind neon fuzz fuzz-replay bench lint format setup
 
 ifneq (,$(filter-out $(OWN_TARGETS),$(or $(MAKECMDGOALS),all)))
 
@@ -135,6 +135,9 @@ valgrind:       ## unit tests under valgrind
 
 FUZZ ?= $(patsubst $(here)/test/fuzz/fuzz_%.c,%,$(sort $(wildcard $(here)/test/fuzz/fuzz_*.c)))
 SECS ?= 60
+
+neon:           ## unit tests with the kernels of aarch64, cross-built and emulated (says which packages it wants; NAME=kernels for some)
+	@$(MAKE) --no-print-directory -C $(here)/test neon
 
 fuzz:           ## run fuzz targets: FUZZ=gguf SECS=600; without FUZZ all of them, one after the other
 	@for target in $(FUZZ); do $(MAKE) --no-print-directory -C $(here)/test fuzz FUZZ=$$target SECS=$(SECS) || exit 1; done

@@ -3,13 +3,16 @@
 # setup.sh
 #	  Install what building, testing and the demo need, on Debian and its like.
 #
-# Usage: test/setup.sh test|demo
+# Usage: test/setup.sh test|demo|neon
 #
 # Says what is missing and what it will run, then runs it: as root directly,
 # else through sudo.  Where nothing is missing it does nothing and needs
 # nothing.  No PostgreSQL cluster is created, started or touched: installing the
 # server package would create one, so that is switched off first, unless
 # PostgreSQL is there already, in which case its configuration is left alone.
+#
+# For neon it only says what is missing: whether packages of another
+# architecture come onto a machine is for its owner to decide.
 
 set -eu
 
@@ -24,6 +27,17 @@ say()
 # Each line: a package, and how to see that what it brings is there.
 needs()
 {
+	if [ "$purpose" = neon ]
+	then
+		cat <<-LIST
+			gcc-aarch64-linux-gnu           command -v aarch64-linux-gnu-gcc
+			libc6-dev-arm64-cross           test -e /usr/aarch64-linux-gnu/include/stdio.h
+			qemu-user                       command -v qemu-aarch64
+			libpcre2-dev                    test -e /usr/include/pcre2.h
+			libpcre2-dev:arm64              test -e ${NEON_PCRE2:-/usr/lib/aarch64-linux-gnu/libpcre2-8.a}
+		LIST
+		return
+	fi
 	cat <<-LIST
 		gcc                                 command -v gcc
 		libc6-dev                           test -e /usr/include/stdio.h
@@ -74,6 +88,12 @@ then
 fi
 
 say "missing packages:$missing"
+
+if [ "$purpose" = neon ]
+then
+	say "please have them installed; packages of :arm64 want dpkg --add-architecture arm64 before"
+	exit 1
+fi
 
 if ! command -v apt-get >/dev/null 2>&1
 then

@@ -10,11 +10,14 @@
  *	  batch_plan.c		hooks; walks a finished plan and puts nodes into it
  *	  batch_plan_expr.c	rewrites expressions: calls become columns, with guards
  *	  batch_plan_values.c	calls in lists of VALUES
+ *	  batch_plan_ahead.c	calls that are not in the plan's own hands: computed ahead
  *	  batch_node.c		the node
+ *	  batch_ahead.c		where a plain call finds what the node has computed for it
  *	  batch_explain.c	what EXPLAIN says about it
  *
- * To make a function run in batches: a row in batch_funcs.c, and SUPPORT
- * _transformer.batch_support in its CREATE FUNCTION.
+ * To make a function run in batches: a row in batch_funcs.c, a look with
+ * tr_ahead_found() in its C function, and SUPPORT _transformer.batch_support in its
+ * CREATE FUNCTION.
  *-------------------------------------------------------------------------
  */
 #ifndef TR_BATCH_H
@@ -38,11 +41,21 @@ typedef struct TrCalls
 	int			n;
 	int			n_args;
 	NullableDatum *args;
-	NullableDatum *results;
+	NullableDatum *results;		/* of a set: TrBatchSet, never null */
+	TupleDesc	desc;			/* rows of a set */
+	const uint8 **digests;		/* of each call's model; stays NULL where none was asked */
 #ifdef TR_BATCH_STRESS
 	Oid			collation;
 #endif
 } TrCalls;
+
+/* The rows of one call of a function that returns a set. */
+typedef struct TrBatchSet
+{
+	int			n;
+	int			room;
+	MinimalTuple *rows;
+} TrBatchSet;
 
 /* Those of the calls that are for one model, in one way. */
 typedef struct TrCallGroup
@@ -66,6 +79,7 @@ typedef struct TrBatchFunction
 	int			model;			/* argument that names the model */
 	int			kind;			/* argument with the kind of text; 0: none */
 	bool		pinned;			/* a version has to be named */
+	bool		set;			/* returns a set of rows */
 	TrModel    *(*open) (text *model);	/* by a setting of its own; else that of the labeller */
 	const TrLabeller *labeller; /* of run_label; else the model is the embedding model */
 	TrTextFunction of_text;		/* of run_tokens */
@@ -78,6 +92,8 @@ typedef struct TrBatchFunction
 extern const TrBatchFunction *tr_batch_function(Oid funcid, bool *strict);
 /* The same for a call in an expression, with its arguments. */
 extern const TrBatchFunction *tr_batch_call(Node *node, Oid *funcid, List **args);
+/* And for a call of one that returns a set. */
+extern const TrBatchFunction *tr_batch_set_call(Node *node, Oid *funcid, List **args);
 /* Compute calls of a function. */
 extern void tr_batch_run(const TrBatchFunction *function, TrCalls *calls);
 extern void tr_batch_functions_init(void);
@@ -95,7 +111,11 @@ extern void tr_batch_functions_init(void);
  *					list of lists: the guards of each call, conditions without which it does not happen,
  *					list of OFFSET and LIMIT of the Limit right above, or empty
  * custom_private:	list of int: stage of each call,
- *					list of int: 1 for each call whose value is the same for all rows
+ *					list of int: 1 for each call whose value is the same for all rows,
+ *					list of int: 1 for each call that is computed ahead
+ *
+ * What is computed ahead nobody above refers to: a plain call will look for it
+ * while the row is the current one.  The column of a set is always NULL.
  *
  * Stage i is what condition i of plan.qual needs; the last stage is what only
  * the target list needs.
@@ -111,6 +131,9 @@ typedef struct TrSplit
 	List	   *call_guards;	/* of each call: a list of expressions */
 	List	   *stages;			/* int */
 	List	   *invariants;		/* int */
+	bool		only_ahead;		/* all calls are computed ahead; the node adds no columns */
+	List	   *sets;			/* calls that return sets, always computed ahead */
+	List	   *set_guards;
 	List	   *guards;			/* of the expression that is being rewritten */
 	int			stage;
 	int			unbatched;		/* > 0: calls here stay as they are */
@@ -129,14 +152,32 @@ extern Var *tr_batch_column(int varno, AttrNumber column, Node *type_of);
 /* An expression over one tuple, for another of the same columns. */
 extern Node *tr_batch_set_varno(Node *node, int varno);
 
+/* A Batch node between `reader` and its child (batch_plan.c); gives the child where there is nothing to do. */
+extern void tr_batch_start_below(TrSplit *split, Plan *child);
+extern Plan *tr_batch_finish_below(TrSplit *split, Plan *child, Plan *reader);
+extern bool tr_is_batch(Plan *plan);
+
+extern void tr_batch_ahead_of_join(NestLoop *join);
+extern void tr_batch_ahead_of_modify(ModifyTable *modify, List *range_table);
+/* Has a table that is written generated columns? */
+extern bool tr_batch_writes_generated(PlannedStmt *stmt);
 extern void tr_batch_values(ValuesScan *scan, List *range_table);
 extern void tr_batch_plan_init(void);
 
 /* ---- the node (batch_node.c) ---- */
 
+/* A call that was computed ahead for one row. */
+typedef struct TrAheadResult
+{
+	NullableDatum *args;		/* NULL: was not */
+	const uint8 *digest;		/* of the model */
+	NullableDatum result;
+} TrAheadResult;
+
 /* One row of the current batch. */
 typedef struct TrBatchRow
 {
+	TrAheadResult *ahead;		/* of each call; NULL if no call of the node is computed ahead */
 	Datum	   *values;			/* columns of the child, then results of calls */
 	bool	   *isnull;
 	bool		dropped;		/* rejected by a condition */
@@ -148,11 +189,14 @@ typedef struct TrBatchCall
 	Expr	   *expr;
 	List	   *guard_exprs;
 	const TrBatchFunction *function;
+	Oid			funcid;
 	bool		strict;
+	bool		is_volatile;
 	int			n_args;
 	ExprState **args;
 	bool	   *copy_arg;		/* by reference, and not a column */
 	int16	   *arg_length;
+	bool	   *arg_by_value;
 	ExprState  *plain;			/* the call as SQL makes it, for a row alone */
 	bool		has_subplan;	/* in arguments */
 	List	   *guards;			/* ExprState */
@@ -160,6 +204,10 @@ typedef struct TrBatchCall
 	int			column;			/* of the scan tuple: the result */
 	bool		by_value;
 	int16		length;			/* of the result's type */
+
+	bool		ahead;			/* for plain calls to find */
+	bool		ready;			/* its expressions have their states */
+	TupleDesc	desc;			/* rows of a set */
 
 	bool		invariant;		/* runs once for all rows */
 	bool		computed;
@@ -194,9 +242,31 @@ typedef struct TrBatchState
 	bool		started;
 	bool		child_done;
 
-	int64		n_computed;		/* calls, for EXPLAIN ANALYZE */
+	/* Of calls that are computed ahead (batch_ahead.c). */
+	bool		has_ahead;
+	bool		ahead_off;		/* nobody looked for the results of a whole batch */
+	bool		ahead_listed;
+	struct TrBatchState *next_listed;
+	const char *ahead_isa;		/* settings that the results are of */
+	int			ahead_truncate;
+	int64		batch_ahead;	/* calls of the current batch */
+	int64		batch_found;	/* and how many were found */
+
+	int64		n_found;		/* calls, for EXPLAIN ANALYZE */
+	int64		n_computed;
 	TeUsage		usage;
 } TrBatchState;
+
+/* ---- calls computed ahead (batch_ahead.c) ---- */
+
+/* Before a batch is computed, and when the next is read. */
+extern void tr_ahead_begin(TrBatchState *state);
+extern void tr_ahead_end_batch(TrBatchState *state);
+/* The call of a row has its result. */
+extern void tr_ahead_keep(TrBatchState *state, TrBatchCall *call, TrBatchRow *row, TrAheadResult result);
+
+/* Are the arguments of two calls equal to the bit? */
+extern bool tr_same_calls(const TrBatchCall *call, const NullableDatum *a, const NullableDatum *b);
 
 extern void tr_batch_explain(CustomScanState *css, List *ancestors, struct ExplainState *es);
 

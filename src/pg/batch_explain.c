@@ -3,8 +3,9 @@
  *	  What EXPLAIN says about a Batch node.
  *
  * Always the calls that it runs and how large a batch may be; with ANALYZE
- * how many batches ran, how many calls were computed in them, and what the engine did for
- * that: tokens and the time of its forward passes.
+ * how many batches ran, how many calls were answered in them, how many of those that were
+ * computed ahead were found, and what the engine did for that: texts, tokens and the time of its forward
+ * passes.  Equal calls are answered once for all, so there may be fewer texts than calls.
  *
  * The number of batches of parallel workers comes in the node's
  * instrumentation, whose second filter count nothing else uses; the rest is
@@ -21,10 +22,21 @@ explain_calls(TrBatchState *state, List *ancestors, ExplainState *es)
 	List	   *context = set_deparse_context_plan(es->deparse_cxt, state->css.ss.ps.plan, ancestors);
 	bool		prefix = list_length(es->rtable) > 1 || es->verbose;
 	List	   *calls = NIL;
+	List	   *ahead = NIL;
 
 	for (int i = 0; i < state->n_calls; i++)
-		calls = lappend(calls, deparse_expression((Node *) state->calls[i].expr, context, prefix, false));
-	ExplainPropertyList("Batched Calls", calls, es);
+	{
+		char	   *call = deparse_expression((Node *) state->calls[i].expr, context, prefix, false);
+
+		if (state->calls[i].ahead)
+			ahead = lappend(ahead, call);
+		else
+			calls = lappend(calls, call);
+	}
+	if (calls != NIL)
+		ExplainPropertyList("Batched Calls", calls, es);
+	if (ahead != NIL)
+		ExplainPropertyList("Computed Ahead", ahead, es);
 }
 
 static void
@@ -37,6 +49,8 @@ explain_work(TrBatchState *state, ExplainState *es)
 	{
 		ExplainPropertyFloat("Batches", NULL, batches, 0, es);
 		ExplainPropertyInteger("Calls", NULL, state->n_computed, es);
+		if (state->has_ahead)
+			ExplainPropertyInteger("Found", NULL, state->n_found, es);
 		ExplainPropertyInteger("Texts", NULL, (int64) state->usage.rows, es);
 		ExplainPropertyInteger("Tokens", NULL, (int64) state->usage.tokens, es);
 		if (es->timing)
@@ -44,8 +58,10 @@ explain_work(TrBatchState *state, ExplainState *es)
 		return;
 	}
 	appendStringInfoSpaces(es->str, es->indent * 2);
-	appendStringInfo(es->str, "Batches: %.0f  Calls: " INT64_FORMAT "  Texts: " UINT64_FORMAT "  Tokens: " UINT64_FORMAT,
-					 batches, state->n_computed, state->usage.rows, state->usage.tokens);
+	appendStringInfo(es->str, "Batches: %.0f  Calls: " INT64_FORMAT, batches, state->n_computed);
+	if (state->has_ahead)
+		appendStringInfo(es->str, "  Found: " INT64_FORMAT, state->n_found);
+	appendStringInfo(es->str, "  Texts: " UINT64_FORMAT "  Tokens: " UINT64_FORMAT, state->usage.rows, state->usage.tokens);
 	if (es->timing)
 		appendStringInfo(es->str, "  Forward Time: %.3f ms", milliseconds);
 	appendStringInfoChar(es->str, '\n');

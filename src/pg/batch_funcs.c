@@ -10,11 +10,14 @@
  * The calls of a batch may name different models, and kinds of text.  They are
  * cut into groups that agree in both, and each group is one run.
  *
+ * A function that returns a set is only ever computed ahead (batch_ahead.c).
+ *
  * To add a function: its row in functions[], a run function if none of these
- * fits, and SUPPORT _transformer.batch_support in its CREATE FUNCTION.
+ * fits, a look with tr_ahead_found() in its C function, and SUPPORT _transformer.batch_support in its CREATE FUNCTION.
  *-------------------------------------------------------------------------
  */
 #include "pg/batch.h"
+#include "pg/store.h"
 
 #include "access/htup_details.h"
 #include "access/transam.h"
@@ -212,6 +215,68 @@ run_rerank(const TrBatchFunction *function, TrCallGroup *group)
 	tr_rerank_each(group->model, &pairs, take_score, &sink);
 }
 
+/* ---- sets ---- */
+
+/* Row of a set: TrRowSink. */
+static void
+take_row(void *arg, int i, Datum *row)
+{
+	ResultSink *sink = arg;
+	TupleDesc	desc = sink->group->calls->desc;
+	TrBatchSet *set = (TrBatchSet *) DatumGetPointer(sink->group->calls->results[sink->group->which[i]].value);
+	MemoryContext old = MemoryContextSwitchTo(sink->context);
+	bool	   *nulls = palloc0(sizeof(bool) * desc->natts);
+
+	if (set->n == set->room)
+	{
+		set->room = Max(set->room * 2, 8);
+		set->rows = set->rows ? repalloc(set->rows, sizeof(MinimalTuple) * set->room) : palloc(sizeof(MinimalTuple) * set->room);
+	}
+	set->rows[set->n++] = heap_form_minimal_tuple(desc, row, nulls);
+	pfree(nulls);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+run_label_scores(const TrBatchFunction *function, TrCallGroup *group)
+{
+	ResultSink	sink = {.group = group,.context = CurrentMemoryContext};
+	TrTexts		texts = texts_of(group);
+
+	tr_label_scores_each(group->model, &texts, take_row, &sink);
+}
+
+/* Do two calls agree in all but their first argument, the text? */
+static bool
+same_question(const NullableDatum *a, const NullableDatum *b)
+{
+	if (a[1].isnull != b[1].isnull || a[3].isnull != b[3].isnull || a[4].isnull != b[4].isnull)
+		return false;
+	return (a[1].isnull || datum_image_eq(a[1].value, b[1].value, false, -1)) &&
+		(a[3].isnull || a[3].value == b[3].value) &&
+		(a[4].isnull || datum_image_eq(a[4].value, b[4].value, false, -1));
+}
+
+/* Calls in a row that ask the same are answered together. */
+static void
+run_zero_shot(const TrBatchFunction *function, TrCallGroup *group)
+{
+	for (int from = 0, to; from < group->n; from = to)
+	{
+		TrCallGroup same = *group;
+		ResultSink	sink = {.group = &same,.context = CurrentMemoryContext};
+		TrTexts		texts;
+
+		for (to = from + 1; to < group->n; to++)
+			if (!same_question(argument(group, from, 0), argument(group, to, 0)))
+				break;
+		same.which = group->which + from;
+		same.n = to - from;
+		texts = texts_of(&same);
+		tr_zero_shot_each(group->model, &texts, argument(&same, 0, 0), take_row, &sink);
+	}
+}
+
 /* ---- tokens ---- */
 
 /* The third argument, where there is one: with special tokens? */
@@ -258,6 +323,8 @@ static const TrBatchFunction functions[] = {
 	{.symbol = "transformer_token_count",.run = run_tokens,.n_texts = 1,.model = 1,.of_text = tr_token_count},
 	{.symbol = "transformer_tokenize",.run = run_tokens,.n_texts = 1,.model = 1,.of_text = tr_token_ids},
 	{.symbol = "transformer_tokens",.run = run_tokens,.n_texts = 1,.model = 1,.of_text = tr_token_words},
+	{.symbol = "transformer_classify_scores",.run = run_label_scores,.n_texts = 1,.model = 1,.labeller = &tr_classify_labeller,.set = true},
+	{.symbol = "transformer_zero_shot",.run = run_zero_shot,.n_texts = 1,.model = 2,.open = tr_zero_shot_open,.set = true},
 };
 
 #ifdef TR_BATCH_STRESS
@@ -340,6 +407,14 @@ run_group(const TrBatchFunction *function, TrCallGroup *group, text *model, text
 		function->labeller ? tr_labeller_open(function->labeller, model) :
 		tr_model_open(model, tr_embedding_model, "transformer.embedding_model");
 	group->kind = kind != NULL ? tr_utf8(kind) : (TeStr) {NULL, 0};
+	if (group->calls->digests != NULL)
+	{
+		uint8	   *digest = palloc(TR_DIGEST_LENGTH);
+
+		memcpy(digest, tr_model_digest(group->model), TR_DIGEST_LENGTH);
+		for (int i = 0; i < group->n; i++)
+			group->calls->digests[group->which[i]] = digest;
+	}
 	function->run(function, group);
 }
 
@@ -441,8 +516,10 @@ find_function(Oid funcid, bool *strict)
 	if (!HeapTupleIsValid(tuple))
 		return NULL;
 	form = (Form_pg_proc) GETSTRUCT(tuple);
-	if (form->prolang == ClanguageId && !form->proretset && !form->prosecdef)
+	if (form->prolang == ClanguageId && !form->prosecdef)
 		found = find_symbol(tuple);
+	if (found != NULL && found->set != form->proretset)
+		found = NULL;
 	*strict = form->proisstrict;
 	ReleaseSysCache(tuple);
 	return found;
@@ -482,6 +559,16 @@ tr_batch_function(Oid funcid, bool *strict)
 	if (strict != NULL)
 		*strict = entry->strict;
 	return entry->function;
+}
+
+const TrBatchFunction *
+tr_batch_set_call(Node *node, Oid *funcid, List **args)
+{
+	if (node == NULL || !IsA(node, FuncExpr) || !((FuncExpr *) node)->funcretset || ((FuncExpr *) node)->funcvariadic)
+		return NULL;
+	*funcid = ((FuncExpr *) node)->funcid;
+	*args = ((FuncExpr *) node)->args;
+	return tr_batch_function(*funcid, NULL);
 }
 
 const TrBatchFunction *

@@ -29,9 +29,12 @@
 #include "pg/batch.h"
 
 #include "access/xact.h"
+#include "common/hashfn.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
+#include "port/pg_bitutils.h"
 #include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -70,18 +73,31 @@ const CustomScanMethods tr_batch_scan_methods = {
 
 /* ---- begin ---- */
 
+/* The arguments of a call. */
+static List *
+arguments_of(Expr *call)
+{
+	return IsA(call, OpExpr) ? ((OpExpr *) call)->args : castNode(FuncExpr, call)->args;
+}
+
+/*
+ * A function may have changed since a plan was made that computes it ahead, of
+ * which the plan's keeper knows nothing; then there is no `function`, and nothing is done.
+ */
 static void
 begin_call(TrBatchCall *call, Expr *expr, List *guards)
 {
-	Oid			funcid;
-	List	   *args;
+	List	   *args = arguments_of(expr);
 	ListCell   *lc;
 	int			i = 0;
 
-	call->function = tr_batch_call((Node *) expr, &funcid, &args);
-	if (call->function == NULL)
-		elog(ERROR, "cache lookup failed for batch function %u", funcid);
-	(void) tr_batch_function(funcid, &call->strict);
+	call->funcid = IsA(expr, OpExpr) ? ((OpExpr *) expr)->opfuncid : ((FuncExpr *) expr)->funcid;
+	call->function = tr_batch_function(call->funcid, &call->strict);
+	if (call->function == NULL && !call->ahead)
+		elog(ERROR, "cache lookup failed for batch function %u", call->funcid);
+	call->is_volatile = contain_volatile_functions((Node *) expr);
+	if (call->function != NULL && call->function->set && get_expr_result_type((Node *) expr, NULL, &call->desc) != TYPEFUNC_COMPOSITE)
+		call->function = NULL;
 	call->expr = expr;
 	call->guard_exprs = guards;
 	call->has_subplan = tr_batch_has_subplan((Node *) args, NULL);
@@ -90,20 +106,38 @@ begin_call(TrBatchCall *call, Expr *expr, List *guards)
 	call->args = palloc(sizeof(ExprState *) * call->n_args);
 	call->copy_arg = palloc(sizeof(bool) * call->n_args);
 	call->arg_length = palloc(sizeof(int16) * call->n_args);
+	call->arg_by_value = palloc(sizeof(bool) * call->n_args);
 	foreach(lc, args)
 	{
 		Node	   *arg = lfirst(lc);
-		bool		by_value;
 
-		get_typlenbyval(exprType(arg), &call->arg_length[i], &by_value);
-		call->copy_arg[i++] = !by_value && !IsA(arg, Var);
+		get_typlenbyval(exprType(arg), &call->arg_length[i], &call->arg_by_value[i]);
+		call->copy_arg[i] = !call->arg_by_value[i] && !IsA(arg, Var);
+		i++;
 	}
+}
+
+/* The states of a call's expressions.  (The plain call has its right to execute checked here.) */
+static void
+init_call(TrBatchState *state, TrBatchCall *call)
+{
+	PlanState  *ps = &state->css.ss.ps;
+	MemoryContext old = MemoryContextSwitchTo(ps->state->es_query_cxt);
+	List	   *args = arguments_of(call->expr);
+
+	if (!call->ahead)
+		call->plain = ExecInitExpr(call->expr, ps);
+	call->guards = ExecInitExprList(call->guard_exprs, ps);
+	for (int a = 0; a < call->n_args; a++)
+		call->args[a] = ExecInitExpr(list_nth(args, a), ps);
+	call->ready = true;
+	MemoryContextSwitchTo(old);
 }
 
 /*
  * Make the states of all expressions; done again after an error, which may have
- * left them in the middle of something.  (The plain call has its right to
- * execute checked here.)
+ * left them in the middle of something.  Those of calls that are computed ahead
+ * wait until they are needed: not even an error in them may show.
  */
 static void
 init_expressions(TrBatchState *state)
@@ -114,15 +148,9 @@ init_expressions(TrBatchState *state)
 
 	for (int c = 0; c < state->n_calls; c++)
 	{
-		TrBatchCall *call = &state->calls[c];
-		Oid			funcid;
-		List	   *args;
-
-		(void) tr_batch_call((Node *) call->expr, &funcid, &args);
-		call->plain = ExecInitExpr(call->expr, ps);
-		call->guards = ExecInitExprList(call->guard_exprs, ps);
-		for (int a = 0; a < call->n_args; a++)
-			call->args[a] = ExecInitExpr(list_nth(args, a), ps);
+		state->calls[c].ready = false;
+		if (!state->calls[c].ahead)
+			init_call(state, &state->calls[c]);
 	}
 	foreach(lc, ps->plan->qual)
 		state->quals[i++] = ExecInitQual(list_make1(lfirst(lc)), ps);
@@ -146,6 +174,8 @@ batch_begin(CustomScanState *css, EState *estate, int eflags)
 	{
 		TrBatchCall *call = &state->calls[i];
 
+		call->ahead = list_nth_int(lthird(plan->custom_private), i) != 0;
+		state->has_ahead |= call->ahead;
 		begin_call(call, list_nth(calls, i), list_nth(guards, i));
 		call->stage = list_nth_int(linitial(plan->custom_private), i);
 		call->invariant = list_nth_int(lsecond(plan->custom_private), i) != 0;
@@ -233,9 +263,23 @@ make_room(TrBatchState *state, int n_rows)
 	{
 		state->rows[i].values = palloc(sizeof(Datum) * state->n_columns);
 		state->rows[i].isnull = palloc(sizeof(bool) * state->n_columns);
+		state->rows[i].ahead = state->has_ahead ? palloc(sizeof(TrAheadResult) * state->n_calls) : NULL;
 	}
 	state->capacity = n_rows;
 	MemoryContextSwitchTo(old);
+}
+
+static void
+clear_results(TrBatchState *state, TrBatchRow *row)
+{
+	for (int i = state->n_inputs; i < state->n_columns; i++)
+	{
+		row->values[i] = (Datum) 0;
+		row->isnull[i] = true;
+	}
+	if (state->has_ahead)
+		memset(row->ahead, 0, sizeof(TrAheadResult) * state->n_calls);
+	row->dropped = false;
 }
 
 /* Copy a row of the child, which is valid only until the next is read. */
@@ -254,12 +298,7 @@ keep_row(TrBatchState *state, TrBatchRow *row, TupleTableSlot *slot)
 		if (!row->isnull[i] && !column->attbyval)
 			row->values[i] = datumCopy(slot->tts_values[i], false, column->attlen);
 	}
-	for (int i = state->n_inputs; i < state->n_columns; i++)
-	{
-		row->values[i] = (Datum) 0;
-		row->isnull[i] = true;
-	}
-	row->dropped = false;
+	clear_results(state, row);
 }
 
 static void
@@ -268,9 +307,10 @@ read_rows(TrBatchState *state, int wanted)
 	PlanState  *child = outerPlanState(state);
 	Size		most = Min(MAX_BYTES, tr_session_limit() / 4);
 
+	tr_ahead_end_batch(state);
+	state->n_rows = state->n_done = state->next = 0;
 	MemoryContextReset(state->batch_context);
 	make_room(state, wanted);
-	state->n_rows = state->n_done = state->next = 0;
 	while (state->n_rows < wanted && MemoryContextMemAllocated(state->batch_context, false) <= most)
 	{
 		TupleTableSlot *slot = ExecProcNode(child);
@@ -371,20 +411,98 @@ invariant_result(TrBatchState *state, TrBatchCall *call, ExprContext *econtext)
 	return call->value;
 }
 
+bool
+tr_same_calls(const TrBatchCall *call, const NullableDatum *a, const NullableDatum *b)
+{
+	for (int i = 0; i < call->n_args; i++)
+		if (a[i].isnull != b[i].isnull ||
+			(!a[i].isnull && !datum_image_eq(a[i].value, b[i].value, call->arg_by_value[i], call->arg_length[i])))
+			return false;
+	return true;
+}
+
+static uint32
+hash_call(const TrBatchCall *call, const NullableDatum *args)
+{
+	uint32		hash = 0;
+
+	for (int i = 0; i < call->n_args; i++)
+		hash = hash_combine(hash, args[i].isnull ? 0 : datum_image_hash(args[i].value, call->arg_by_value[i], call->arg_length[i]));
+	return hash;
+}
+
+/*
+ * Leave each of equal calls but once, moved to the front; which[i] is where the result of
+ * call i will be.
+ */
+static void
+unite_equal(const TrBatchCall *call, TrCalls *calls, int *which)
+{
+	int			n = calls->n;
+	uint32		mask = pg_nextpower2_32(2 * n) - 1;
+	int		   *table = palloc0(sizeof(int) * (mask + 1));	/* 1 + number of a call that is left */
+
+	calls->n = 0;
+	for (int i = 0; i < n; i++)
+	{
+		NullableDatum *args = &calls->args[i * call->n_args];
+		uint32		place = hash_call(call, args) & mask;
+
+		while (table[place] != 0 && !tr_same_calls(call, &calls->args[(table[place] - 1) * call->n_args], args))
+			place = (place + 1) & mask;
+		if (table[place] == 0)
+		{
+			if (calls->n < i)
+				memcpy(&calls->args[calls->n * call->n_args], args, sizeof(NullableDatum) * call->n_args);
+			table[place] = ++calls->n;
+		}
+		which[i] = table[place] - 1;
+	}
+	pfree(table);
+}
+
+/* A place for each result. */
+static void
+preset_results(const TrBatchCall *call, TrCalls *calls)
+{
+	calls->results = palloc(sizeof(NullableDatum) * calls->n);
+	for (int i = 0; i < calls->n; i++)
+		calls->results[i] = call->desc ?
+			(NullableDatum) {.value = PointerGetDatum(palloc0(sizeof(TrBatchSet)))} : (NullableDatum) {.isnull = true};
+	calls->desc = call->desc;
+	if (call->ahead)
+		calls->digests = palloc0(sizeof(uint8 *) * calls->n);
+#ifdef TR_BATCH_STRESS
+	calls->collation = exprInputCollation((Node *) call->expr);
+#endif
+}
+
 /* Run the function for the calls that were gathered, and give each row its result. */
 static void
 run_gathered(TrBatchState *state, TrBatchCall *call, TrCalls *calls, const int *rows)
 {
-	calls->results = palloc(sizeof(NullableDatum) * calls->n);
-	for (int i = 0; i < calls->n; i++)
-		calls->results[i] = (NullableDatum) {.isnull = true};
-#ifdef TR_BATCH_STRESS
-	calls->collation = exprInputCollation((Node *) call->expr);
-#endif
+	int			n = calls->n;
+	int		   *which = palloc(sizeof(int) * n);
+
+	for (int i = 0; i < n; i++)
+		which[i] = i;
+	if (!call->is_volatile)
+		unite_equal(call, calls, which);
+	preset_results(call, calls);
 	tr_batch_run(call->function, calls);
-	state->n_computed += calls->n;
-	for (int i = 0; i < calls->n; i++)
-		set_result(&state->rows[rows[i]], call, calls->results[i]);
+	state->n_computed += n;
+	for (int i = 0; i < n; i++)
+	{
+		TrBatchRow *row = &state->rows[rows[i]];
+		int			c = which[i];
+
+		if (call->desc == NULL)
+			set_result(row, call, calls->results[c]);
+		if (call->ahead)
+			tr_ahead_keep(state, call, row, (TrAheadResult) {
+				.args = &calls->args[c * call->n_args],.digest = calls->digests[c],.result = calls->results[c]
+			});
+	}
 }
 
 /* Run one call for the rows in [from, to) that are left. */
@@ -396,6 +514,8 @@ run_call(TrBatchState *state, TrBatchCall *call, int from, int to)
 	TrCalls		calls = {.n_args = call->n_args};
 	int		   *rows = palloc(sizeof(int) * (to - from));
 
+	if (call->ahead && !call->ready)
+		init_call(state, call);
 	state->fragile = call->has_subplan;
 	if (!alone && !call->invariant)
 		calls.args = palloc(sizeof(NullableDatum) * call->n_args * (to - from));
@@ -438,6 +558,13 @@ apply_qual(TrBatchState *state, int qual, int from, int to)
 	state->fragile = false;
 }
 
+/* A row alone has its calls made where they are; and not all that could be computed ahead is looked for. */
+static bool
+is_wanted(TrBatchState *state, TrBatchCall *call, int n_rows)
+{
+	return !call->ahead || (n_rows > 1 && !state->ahead_off && call->function != NULL);
+}
+
 /* All stages for the rows in [from, to). */
 static void
 run_stages(TrBatchState *state, int from, int to)
@@ -445,10 +572,11 @@ run_stages(TrBatchState *state, int from, int to)
 	TeUsage		before = *tr_usage();
 	const TeUsage *after = tr_usage();
 
+	tr_ahead_begin(state);
 	for (int stage = 0; stage <= state->n_quals; stage++)
 	{
 		for (int c = 0; c < state->n_calls; c++)
-			if (state->calls[c].stage == stage)
+			if (state->calls[c].stage == stage && is_wanted(state, &state->calls[c], to - from))
 				run_call(state, &state->calls[c], from, to);
 		if (stage < state->n_quals)
 			apply_qual(state, stage, from, to);
@@ -479,13 +607,7 @@ forget_results(TrBatchState *state)
 	MemoryContext old = MemoryContextSwitchTo(state->css.ss.ps.state->es_query_cxt);
 
 	for (int r = 0; r < state->n_rows; r++)
-	{
-		TrBatchRow *row = &state->rows[r];
-
-		row->dropped = false;
-		for (int i = state->n_inputs; i < state->n_columns; i++)
-			row->isnull[i] = true;
-	}
+		clear_results(state, &state->rows[r]);
 	init_expressions(state);
 	state->n_done = 0;
 	state->size = 0;
@@ -577,6 +699,7 @@ batch_rescan(CustomScanState *css)
 
 	ExecClearTuple(css->ss.ss_ScanTupleSlot);
 	ExecClearTuple(css->ss.ps.ps_ResultTupleSlot);
+	tr_ahead_end_batch(state);
 	MemoryContextReset(state->batch_context);
 	MemoryContextReset(state->scan_context);
 	for (int i = 0; i < state->n_calls; i++)

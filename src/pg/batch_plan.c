@@ -25,6 +25,9 @@
  * the node and its child, and adds a column for each call.  The keys of a hash
  * join are treated likewise.
  *
+ * Ahead: calls that the node cannot be relieved of are computed ahead by a node
+ * below, and find their results (batch_plan_ahead.c).
+ *
  * Everywhere else (the condition of a nested loop, RETURNING, ON CONFLICT,
  * actions of MERGE, ...) a call stays what it was: one for each row.
  *
@@ -80,10 +83,30 @@ copy_parameters(Plan *to, const Plan *from)
 	to->allParam = bms_copy(from->allParam);
 }
 
+/* Sets come after all other calls, which have columns that are referred to. */
+static List *
+add_sets(TrSplit *split)
+{
+	List	   *ahead = NIL;
+
+	for (int i = 0; i < list_length(split->calls); i++)
+		ahead = lappend_int(ahead, split->only_ahead);
+	for (int i = 0; i < list_length(split->sets); i++)
+	{
+		split->stages = lappend_int(split->stages, 0);
+		split->invariants = lappend_int(split->invariants, false);
+		ahead = lappend_int(ahead, true);
+	}
+	split->calls = list_concat(split->calls, split->sets);
+	split->call_guards = list_concat(split->call_guards, split->set_guards);
+	return ahead;
+}
+
 static Plan *
 make_batch(TrSplit *split, Plan *child, List *targetlist, List *quals)
 {
 	CustomScan *batch = makeNode(CustomScan);
+	List	   *ahead = add_sets(split);
 	ListCell   *lc;
 
 	copy_estimates(&batch->scan.plan, child);
@@ -107,14 +130,14 @@ make_batch(TrSplit *split, Plan *child, List *targetlist, List *quals)
 			lappend(batch->custom_scan_tlist,
 					makeTargetEntry(copyObject(lfirst(lc)), list_length(batch->custom_scan_tlist) + 1, NULL, false));
 	batch->custom_exprs = list_make3(split->calls, split->call_guards, NIL);
-	batch->custom_private = list_make2(split->stages, split->invariants);
+	batch->custom_private = list_make3(split->stages, split->invariants, ahead);
 	batch->methods = &tr_batch_scan_methods;
 	batches_were_added = true;
 	return &batch->scan.plan;
 }
 
-static bool
-is_batch(Plan *plan)
+bool
+tr_is_batch(Plan *plan)
 {
 	return plan != NULL && IsA(plan, CustomScan) && ((CustomScan *) plan)->methods == &tr_batch_scan_methods;
 }
@@ -329,25 +352,37 @@ has_input_call(Node *node, void *context)
 }
 
 /* Prepare to put a Batch node above `child`, below the node that reads it. */
-static void
-start_below(TrSplit *split, Plan *child)
+void
+tr_batch_start_below(TrSplit *split, Plan *child)
 {
 	memset(split, 0, sizeof(*split));
 	split->inputs = pass_on(child);
+}
+
+/* The executor insists on a plain NULL for what an INSERT leaves out. */
+static void
+keep_constants(List *tlist, List *of_child)
+{
+	ListCell   *to;
+	ListCell   *from;
+
+	forboth(to, tlist, from, of_child)
+		if (IsA(lfirst_node(TargetEntry, from)->expr, Const))
+			lfirst_node(TargetEntry, to)->expr = lfirst_node(TargetEntry, from)->expr;
 }
 
 /*
  * The Batch node: passes the columns of the child on, and adds the results.  Its
  * expressions came from `reader`, and so did the parameters in them.
  */
-static Plan *
-finish_below(TrSplit *split, Plan *child, Plan *reader)
+Plan *
+tr_batch_finish_below(TrSplit *split, Plan *child, Plan *reader)
 {
 	List	   *tlist = NIL;
 	ListCell   *lc;
 	Plan	   *batch;
 
-	if (split->calls == NIL)
+	if (split->calls == NIL && split->sets == NIL)
 		return child;
 	foreach(lc, split->inputs)
 	{
@@ -356,7 +391,9 @@ finish_below(TrSplit *split, Plan *child, Plan *reader)
 		tle->expr = (Expr *) tr_batch_column(INDEX_VAR, tle->resno, (Node *) tle->expr);
 		tlist = lappend(tlist, tle);
 	}
-	foreach(lc, split->calls)
+	if (split->only_ahead)
+		keep_constants(tlist, child->targetlist);
+	foreach(lc, split->only_ahead ? NIL : split->calls)
 	{
 		AttrNumber	column = list_length(tlist) + 1;
 
@@ -382,7 +419,7 @@ batch_below(Plan *plan)
 	if (plan->lefttree == NULL || tr_batch_has_multiexpr((Node *) plan->targetlist, NULL))
 		return;
 
-	start_below(&split, plan->lefttree);
+	tr_batch_start_below(&split, plan->lefttree);
 	if (whole)
 		tlist = (List *) tr_batch_set_varno(tr_batch_rewrite((Node *) plan->targetlist, &split), OUTER_VAR);
 	else
@@ -390,11 +427,11 @@ batch_below(Plan *plan)
 		tlist = (List *) rewrite_input_expr((Node *) plan->targetlist, &split);
 		qual = (List *) rewrite_input_expr((Node *) plan->qual, &split);
 	}
-	if (split.calls == NIL)
+	if (split.calls == NIL && split.sets == NIL)
 		return;
 	plan->targetlist = tlist;
 	plan->qual = qual;
-	plan->lefttree = finish_below(&split, plan->lefttree, plan);
+	plan->lefttree = tr_batch_finish_below(&split, plan->lefttree, plan);
 }
 
 static void
@@ -405,9 +442,9 @@ batch_outer_keys(HashJoin *join)
 
 	if (!tr_batch_has_call((Node *) join->hashkeys, NULL))
 		return;
-	start_below(&split, outer);
+	tr_batch_start_below(&split, outer);
 	join->hashkeys = (List *) tr_batch_set_varno(tr_batch_rewrite((Node *) join->hashkeys, &split), OUTER_VAR);
-	join->join.plan.lefttree = finish_below(&split, outer, &join->join.plan);
+	join->join.plan.lefttree = tr_batch_finish_below(&split, outer, &join->join.plan);
 	join->hashclauses = copyObject(join->hashclauses);
 	for (int i = 0; i < list_length(join->hashkeys); i++)
 		linitial(((OpExpr *) list_nth(join->hashclauses, i))->args) = copyObject(list_nth(join->hashkeys, i));
@@ -423,9 +460,9 @@ batch_inner_keys(HashJoin *join)
 	if (!tr_batch_has_call((Node *) hash->hashkeys, NULL) ||
 		list_length(hash->plan.targetlist) != list_length(inner->targetlist))
 		return;
-	start_below(&split, inner);
+	tr_batch_start_below(&split, inner);
 	hash->hashkeys = (List *) tr_batch_set_varno(tr_batch_rewrite((Node *) hash->hashkeys, &split), OUTER_VAR);
-	hash->plan.lefttree = finish_below(&split, inner, &hash->plan);
+	hash->plan.lefttree = tr_batch_finish_below(&split, inner, &hash->plan);
 	hash->plan.targetlist = pass_on(hash->plan.lefttree);
 	join->hashclauses = copyObject(join->hashclauses);
 	for (int i = 0; i < list_length(hash->hashkeys); i++)
@@ -448,7 +485,7 @@ rewrite_plan_list(List *plans)
 static void
 tell_limit(Limit *limit)
 {
-	if (is_batch(limit->plan.lefttree) && limit->limitOption == LIMIT_OPTION_COUNT)
+	if (tr_is_batch(limit->plan.lefttree) && limit->limitOption == LIMIT_OPTION_COUNT)
 		lthird(((CustomScan *) limit->plan.lefttree)->custom_exprs) =
 			list_make2(copyObject(limit->limitOffset), copyObject(limit->limitCount));
 }
@@ -473,7 +510,7 @@ rewrite_inputs(Plan *plan)
 			break;
 		case T_MergeJoin:
 			/* the join returns to a mark in its inner input */
-			if (is_batch(plan->righttree) && !((MergeJoin *) plan)->skip_mark_restore)
+			if (tr_is_batch(plan->righttree) && !((MergeJoin *) plan)->skip_mark_restore)
 				plan->righttree = add_material(plan->righttree);
 			break;
 		case T_Limit:
@@ -483,6 +520,12 @@ rewrite_inputs(Plan *plan)
 		case T_WindowAgg:
 		case T_ProjectSet:
 			batch_below(plan);
+			break;
+		case T_NestLoop:
+			tr_batch_ahead_of_join((NestLoop *) plan);
+			break;
+		case T_ModifyTable:
+			tr_batch_ahead_of_modify((ModifyTable *) plan, range_table);
 			break;
 		case T_HashJoin:
 			batch_outer_keys((HashJoin *) plan);
@@ -551,7 +594,7 @@ max_plan_node_id(Plan *plan)
 /*
  * A cheap test that spares most statements the search through their plan: the
  * planner notes each function of a plan that is not built in as something that
- * would invalidate it.
+ * would invalidate it.  Those of generated columns are not part of a plan.
  */
 static bool
 may_have_calls(PlannedStmt *stmt)
@@ -566,7 +609,7 @@ may_have_calls(PlannedStmt *stmt)
 	foreach(lc, stmt->invalItems)
 		if (((PlanInvalItem *) lfirst(lc))->cacheId == PROCOID)
 			return true;
-	return false;
+	return tr_batch_writes_generated(stmt);
 }
 
 /* True if the statement has Batch nodes now. */

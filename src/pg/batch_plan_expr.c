@@ -4,7 +4,8 @@
  *
  * Calls of batchable functions become columns of that tuple (add_call), and
  * what only the plan node itself can compute (its columns, aggregates, window
- * functions) become columns that the child delivers.
+ * functions) become columns that the child delivers.  Calls that return sets stay,
+ * and are noted: they are computed ahead.
  *
  * A call in a branch of CASE, COALESCE, AND or OR happens only for some rows.
  * Such a call gets guards, the conditions under which it would be evaluated, so
@@ -38,7 +39,7 @@ tr_batch_has_call(Node *node, void *context)
 
 	if (node == NULL)
 		return false;
-	if (tr_batch_call(node, &funcid, &args) != NULL)
+	if (tr_batch_call(node, &funcid, &args) != NULL || tr_batch_set_call(node, &funcid, &args) != NULL)
 		return true;
 	return expression_tree_walker(node, tr_batch_has_call, context);
 }
@@ -201,6 +202,22 @@ add_call(Expr *call, Oid funcid, TrSplit *split)
 	split->stages = lappend_int(split->stages, split->stage);
 	split->invariants = lappend_int(split->invariants, !is_volatile && !has_column((Node *) call, NULL));
 	return (Node *) tr_batch_column(INDEX_VAR, n_inputs + list_length(split->calls), (Node *) call);
+}
+
+/*
+ * Have a call that returns a set computed ahead; it stays what it is.  Without
+ * a column in it, it is none that comes for each row.
+ */
+static void
+add_set(Expr *call, TrSplit *split)
+{
+	if (!has_column((Node *) call, NULL))
+		return;
+	for (int i = 0; i < list_length(split->sets); i++)
+		if (equal(list_nth(split->sets, i), call) && equal(list_nth(split->set_guards, i), split->guards))
+			return;
+	split->sets = lappend(split->sets, copyObject(call));
+	split->set_guards = lappend(split->set_guards, copyObject(split->guards));
 }
 
 /* ---- conditional evaluation ---- */
@@ -438,8 +455,17 @@ rewrite_call(Node *node, TrSplit *split)
 	Oid			funcid;
 	List	   *args;
 
-	(void) tr_batch_call((Node *) call, &funcid, &args);
+	if (tr_batch_call((Node *) call, &funcid, &args) == NULL)
+		(void) tr_batch_set_call((Node *) call, &funcid, &args);
 	if (split->unbatched > 0 || contain_volatile_functions((Node *) args) || has_placeholder((Node *) args, NULL))
+		return (Node *) call;
+	if (IsA(call, FuncExpr) && ((FuncExpr *) call)->funcretset)
+	{
+		add_set(call, split);
+		return (Node *) call;
+	}
+	/* a constant is not worth being computed ahead of anyone */
+	if (split->only_ahead && !has_column((Node *) call, NULL))
 		return (Node *) call;
 	return add_call(call, funcid, split);
 }
@@ -454,7 +480,7 @@ tr_batch_rewrite(Node *node, TrSplit *split)
 		return NULL;
 	if (is_leaf(node))
 		return rewrite_leaf(node, split);
-	if (tr_batch_call(node, &funcid, &args) != NULL)
+	if (tr_batch_call(node, &funcid, &args) != NULL || tr_batch_set_call(node, &funcid, &args) != NULL)
 		return rewrite_call(node, split);
 	switch (nodeTag(node))
 	{

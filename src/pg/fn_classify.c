@@ -150,12 +150,6 @@ make_classifier(TrModel *model, const TrLabeller *labeller)
 	return classifier;
 }
 
-static Classifier
-open_classifier(FunctionCallInfo fcinfo, const TrLabeller *labeller)
-{
-	return make_classifier(tr_labeller_open(labeller, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1)), labeller);
-}
-
 /* ---- one text ---- */
 
 static const TeJobOptions no_options;
@@ -178,11 +172,16 @@ score_text(const Classifier *classifier, text *input)
 static Datum
 label_text(FunctionCallInfo fcinfo, const TrLabeller *labeller)
 {
+	TrModel    *model;
 	Classifier	classifier;
+	Datum		found;
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	classifier = open_classifier(fcinfo, labeller);
+	model = tr_labeller_open(labeller, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
+	if (tr_ahead_found(fcinfo, model, &found))
+		return found;
+	classifier = make_classifier(model, labeller);
 	return labeller->function(&classifier, score_text(&classifier, PG_GETARG_TEXT_PP(0)));
 }
 
@@ -355,29 +354,66 @@ tr_order_scores(const float *scores, int n)
 	return order;
 }
 
+typedef struct RowsSink
+{
+	Classifier	classifier;
+	float	   *scores;
+	TrRowSink	take;
+	void	   *arg;
+} RowsSink;
+
+static void
+scores_to_rows(void *arg, int i, const float *logits, int n)
+{
+	RowsSink   *sink = arg;
+	int		   *order;
+
+	if (logits == NULL)
+		return;
+	te_model_scores(sink->classifier.engine, logits, sink->scores);
+	order = tr_order_scores(sink->scores, n);
+	for (int j = 0; j < n; j++)
+	{
+		Datum		row[] = {
+			PointerGetDatum(tr_text(te_model_label(sink->classifier.engine, order[j]))), Float4GetDatum(sink->scores[order[j]])
+		};
+
+		sink->take(sink->arg, i, row);
+		pfree(DatumGetPointer(row[0]));
+	}
+	pfree(order);
+}
+
+void
+tr_label_scores_each(TrModel *model, const TrTexts *texts, TrRowSink take, void *arg)
+{
+	RowsSink	sink = {.classifier = make_classifier(model, &tr_classify_labeller),.take = take,.arg = arg};
+
+	sink.scores = palloc(sizeof(float) * Max(sink.classifier.n, 1));
+	tr_vectors_each(model, "classify", &no_options, texts, scores_to_rows, &sink);
+}
+
+static void
+row_to_set(void *arg, int i, Datum *row)
+{
+	tr_set_add_row(arg, row);
+}
+
 PG_FUNCTION_INFO_V1(transformer_classify_scores);
 Datum
 transformer_classify_scores(PG_FUNCTION_ARGS)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	Classifier	classifier;
-	const float *scores;
-	int		   *order;
+	TrModel    *model;
+	Datum		input;
+	bool		isnull = false;
 
 	tr_srf_begin(fcinfo);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
-	classifier = open_classifier(fcinfo, &tr_classify_labeller);
-	scores = score_text(&classifier, PG_GETARG_TEXT_PP(0));
-	order = tr_order_scores(scores, classifier.n);
-	for (int i = 0; i < classifier.n; i++)
-	{
-		Datum		values[] = {
-			PointerGetDatum(tr_text(te_model_label(classifier.engine, order[i]))), Float4GetDatum(scores[order[i]])
-		};
-		bool		nulls[lengthof(values)] = {false};
-
-		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-	}
+	model = tr_labeller_open(&tr_classify_labeller, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
+	if (tr_ahead_found(fcinfo, model, &input))
+		return (Datum) 0;
+	input = PG_GETARG_DATUM(0);
+	tr_label_scores_each(model, &(TrTexts) {.values = &input,.nulls = &isnull,.n = 1}, row_to_set, fcinfo);
 	return (Datum) 0;
 }

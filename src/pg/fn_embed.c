@@ -182,9 +182,15 @@ PG_FUNCTION_INFO_V1(transformer_embed);
 Datum
 transformer_embed(PG_FUNCTION_ARGS)
 {
+	TrModel    *model;
+	Datum		found;
+
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	PG_RETURN_ARRAYTYPE_P(embed_text(open_model(fcinfo, 1), text_argument(fcinfo, 0), text_argument(fcinfo, 2)));
+	model = open_model(fcinfo, 1);
+	if (tr_ahead_found(fcinfo, model, &found))
+		return found;
+	PG_RETURN_ARRAYTYPE_P(embed_text(model, text_argument(fcinfo, 0), text_argument(fcinfo, 2)));
 }
 
 void
@@ -206,10 +212,16 @@ PG_FUNCTION_INFO_V1(transformer_embed_pinned);
 Datum
 transformer_embed_pinned(PG_FUNCTION_ARGS)
 {
+	TrModel    *model;
+	Datum		found;
+
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	tr_check_pinned(PG_GETARG_TEXT_PP(1));
-	PG_RETURN_ARRAYTYPE_P(embed_text(open_model(fcinfo, 1), text_argument(fcinfo, 0), (TeStr) {NULL, 0}));
+	model = open_model(fcinfo, 1);
+	if (tr_ahead_found(fcinfo, model, &found))
+		return found;
+	PG_RETURN_ARRAYTYPE_P(embed_text(model, text_argument(fcinfo, 0), (TeStr) {NULL, 0}));
 }
 
 PG_FUNCTION_INFO_V1(transformer_similarity);
@@ -223,10 +235,13 @@ transformer_similarity(PG_FUNCTION_ARGS)
 	const float *b;
 	int			n;
 	double		cosine;
+	Datum		found;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	model = open_model(fcinfo, 2);
+	if (tr_ahead_found(fcinfo, model, &found))
+		return found;
 	job = tr_job_begin(model, "embed", &options);
 	te_job_feed(job, text_argument(fcinfo, 0), (TeStr) {NULL, 0});
 	te_job_feed(job, text_argument(fcinfo, 1), (TeStr) {NULL, 0});

@@ -170,17 +170,21 @@ PG_FUNCTION_INFO_V1(transformer_rerank);
 Datum
 transformer_rerank(PG_FUNCTION_ARGS)
 {
+	TrModel    *model;
 	Datum		query;
 	Datum		document;
+	Datum		found;
 	bool		isnull = false;
 	float		score = 0;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
+	model = tr_rerank_open(model_argument(fcinfo));
+	if (tr_ahead_found(fcinfo, model, &found))
+		return found;
 	query = PG_GETARG_DATUM(0);
 	document = PG_GETARG_DATUM(1);
-	tr_rerank_each(tr_rerank_open(model_argument(fcinfo)),
-				   &(TrTexts) {.values = &query,.pairs = &document,.nulls = &isnull,.n = 1}, keep_score, &score);
+	tr_rerank_each(model, &(TrTexts) {.values = &query,.pairs = &document,.nulls = &isnull,.n = 1}, keep_score, &score);
 	PG_RETURN_FLOAT4(score);
 }
 
@@ -232,11 +236,19 @@ fill_template(const char *template, const char *label)
 	return CStringGetTextDatum(sentence.data);
 }
 
-TrClaims
-tr_claims(ArrayType *labels, text *template, bool multi_label)
+/* What is held against a text. */
+typedef struct Claims
+{
+	TrTexts		labels;
+	TrTexts		sentences;		/* the template with each of them */
+	bool		multi_label;
+} Claims;
+
+static Claims
+make_claims(ArrayType *labels, text *template, bool multi_label)
 {
 	const char *pattern = template ? text_to_cstring(template) : DEFAULT_TEMPLATE;
-	TrClaims	claims = {.labels = tr_texts(labels),.multi_label = multi_label};
+	Claims		claims = {.labels = tr_texts(labels),.multi_label = multi_label};
 	TrTexts    *sentences = &claims.sentences;
 
 	if (claims.labels.n == 0)
@@ -265,14 +277,29 @@ tr_claims(ArrayType *labels, text *template, bool multi_label)
 typedef struct ClaimSink
 {
 	const TeModel *engine;
-	const TrClaims *claims;
+	const Claims *claims;
 	VectorStore sentences;		/* of an encoder */
 	const int  *place;			/* numbers of the slice's texts */
 	float	   *numbers;		/* logits of one text's pairs, or its cosines */
 	float	   *scores;
-	TrScoresSink take;
+	TrRowSink	take;
 	void	   *arg;
 } ClaimSink;
+
+static void
+scores_to_rows(ClaimSink *sink, int text)
+{
+	int			n = sink->claims->labels.n;
+	int		   *order = tr_order_scores(sink->scores, n);
+
+	for (int i = 0; i < n; i++)
+	{
+		Datum		row[] = {sink->claims->labels.values[order[i]], Float4GetDatum(sink->scores[order[i]])};
+
+		sink->take(sink->arg, text, row);
+	}
+	pfree(order);
+}
 
 /* The pairs of a text come one after the other. */
 static void
@@ -286,7 +313,7 @@ take_pair(void *arg, int i, const float *logits, int n)
 	if (claim < n_claims - 1)
 		return;
 	te_claim_scores(sink->engine, sink->numbers, n_claims, sink->claims->multi_label, sink->scores);
-	sink->take(sink->arg, sink->place[i / n_claims], sink->scores);
+	scores_to_rows(sink, sink->place[i / n_claims]);
 }
 
 /* Each text with each claim, some texts at a time. */
@@ -334,16 +361,35 @@ take_text(void *arg, int i, const float *vector, int n)
 	for (int j = 0; j < n_claims; j++)
 		sink->numbers[j] = (float) tr_cosine(sink->sentences.vectors + (Size) j * n, vector, n);
 	te_claim_scores_of_cosines(sink->numbers, n_claims, sink->claims->multi_label, sink->scores);
-	sink->take(sink->arg, i, sink->scores);
+	scores_to_rows(sink, i);
+}
+
+/* Of the arguments of zero_shot(). */
+static Claims
+claims_of(const NullableDatum *args)
+{
+	if (args[1].isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("labels must not be null")));
+	return make_claims(DatumGetArrayTypeP(args[1].value), args[4].isnull ? NULL : DatumGetTextPP(args[4].value),
+					   !args[3].isnull && DatumGetBool(args[3].value));
+}
+
+TrModel *
+tr_zero_shot_open(text *model)
+{
+	return tr_model_open(model, tr_zero_shot_model, "transformer.zero_shot_model");
 }
 
 void
-tr_zero_shot_each(TrModel *model, const TrTexts *texts, const TrClaims *claims, TrScoresSink take, void *arg)
+tr_zero_shot_each(TrModel *model, const TrTexts *texts, const NullableDatum *args, TrRowSink take, void *arg)
 {
-	ClaimSink	sink = {.engine = tr_model_engine(model),.claims = claims,.take = take,.arg = arg};
+	Claims		claims = claims_of(args);
+	ClaimSink	sink = {.engine = tr_model_engine(model),.claims = &claims,.take = take,.arg = arg};
 	TeJobOptions options = {0};
 
-	sink.scores = palloc(sizeof(float) * claims->sentences.n);
+	sink.scores = palloc(sizeof(float) * claims.sentences.n);
 	if (te_model_infers(sink.engine))
 	{
 		infer_claims(model, texts, &sink);
@@ -354,67 +400,43 @@ tr_zero_shot_each(TrModel *model, const TrTexts *texts, const TrClaims *claims, 
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("the model has no label \"entailment\""),
 				 errhint("Use a model of natural language inference, or one of embeddings; labels of another name can be given at import.")));
-	sink.numbers = palloc(sizeof(float) * claims->sentences.n);
-	sink.sentences = embed_all(model, NULL, &claims->sentences);
+	sink.numbers = palloc(sizeof(float) * claims.sentences.n);
+	sink.sentences = embed_all(model, NULL, &claims.sentences);
 	tr_vectors_each(model, "embed", &options, texts, take_text, &sink);
 }
 
-typedef struct RowSink
-{
-	ReturnSetInfo *result;
-	const TrClaims *claims;
-	bool		numbered;		/* rows begin with the text's number */
-} RowSink;
-
 static void
-scores_to_rows(void *arg, int i, const float *scores)
+row_to_set(void *arg, int i, Datum *row)
 {
-	RowSink    *sink = arg;
-	int			n = sink->claims->labels.n;
-	int		   *order = tr_order_scores(scores, n);
-
-	for (int j = 0; j < n; j++)
-	{
-		Datum		values[] = {
-			Int32GetDatum(i + 1), sink->claims->labels.values[order[j]], Float4GetDatum(scores[order[j]])
-		};
-		bool		nulls[lengthof(values)] = {false};
-		int			skipped = sink->numbered ? 0 : 1;
-
-		tuplestore_putvalues(sink->result->setResult, sink->result->setDesc, values + skipped, nulls);
-	}
-	pfree(order);
+	tr_set_add_row(arg, row);
 }
 
-static Datum
-zero_shot(FunctionCallInfo fcinfo, const TrTexts *texts, bool numbered)
+/* Of many texts, a row begins with the text's number. */
+static void
+numbered_row_to_set(void *arg, int i, Datum *row)
 {
-	TrClaims	claims;
-	RowSink		sink = {.result = (ReturnSetInfo *) fcinfo->resultinfo,.claims = &claims,.numbered = numbered};
+	Datum		numbered[] = {Int32GetDatum(i + 1), row[0], row[1]};
 
-	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("labels must not be null")));
-	claims = tr_claims(PG_GETARG_ARRAYTYPE_P(1), PG_ARGISNULL(4) ? NULL : PG_GETARG_TEXT_PP(4),
-					   !PG_ARGISNULL(3) && PG_GETARG_BOOL(3));
-	tr_zero_shot_each(tr_model_open(model_argument(fcinfo), tr_zero_shot_model, "transformer.zero_shot_model"),
-					  texts, &claims, scores_to_rows, &sink);
-	return (Datum) 0;
+	tr_set_add_row(arg, numbered);
 }
 
 PG_FUNCTION_INFO_V1(transformer_zero_shot);
 Datum
 transformer_zero_shot(PG_FUNCTION_ARGS)
 {
+	TrModel    *model;
 	Datum		input;
 	bool		isnull = false;
 
 	tr_srf_begin(fcinfo);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
-	input = PointerGetDatum(PG_GETARG_TEXT_PP(0));
-	return zero_shot(fcinfo, &(TrTexts) {.values = &input,.nulls = &isnull,.n = 1}, false);
+	model = tr_zero_shot_open(model_argument(fcinfo));
+	if (tr_ahead_found(fcinfo, model, &input))
+		return (Datum) 0;
+	input = PG_GETARG_DATUM(0);
+	tr_zero_shot_each(model, &(TrTexts) {.values = &input,.nulls = &isnull,.n = 1}, fcinfo->args, row_to_set, fcinfo);
+	return (Datum) 0;
 }
 
 PG_FUNCTION_INFO_V1(transformer_zero_shot_array);
@@ -427,5 +449,6 @@ transformer_zero_shot_array(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 	texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
-	return zero_shot(fcinfo, &texts, true);
+	tr_zero_shot_each(tr_zero_shot_open(model_argument(fcinfo)), &texts, fcinfo->args, numbered_row_to_set, fcinfo);
+	return (Datum) 0;
 }

@@ -21,13 +21,17 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
+static TrModel *
+open_model(FunctionCallInfo fcinfo, int arg)
+{
+	return tr_model_open(PG_ARGISNULL(arg) ? NULL : PG_GETARG_TEXT_PP(arg),
+						 tr_embedding_model, "transformer.embedding_model");
+}
+
 static const TeTokenizer *
 open_tokenizer(FunctionCallInfo fcinfo, int arg)
 {
-	TrModel    *model = tr_model_open(PG_ARGISNULL(arg) ? NULL : PG_GETARG_TEXT_PP(arg),
-									  tr_embedding_model, "transformer.embedding_model");
-
-	return te_model_tokenizer(tr_model_engine(model));
+	return te_model_tokenizer(tr_model_engine(open_model(fcinfo, arg)));
 }
 
 /* ---- functions of one text ---- */
@@ -77,9 +81,15 @@ tr_token_count(const TeTokenizer *tokenizer, text *input, bool special)
 static Datum
 one_text(FunctionCallInfo fcinfo, TrTextFunction function, bool special)
 {
+	TrModel    *model;
+	Datum		found;
+
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	return function(open_tokenizer(fcinfo, 1), PG_GETARG_TEXT_PP(0), special);
+	model = open_model(fcinfo, 1);
+	if (tr_ahead_found(fcinfo, model, &found))
+		return found;
+	return function(te_model_tokenizer(tr_model_engine(model)), PG_GETARG_TEXT_PP(0), special);
 }
 
 static Datum

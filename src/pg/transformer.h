@@ -189,6 +189,16 @@ extern TrTexts tr_texts(ArrayType *array);
 /* A set of one plain column; for rows, tr_srf_begin(). */
 extern void tr_set_begin(FunctionCallInfo fcinfo, Oid type);
 extern void tr_set_add(FunctionCallInfo fcinfo, Datum value, bool isnull);
+/* A row of a set that tr_srf_begin() began; no column is NULL. */
+extern void tr_set_add_row(FunctionCallInfo fcinfo, Datum *row);
+
+/* ---- batch_ahead.c ---- */
+
+/*
+ * Has a Batch node computed this very call, for its current row?  To be asked when the arguments have been
+ * checked and the model is open.  The rows of a set go to fcinfo's tuplestore.
+ */
+extern bool tr_ahead_found(FunctionCallInfo fcinfo, TrModel *model, Datum *result);
 
 /* ---- fn_text.c ---- */
 
@@ -221,6 +231,10 @@ extern const TrLabeller tr_intent_labeller;
 /* Gets results of texts in their order; a value lies in the memory context that is current. */
 typedef void (*TrValueSink) (void *arg, int i, Datum value, bool isnull);
 extern void tr_label_each(TrModel *model, const TrLabeller *labeller, const TrTexts *texts, TrValueSink take, void *arg);
+/* Gets the rows that texts give, in their order; no column is NULL.  Valid during the call. */
+typedef void (*TrRowSink) (void *arg, int i, Datum *row);
+/* Rows of label and score. */
+extern void tr_label_scores_each(TrModel *model, const TrTexts *texts, TrRowSink take, void *arg);
 /* model NULL: what the labeller's setting names. */
 extern TrModel *tr_labeller_open(const TrLabeller *labeller, text *model);
 
@@ -234,20 +248,9 @@ typedef void (*TrScoreSink) (void *arg, int i, float score, bool isnull);
 extern TrModel *tr_rerank_open(text *model);	/* NULL: the setting's */
 extern void tr_rerank_each(TrModel *model, const TrTexts *pairs, TrScoreSink take, void *arg);
 
-/* What zero_shot() holds against a text. */
-typedef struct TrClaims
-{
-	TrTexts		labels;
-	TrTexts		sentences;		/* the template with each of them */
-	bool		multi_label;
-} TrClaims;
-
-/* Throws where there are no labels, or the template has no place for them.  template NULL: the default. */
-extern TrClaims tr_claims(ArrayType *labels, text *template, bool multi_label);
-/* Gets the scores of the labels for each text in their order; not called where the text is NULL.  Valid during the call. */
-typedef void (*TrScoresSink) (void *arg, int i, const float *scores);
-/* Claims are computed once, however many texts there are. */
-extern void tr_zero_shot_each(TrModel *model, const TrTexts *texts, const TrClaims *claims, TrScoresSink take, void *arg);
+extern TrModel *tr_zero_shot_open(text *model);
+/* Rows of label and score; args are those of zero_shot(), of which the first (the text) is not looked at. */
+extern void tr_zero_shot_each(TrModel *model, const TrTexts *texts, const NullableDatum *args, TrRowSink take, void *arg);
 
 /* ---- cost.c ---- */
 

@@ -117,3 +117,13 @@ tr_set_add(FunctionCallInfo fcinfo, Datum value, bool isnull)
 
 	tuplestore_putvalues(result->setResult, result->setDesc, &value, &isnull);
 }
+
+void
+tr_set_add_row(FunctionCallInfo fcinfo, Datum *row)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	bool	   *nulls = palloc0(sizeof(bool) * result->setDesc->natts);
+
+	tuplestore_putvalues(result->setResult, result->setDesc, row, nulls);
+	pfree(nulls);
+}

@@ -35,7 +35,7 @@ def read_rows(folder, name):
 
 def main():
     encoder, data, out = sys.argv[1:4]
-    steps = int(sys.argv[4]) if len(sys.argv) > 4 else 400
+    steps = int(sys.argv[4]) if len(sys.argv) > 4 else 250
     rng = random.Random(5)
     torch.manual_seed(5)
     torch.set_num_threads(2)
@@ -47,7 +47,9 @@ def main():
     tokenizer = AutoTokenizer.from_pretrained(encoder)
     model = AutoModelForSequenceClassification.from_pretrained(
         encoder, num_labels=len(labels), id2label=dict(enumerate(labels)), label2id=number)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
+    # Embeddings stay as they are: half of the parameters, and of the time of a step.
+    model.base_model.embeddings.requires_grad_(False)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=RATE)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min((step + 1) / 30, 1 - step / steps))
     model.train()
     for step in range(steps):
@@ -59,7 +61,7 @@ def main():
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
-        if step % 50 == 49:
+        if step % 25 == 24:
             print(f"step {step + 1}: loss {loss.item():.3f}", flush=True)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)

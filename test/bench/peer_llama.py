@@ -5,7 +5,7 @@
 
 MODEL.gguf is f32; llama.cpp itself makes the other types of it, once, into the cache.  Build llama-cpp-python
 on the machine that is measured (GGML_NATIVE=ON).  Sequences go into one batch while it has at most
-so many tokens; several such numbers are tried, with and without its flash attention.
+so many tokens; several such numbers are tried.  Its flash attention is on: without, it is slower at every length.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ except (ImportError, RuntimeError, OSError) as error:
 source, cache = sys.argv[1:3]
 TYPES = {"f16": llama.LLAMA_FTYPE_MOSTLY_F16, "q8_0": llama.LLAMA_FTYPE_MOSTLY_Q8_0, "q4_0": llama.LLAMA_FTYPE_MOSTLY_Q4_0}
 BATCH_TOKENS = 1024
-FLASH = {"without": 0, "with": 1}
+FLASH_ATTENTION = 1
 
 
 @llama.llama_log_callback
@@ -44,18 +44,18 @@ models = {}
 contexts = {}
 
 
-def get_context(name, flash):
+def get_context(name):
     if name not in models:
         models[name] = llama.llama_model_load_from_file(file_of(name).encode(), llama.llama_model_default_params())
-    if (name, flash) not in contexts:
+    if name not in contexts:
         params = llama.llama_context_default_params()
         params.n_ctx = params.n_batch = params.n_ubatch = BATCH_TOKENS
         params.n_seq_max = 64
         params.embeddings = True
         params.pooling_type = llama.LLAMA_POOLING_TYPE_MEAN
-        params.flash_attn_type = FLASH[flash]
-        contexts[name, flash] = llama.llama_init_from_model(models[name], params)
-    return contexts[name, flash]
+        params.flash_attn_type = FLASH_ATTENTION
+        contexts[name] = llama.llama_init_from_model(models[name], params)
+    return contexts[name]
 
 
 def make_batch(rows):
@@ -83,10 +83,10 @@ def make_batches(rows, tokens):
 def prepare(name, threads, path):
     # Ordered by length: its attention is over the whole batch.
     rows = sorted(peer.read_ids(path), key=len)
-    sizes = {len(part) for part in rows}
-    ways = []
+    sizes = {len(row) for row in rows}
+    context = get_context(name)
 
-    def way(context, batches):
+    def way(batches):
         def embed():
             llama.llama_set_n_threads(context, threads, threads)
             for batch, n_sequences in batches:
@@ -97,11 +97,7 @@ def prepare(name, threads, path):
 
         return embed
 
-    for tokens in (1, 128, 512) if len(sizes) == 1 else (256,):
-        batches = make_batches(rows, tokens)
-        for flash in FLASH:
-            ways.append(way(get_context(name, flash), batches))
-    return ways
+    return [way(make_batches(rows, tokens)) for tokens in ((1, 128, 512) if len(sizes) == 1 else (256, 512))]
 
 
 llama.llama_log_set(no_log, None)

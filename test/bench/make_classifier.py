@@ -38,7 +38,7 @@ def main():
     steps = int(sys.argv[4]) if len(sys.argv) > 4 else 250
     rng = random.Random(5)
     torch.manual_seed(5)
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     rows, heldout = read_rows(data, "train"), read_rows(data, "dev")
     if not heldout:
         heldout, rows = rows[::8], [row for i, row in enumerate(rows) if i % 8 != 0]
@@ -61,7 +61,7 @@ def main():
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
-        if step % 25 == 24:
+        if step % 10 == 9:
             print(f"step {step + 1}: loss {loss.item():.3f}", flush=True)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)

@@ -2,7 +2,7 @@
 """Tokens of the engine beside those of the reference, for real tokenizers.
 
     compare_tokenizers.py --engine bench_tokenizer --data DIR [--only NAME,...]
-        [--count 6000] [--seed 1] [--show 3] [--sweep] [--work DIR]
+        [--count 6000] [--seed 1] [--show 3] [--sweep] [--pipelines N] [--work DIR]
 
 DIR has tokenizers/ and vocab-gguf/ as TRANSFORMER_TEST_DATA has them.  The
 reference is the tokenizers library: as it reads tokenizer.json, or as
@@ -12,8 +12,9 @@ installed, and what their .inp and .out files say.
 Texts are made with a fixed seed: words of many scripts, every kind of space
 and control character, combining marks, joiners, full-width and compatibility
 forms, right-to-left text, very long words, special tokens, digits, code.
---sweep adds every assigned character, in words and alone.  A fifth of the
-texts has a pair, and half of those, and of others, a limit.
+--sweep adds every assigned character, in words and alone; --pipelines runs N
+tokenizers of random components around real vocabularies.  A fifth of the
+texts has a pair, and half of those, and some others, a limit.
 
 Prints a line for each tokenizer: texts, texts with other ids, with other
 offsets, with other type ids (or marks of special tokens); the first of each are shown.
@@ -198,10 +199,9 @@ def from_json(path, repair=None):
     from tokenizers import Tokenizer
     with open(path, encoding="utf-8") as f:
         tokenizer = json.load(f)
-    merges = tokenizer["model"].get("merges", [])
-    tokenizer["model"]["merges"] = [split_merge(m, tokenizer["model"]["vocab"]) if isinstance(m, str) else m for m in merges]
-    if not merges:
-        del tokenizer["model"]["merges"]
+    model = tokenizer["model"]
+    if "merges" in model:
+        model["merges"] = [split_merge(m, model["vocab"]) if isinstance(m, str) else m for m in model["merges"]]
     if repair is not None:
         repair(tokenizer)
     return HuggingFace(Tokenizer.from_str(json.dumps(tokenizer)))
@@ -340,6 +340,80 @@ def table(data, work):
     return rows
 
 
+# ---- pipelines that no model has: random components around real vocabularies ----
+
+def random_normalizer(rng):
+    parts = [{"type": rng.choice(["NFC", "NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "Nmt"])} for _ in range(rng.randrange(3))]
+    parts += rng.choice([
+        [],
+        [{"type": "BertNormalizer", "clean_text": rng.random() < 0.5, "handle_chinese_chars": rng.random() < 0.5,
+          "strip_accents": rng.choice([None, True, False]), "lowercase": rng.random() < 0.5}],
+        [{"type": "Strip", "strip_left": rng.random() < 0.5, "strip_right": rng.random() < 0.7}],
+        [{"type": "Replace", "pattern": {"Regex": rng.choice([" {2,}", "\\s+", "[0-9]", "(?<=a)b", "[^\\p{L}\\s]"])}, "content": rng.choice([" ", "", "xyz"])}],
+        [{"type": "Replace", "pattern": {"String": rng.choice([" ", "e", "``", "..."])}, "content": rng.choice(["\u2581", "", "\"", "longer"])}],
+        [{"type": "Prepend", "prepend": "\u2581"}]])
+    rng.shuffle(parts)
+    return {"type": "Sequence", "normalizers": parts} if parts else None
+
+
+def random_pre_tokenizer(rng, byte_level):
+    behavior = rng.choice(["Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"])
+    kinds = [
+        {"type": "Whitespace"}, {"type": "WhitespaceSplit"}, {"type": "BertPreTokenizer"}, {"type": "UnicodeScripts"},
+        {"type": "Punctuation", "behavior": behavior}, {"type": "Digits", "individual_digits": rng.random() < 0.5},
+        {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": rng.choice(["always", "first", "never"]), "split": rng.random() < 0.6},
+        {"type": "CharDelimiterSplit", "delimiter": rng.choice(" a-")},
+        {"type": "Split", "pattern": {"Regex": rng.choice(["\\s", "\\p{N}{1,3}", "[a-z]+", "\\p{P}"])}, "behavior": behavior, "invert": rng.random() < 0.3},
+        {"type": "Split", "pattern": {"String": rng.choice([" ", "e", "--"])}, "behavior": behavior, "invert": rng.random() < 0.3}]
+    parts = [rng.choice(kinds) for _ in range(rng.randrange(3))]
+    if byte_level:
+        parts.append({"type": "ByteLevel", "add_prefix_space": rng.random() < 0.5, "trim_offsets": True, "use_regex": rng.random() < 0.6})
+    return {"type": "Sequence", "pretokenizers": parts} if parts else None
+
+
+def random_post_processor(rng, tokenizer):
+    ends = [(t["content"], t["id"]) for t in tokenizer["added_tokens"][:3]]
+    a, b = rng.choice(ends), rng.choice(ends)
+    roberta = {"type": "RobertaProcessing", "sep": b, "cls": a, "trim_offsets": rng.random() < 0.7, "add_prefix_space": rng.random() < 0.5}
+    level = {"type": "ByteLevel", "add_prefix_space": rng.random() < 0.5, "trim_offsets": rng.random() < 0.7, "use_regex": True}
+
+    def part(name, kind):
+        return {"Sequence": {"id": name, "type_id": kind}} if name in "AB" else {"SpecialToken": {"id": name, "type_id": kind}}
+
+    pair = [part("A", rng.randrange(3)), part("B", rng.randrange(3))] + [part(rng.choice(ends)[0], rng.randrange(3)) for _ in range(rng.randrange(5))]
+    rng.shuffle(pair)
+    template = {"type": "TemplateProcessing", "single": [part(a[0], 1), part("A", rng.randrange(2)), part(b[0], 0)], "pair": pair,
+                "special_tokens": {t: {"id": t, "ids": [i], "tokens": [t]} for t, i in ends}}
+    return rng.choice([None, {"type": "BertProcessing", "sep": b, "cls": a}, roberta, level, template,
+                       {"type": "Sequence", "processors": [level, template]}, {"type": "Sequence", "processors": [level, roberta]}])
+
+
+def compare_pipelines(count, cases, options):
+    """Each on a part of the texts; one line for all."""
+    from tokenizers import Tokenizer
+    rng = random.Random(options.seed)
+    same = True
+    for number in range(count):
+        name = rng.choice(["bert-uncased", "t5-small", "roberta-base", "llama2"])
+        path = os.path.join(options.data, "tokenizers", name, "tokenizer.json")
+        tokenizer = json.loads(from_json(path).tokenizer.to_str())
+        tokenizer["normalizer"] = random_normalizer(rng)
+        tokenizer["pre_tokenizer"] = random_pre_tokenizer(rng, name == "roberta-base")
+        tokenizer["post_processor"] = random_post_processor(rng, tokenizer)
+        for token in tokenizer["added_tokens"]:
+            for flag in ("lstrip", "rstrip", "single_word", "normalized"):
+                token[flag] = rng.random() < 0.3
+        written = os.path.join(options.work, "pipeline.json")
+        with open(written, "w") as f:
+            json.dump(tokenizer, f)
+        label = "%d %s" % (number, name)
+        if not compare(label, [written], HuggingFace(Tokenizer.from_file(written)), rng.sample(cases, min(len(cases), 600)), options):
+            shutil.copy(written, os.path.join(options.work, "pipeline.%d.json" % number))
+            print("      %s" % json.dumps({k: tokenizer[k] for k in ("normalizer", "pre_tokenizer", "post_processor", "added_tokens")})[:1500])
+            same = False
+    return same
+
+
 # ---- comparing ----
 
 def read_line(line):
@@ -430,6 +504,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--show", type=int, default=3)
     parser.add_argument("--sweep", action="store_true")
+    parser.add_argument("--pipelines", type=int, default=0)
     parser.add_argument("--work", default=tempfile.mkdtemp())
     options = parser.parse_args()
     os.makedirs(options.work, exist_ok=True)
@@ -453,6 +528,8 @@ def main():
             some = cases
         if reference is not None:
             same = compare(name, arguments, reference, some, options) and same
+    if options.pipelines > 0:
+        same = compare_pipelines(options.pipelines, cases, options) and same
     sys.exit(0 if same else 1)
 
 

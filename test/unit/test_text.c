@@ -589,6 +589,18 @@ TEST(mpnet_puts_texts_together_as_roberta)
 	CHECK(is_token(&tokens[5], 1, 0, 0, 2) && is_token(&tokens[6], 5, 0, 3, 4) && tokens[7].type_id == 0);
 }
 
+/* To Unigram an unknown token is its text, of which white space is trimmed. */
+TEST(unknown_text_is_trimmed)
+{
+	const TeTokenizer *tokenizer = compile_text(arena, "{\"model\": {\"type\": \"Unigram\", \"unk_id\": 0, \"vocab\": [[\"<unk>\", 0.0], [\"a\", -1.0]]}, "
+												"\"post_processor\": {\"type\": \"ByteLevel\"}, "
+												"\"added_tokens\": [{\"id\": 0, \"content\": \"<unk>\", \"special\": true}]}");
+	size_t		n;
+	TeToken    *tokens = te_encode_alloc(tokenizer, arena, TE_STR("a\n\n\nb "), (TeStr) {NULL, 0}, true, 0, &n, NULL);
+
+	CHECK(n == 2 && is_token(&tokens[1], 0, 0, 4, 5));
+}
+
 /* Whether a mark is put before what follows a special token. */
 TEST(llama_without_legacy_begins_once)
 {

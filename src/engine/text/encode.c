@@ -173,6 +173,14 @@ te_emit_token(TeEncoder *encoder, int32_t id, size_t from, size_t to)
 	};
 }
 
+/* Of the last token; see TeToken. */
+void
+te_mark_literal(TeEncoder *encoder)
+{
+	if (encoder->n_tokens > 0)
+		encoder->tokens[encoder->n_tokens - 1].literal = 1;
+}
+
 /* The character of the word that a byte belongs to. */
 static size_t
 char_of_byte(const TeEncoder *encoder, size_t byte)
@@ -247,8 +255,7 @@ encode_pieces(TeEncoder *encoder)
 		{
 			encoder->word = in + i;
 			te_emit_token(encoder, (int32_t) (in[i].c & TE_CHAR_ID), 0, 1);
-			if (encoder->n_tokens > 0)
-				encoder->tokens[encoder->n_tokens - 1].added = 1;
+			te_mark_literal(encoder);
 		}
 		else
 		{
@@ -348,7 +355,7 @@ trim_offsets(const TeTokenizer *tokenizer, bool prefix_space, TeStr text, TeToke
 		size_t		before,
 					after;
 
-		if (token->added)
+		if (token->literal)
 			form = (TeStr) {text.data + token->start, token->stop - token->start};
 		before = count_space(form, false);
 		after = count_space(form, true);

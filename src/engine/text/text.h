@@ -69,7 +69,7 @@ typedef struct TeToken
 	uint32_t	stop;
 	uint32_t	word;			/* index of the pre-token; UINT32_MAX for added special tokens */
 	uint8_t		special;		/* added by the post-processor */
-	uint8_t		added;			/* an added token that was found in the text */
+	uint8_t		literal;		/* stands for its text, not for its entry: an added token, or what is unknown to Unigram */
 	uint8_t		sequence;		/* 0: text, 1: pair */
 } TeToken;
 

@@ -372,6 +372,7 @@ extern void te_lower_piece(TeEncoder *encoder, TeChar *in, size_t n, const void 
 
 /* A token for characters [from, to) of the word. */
 extern void te_emit_token(TeEncoder *encoder, int32_t id, size_t from, size_t to);
+extern void te_mark_literal(TeEncoder *encoder);
 /* The same for bytes of the word. */
 extern void te_emit_bytes(TeEncoder *encoder, int32_t id, size_t from, size_t to);
 

@@ -180,6 +180,7 @@ emit_unknown(TeEncoder *encoder, const UnigramParam *param, size_t from, size_t 
 	if (!as_bytes)
 	{
 		te_emit_token(encoder, id >= 0 ? id : param->unk, from, to);
+		te_mark_literal(encoder);
 		return;
 	}
 	for (uint32_t k = first; k < end; k++)

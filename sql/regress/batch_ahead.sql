@@ -131,6 +131,20 @@ CREATE TABLE same AS SELECT i AS id, CASE WHEN i % 7 = 0 THEN NULL ELSE 'text ' 
 SELECT * FROM compare('SELECT id, embed(body), classify(body) FROM same');
 SELECT * FROM compare('SELECT id, s.* FROM same, classify_scores(body) s');
 
+-- ---- parallel queries: what all processes did, here the workers alone ----
+
+SET max_parallel_workers_per_gather = 2;
+ALTER TABLE t SET (parallel_workers = 2);
+SET parallel_leader_participation = off;
+SET parallel_setup_cost = 0;
+SET parallel_tuple_cost = 0;
+SET min_parallel_table_scan_size = 0;
+SELECT * FROM compare('SELECT id, embed(body) FROM t');
+SELECT * FROM compare('SELECT t.id, s.* FROM t, classify_scores(t.body) s');
+EXPLAIN (COSTS OFF) SELECT t.id, s.* FROM t, classify_scores(t.body) s;
+RESET parallel_leader_participation;
+SET max_parallel_workers_per_gather = 0;
+
 -- ---- no function sees what the conditions hide ----
 
 CREATE FUNCTION seen(x text) RETURNS text LANGUAGE plpgsql STABLE COST 0.0001 AS $$ BEGIN RAISE NOTICE 'saw %', x; RETURN x; END $$;

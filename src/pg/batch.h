@@ -25,9 +25,11 @@
 
 #include "pg/transformer.h"
 
+#include "access/parallel.h"
 #include "nodes/execnodes.h"
 #include "nodes/extensible.h"
 #include "nodes/plannodes.h"
+#include "port/atomics.h"
 
 /* ---- functions (batch_funcs.c) ---- */
 
@@ -214,6 +216,16 @@ typedef struct TrBatchCall
 	NullableDatum value;
 } TrBatchCall;
 
+/* What the workers of a parallel query did, in shared memory. */
+typedef struct TrBatchShared
+{
+	pg_atomic_uint64 calls;
+	pg_atomic_uint64 found;
+	pg_atomic_uint64 texts;
+	pg_atomic_uint64 tokens;
+	pg_atomic_uint64 microseconds;
+} TrBatchShared;
+
 typedef struct TrBatchState
 {
 	CustomScanState css;
@@ -254,6 +266,7 @@ typedef struct TrBatchState
 
 	int64		n_found;		/* calls, for EXPLAIN ANALYZE */
 	int64		n_computed;
+	TrBatchShared *shared;		/* NULL: no parallel query is under way */
 	TeUsage		usage;
 } TrBatchState;
 
@@ -267,6 +280,14 @@ extern void tr_ahead_keep(TrBatchState *state, TrBatchCall *call, TrBatchRow *ro
 
 /* Are the arguments of two calls equal to the bit? */
 extern bool tr_same_calls(const TrBatchCall *call, const NullableDatum *a, const NullableDatum *b);
+
+/* ---- totals of a parallel query (batch_explain.c) ---- */
+
+extern Size tr_batch_shared_size(CustomScanState *css, ParallelContext *context);
+extern void tr_batch_shared_init(CustomScanState *css, ParallelContext *context, void *shared);
+extern void tr_batch_shared_reinit(CustomScanState *css, ParallelContext *context, void *shared);
+extern void tr_batch_shared_attach(CustomScanState *css, shm_toc *toc, void *shared);
+extern void tr_batch_shared_detach(CustomScanState *css);
 
 extern void tr_batch_explain(CustomScanState *css, List *ancestors, struct ExplainState *es);
 

@@ -7,14 +7,93 @@
  * computed ahead were found, and what the engine did for that: texts, tokens and the time of its forward
  * passes.  Equal calls are answered once for all, so there may be fewer texts than calls.
  *
- * The number of batches of parallel workers comes in the node's
- * instrumentation, whose second filter count nothing else uses; the rest is
- * what this process did.
+ * In a parallel query the number of batches comes in the node's
+ * instrumentation, whose second filter count nothing else uses; of the rest each
+ * worker adds what it did to a piece of shared memory when it ends, from where
+ * the leader takes it before that goes.  A LIMIT that stops workers in the middle leaves their last
+ * batch out.
  *-------------------------------------------------------------------------
  */
 #include "pg/batch.h"
 
 #include "utils/ruleutils.h"
+
+/* ---- parallel queries ---- */
+
+Size
+tr_batch_shared_size(CustomScanState *css, ParallelContext *context)
+{
+	return sizeof(TrBatchShared);
+}
+
+void
+tr_batch_shared_init(CustomScanState *css, ParallelContext *context, void *shared)
+{
+	TrBatchShared *totals = shared;
+
+	pg_atomic_init_u64(&totals->calls, 0);
+	pg_atomic_init_u64(&totals->found, 0);
+	pg_atomic_init_u64(&totals->texts, 0);
+	pg_atomic_init_u64(&totals->tokens, 0);
+	pg_atomic_init_u64(&totals->microseconds, 0);
+	((TrBatchState *) css)->shared = totals;
+}
+
+/* More workers come, whose work is added to what the first did. */
+void
+tr_batch_shared_reinit(CustomScanState *css, ParallelContext *context, void *shared)
+{
+	((TrBatchState *) css)->shared = shared;
+}
+
+void
+tr_batch_shared_attach(CustomScanState *css, shm_toc *toc, void *shared)
+{
+	((TrBatchState *) css)->shared = shared;
+}
+
+static void
+give_totals(TrBatchState *state)
+{
+	TrBatchShared *shared = state->shared;
+
+	pg_atomic_fetch_add_u64(&shared->calls, state->n_computed);
+	pg_atomic_fetch_add_u64(&shared->found, state->n_found);
+	pg_atomic_fetch_add_u64(&shared->texts, state->usage.rows);
+	pg_atomic_fetch_add_u64(&shared->tokens, state->usage.tokens);
+	pg_atomic_fetch_add_u64(&shared->microseconds, (int64) (state->usage.seconds * 1e6));
+	state->n_computed = state->n_found = 0;
+	memset(&state->usage, 0, sizeof(state->usage));
+}
+
+static void
+take_totals(TrBatchState *state)
+{
+	TrBatchShared *shared = state->shared;
+
+	state->n_computed += pg_atomic_exchange_u64(&shared->calls, 0);
+	state->n_found += pg_atomic_exchange_u64(&shared->found, 0);
+	state->usage.rows += pg_atomic_exchange_u64(&shared->texts, 0);
+	state->usage.tokens += pg_atomic_exchange_u64(&shared->tokens, 0);
+	state->usage.seconds += pg_atomic_exchange_u64(&shared->microseconds, 0) / 1e6;
+	state->shared = NULL;
+}
+
+/* The memory goes soon; in a worker it may yet be asked for more rows. */
+void
+tr_batch_shared_detach(CustomScanState *css)
+{
+	TrBatchState *state = (TrBatchState *) css;
+
+	if (state->shared == NULL)
+		return;
+	if (IsParallelWorker())
+		give_totals(state);
+	else
+		take_totals(state);
+}
+
+/* ---- EXPLAIN ---- */
 
 static void
 explain_calls(TrBatchState *state, List *ancestors, ExplainState *es)

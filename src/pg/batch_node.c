@@ -54,6 +54,11 @@ static const CustomExecMethods exec_methods = {
 	.ExecCustomScan = batch_exec,
 	.EndCustomScan = batch_end,
 	.ReScanCustomScan = batch_rescan,
+	.EstimateDSMCustomScan = tr_batch_shared_size,
+	.InitializeDSMCustomScan = tr_batch_shared_init,
+	.ReInitializeDSMCustomScan = tr_batch_shared_reinit,
+	.InitializeWorkerCustomScan = tr_batch_shared_attach,
+	.ShutdownCustomScan = tr_batch_shared_detach,
 	.ExplainCustomScan = tr_batch_explain,
 };
 

@@ -60,6 +60,7 @@ static bool catching_up = true;
 static int	last_plan_node_id;
 static List *range_table;
 static bool batches_were_added;
+static int	below_gather;		/* > 0: in what workers run */
 
 static Plan *rewrite_plan(Plan *plan);
 
@@ -112,6 +113,8 @@ make_batch(TrSplit *split, Plan *child, List *targetlist, List *quals)
 	copy_estimates(&batch->scan.plan, child);
 	copy_parameters(&batch->scan.plan, child);
 	batch->scan.plan.plan_node_id = ++last_plan_node_id;
+	/* for the totals of workers: only then a custom node gets shared memory */
+	batch->scan.plan.parallel_aware = below_gather > 0;
 	batch->scan.plan.targetlist = targetlist;
 	batch->scan.plan.qual = quals;
 	batch->scan.plan.lefttree = child;
@@ -545,7 +548,9 @@ rewrite_plan(Plan *plan)
 	if (plan == NULL)
 		return NULL;
 	check_stack_depth();
+	below_gather += IsA(plan, Gather) || IsA(plan, GatherMerge);
 	plan->lefttree = rewrite_plan(plan->lefttree);
+	below_gather -= IsA(plan, Gather) || IsA(plan, GatherMerge);
 	plan->righttree = rewrite_plan(plan->righttree);
 	rewrite_inputs(plan);
 	return computes_output(plan) ? batch_above(plan) : plan;
@@ -619,6 +624,7 @@ rewrite_statement(PlannedStmt *stmt)
 	ListCell   *lc;
 
 	batches_were_added = false;
+	below_gather = 0;
 	range_table = stmt->rtable;
 	last_plan_node_id = max_plan_node_id(stmt->planTree);
 	foreach(lc, stmt->subplans)

@@ -27,6 +27,7 @@ ALTER DATABASE postgres SET transformer.isa = 'ref';
 ALTER DATABASE postgres SET transformer.embedding_model = 'm';
 ALTER DATABASE postgres SET transformer.classification_model = 'l';
 ALTER DATABASE postgres SET transformer.sentiment_model = 'l';
+ALTER DATABASE postgres SET transformer.zero_shot_model = 'm';
 ALTER DATABASE postgres SET transformer.truncate = 'error';
 ALTER DATABASE postgres SET search_path = public, transformer;
 SET search_path = public, transformer;
@@ -205,6 +206,7 @@ sub set_of
 	my ($t) = @_;
 	return one_of(
 		"classify_scores(" . text_of($t, 1) . one_of('', ", 'l'") . ")",
+		"zero_shot(" . text_of($t, 1) . ", " . one_of("'{red,green}'", "ARRAY['cold', $t.id::text]") . one_of('', ', multi_label => true') . ")",
 		"chunk(" . text_of($t, 1) . ", " . (4 + pick(9)) . one_of('', ', 1') . ")",
 		"tokenize(ARRAY[" . text_of($t, 0) . ", " . text_of($t, 0) . "])");
 }
@@ -239,6 +241,7 @@ my @shapes = (
 	sub { ordered("SELECT t.id, s.* FROM a t, " . set_of('t') . " s") },
 	sub { ordered("SELECT t.id, s.* FROM " . one_of('a', 'b') . " t LEFT JOIN LATERAL " . set_of('t') . " WITH ORDINALITY s ON " . one_of('true', bool_of('t', 1))) },
 	sub { ordered("SELECT t.id, s.* FROM b t, LATERAL ROWS FROM (" . set_of('t') . ", " . set_of('t') . ") s") },
+	sub { ordered("SELECT t.id, e, c, s.* FROM b t, embed(" . text_of('t', 1) . ") e, classify(" . text_of('t', 2) . ") c, " . set_of('t') . " s") },
 	sub { ordered("SELECT t.id, " . set_of('t') . " AS s, " . any_of('t', 1) . " AS x FROM a t") },
 	sub { ordered("SELECT t.id, (SELECT label FROM classify_scores(" . text_of('t', 1) . ") LIMIT 1) AS best FROM a t") },
 	sub { "SELECT t.id, s.* FROM c t, " . set_of('t') . " s LIMIT " . pick(60) },

@@ -101,3 +101,28 @@ ALTER FUNCTION @extschema@.rerank(text, text[], text) SUPPORT _transformer.batch
 ALTER FUNCTION @extschema@.zero_shot(text, text[], text, bool, text) SUPPORT _transformer.batch_support;
 ALTER FUNCTION @extschema@.zero_shot(text[], text[], text, bool, text) SUPPORT _transformer.batch_support;
 COMMENT ON FUNCTION _transformer.batch_support(internal) IS 'Planner support: batches, costs, rows';
+
+/* ---- scores of many texts, entities ---- */
+
+CREATE FUNCTION @extschema@.classify_scores(inputs text[], model text DEFAULT NULL, OUT input int, OUT label text, OUT score real)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_classify_scores_array'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000000 ROWS 500 SUPPORT _transformer.batch_support;
+COMMENT ON FUNCTION @extschema@.classify_scores(text[], text) IS
+	'All labels with their scores of each text, the best first; input is its number, from 1';
+
+CREATE FUNCTION @extschema@.entities(input text, model text DEFAULT NULL,
+	OUT label text, OUT entity text, OUT score real, OUT start int, OUT stop int)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_entities'
+LANGUAGE C STABLE PARALLEL SAFE COST 20000 ROWS 5 SUPPORT _transformer.batch_support;
+COMMENT ON FUNCTION @extschema@.entities(text, text) IS
+	'Names in a text, of any length, with the place of each: its first and last character, from 1';
+
+CREATE FUNCTION @extschema@.entities(inputs text[], model text DEFAULT NULL,
+	OUT input int, OUT label text, OUT entity text, OUT score real, OUT start int, OUT stop int)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_entities_array'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000000 ROWS 500 SUPPORT _transformer.batch_support;
+COMMENT ON FUNCTION @extschema@.entities(text[], text) IS
+	'The same for each text; input is its number, from 1';

@@ -246,6 +246,15 @@ run_label_scores(const TrBatchFunction *function, TrCallGroup *group)
 	tr_label_scores_each(group->model, &texts, take_row, &sink);
 }
 
+static void
+run_entities(const TrBatchFunction *function, TrCallGroup *group)
+{
+	ResultSink	sink = {.group = group,.context = CurrentMemoryContext};
+	TrTexts		texts = texts_of(group);
+
+	tr_entities_each(group->model, &texts, take_row, &sink);
+}
+
 /* Do two calls agree in all but their first argument, the text? */
 static bool
 same_question(const NullableDatum *a, const NullableDatum *b)
@@ -325,6 +334,7 @@ static const TrBatchFunction functions[] = {
 	{.symbol = "transformer_tokens",.run = run_tokens,.n_texts = 1,.model = 1,.of_text = tr_token_words},
 	{.symbol = "transformer_classify_scores",.run = run_label_scores,.n_texts = 1,.model = 1,.labeller = &tr_classify_labeller,.set = true},
 	{.symbol = "transformer_zero_shot",.run = run_zero_shot,.n_texts = 1,.model = 2,.open = tr_zero_shot_open,.set = true},
+	{.symbol = "transformer_entities",.run = run_entities,.n_texts = 1,.model = 1,.open = tr_entities_open,.set = true},
 };
 
 #ifdef TR_BATCH_STRESS

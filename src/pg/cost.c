@@ -100,6 +100,9 @@ static const CostFunction functions[] = {
 	{"transformer_rerank_array", 2, 2, &tr_rerank_model},
 	{"transformer_zero_shot", 2, 2, &tr_zero_shot_model},
 	{"transformer_zero_shot_array", 2, 2, &tr_zero_shot_model},
+	{"transformer_classify_scores_array", 1, 1, &tr_classification_model},
+	{"transformer_entities", 1, 1, &tr_entity_model},
+	{"transformer_entities_array", 1, 1, &tr_entity_model},
 };
 
 static set_rel_pathlist_hook_type previous_pathlist_hook = NULL;

@@ -417,3 +417,27 @@ transformer_classify_scores(PG_FUNCTION_ARGS)
 	tr_label_scores_each(model, &(TrTexts) {.values = &input,.nulls = &isnull,.n = 1}, row_to_set, fcinfo);
 	return (Datum) 0;
 }
+
+/* Of many texts, a row begins with the text's number. */
+static void
+numbered_row_to_set(void *arg, int i, Datum *row)
+{
+	Datum		numbered[] = {Int32GetDatum(i + 1), row[0], row[1]};
+
+	tr_set_add_row(arg, numbered);
+}
+
+PG_FUNCTION_INFO_V1(transformer_classify_scores_array);
+Datum
+transformer_classify_scores_array(PG_FUNCTION_ARGS)
+{
+	TrTexts		texts;
+
+	tr_srf_begin(fcinfo);
+	if (PG_ARGISNULL(0))
+		return (Datum) 0;
+	texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
+	tr_label_scores_each(tr_labeller_open(&tr_classify_labeller, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1)), &texts,
+						 numbered_row_to_set, fcinfo);
+	return (Datum) 0;
+}

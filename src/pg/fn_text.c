@@ -385,16 +385,6 @@ next_first(const Chunker *c, size_t first, size_t cut)
 	return cut;
 }
 
-static int32
-count_characters(const char *from, const char *to)
-{
-	int32		n = 0;
-
-	for (; from < to; from++)
-		n += ((unsigned char) *from & 0xC0) != 0x80;
-	return n;
-}
-
 /* Pieces come in the order of their starts, so characters are counted once. */
 static void
 add_piece(FunctionCallInfo fcinfo, Chunker *c, int32 seq, size_t start, size_t stop)
@@ -403,14 +393,15 @@ add_piece(FunctionCallInfo fcinfo, Chunker *c, int32 seq, size_t start, size_t s
 	const char *data = c->input.data;
 	Datum		values[4];
 	bool		nulls[4] = {false};
-	text	   *piece = tr_text((TeStr) {data + start, stop - start});
+	TeStr		span = {data + start, stop - start};
+	text	   *piece = tr_text(span);
 
-	c->counted_chars += count_characters(data + c->counted_bytes, data + start);
+	c->counted_chars += tr_characters((TeStr) {data + c->counted_bytes, start - c->counted_bytes});
 	c->counted_bytes = start;
 	values[0] = Int32GetDatum(seq);
 	values[1] = PointerGetDatum(piece);
 	values[2] = Int32GetDatum(c->counted_chars + 1);
-	values[3] = Int32GetDatum(c->counted_chars + count_characters(data + start, data + stop));
+	values[3] = Int32GetDatum(c->counted_chars + tr_characters(span));
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	pfree(piece);
 }

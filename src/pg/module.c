@@ -29,6 +29,7 @@ char	   *tr_sentiment_model;
 char	   *tr_intent_model;
 char	   *tr_rerank_model;
 char	   *tr_zero_shot_model;
+char	   *tr_entity_model;
 int			tr_truncate;
 int			tr_threads;
 int			tr_max_threads;
@@ -171,6 +172,9 @@ static const Setting settings[] = {
 	{.name = "transformer.zero_shot_model",.type = PGC_STRING,.address = &tr_zero_shot_model,.text = "",
 		.context = PGC_USERSET,
 	.description = "Model that zero_shot uses where none is given."},
+	{.name = "transformer.entity_model",.type = PGC_STRING,.address = &tr_entity_model,.text = "",
+		.context = PGC_USERSET,
+	.description = "Model that entities uses where none is given."},
 };
 
 static void

@@ -62,6 +62,7 @@ extern char *tr_sentiment_model;	/* transformer.sentiment_model */
 extern char *tr_intent_model;	/* transformer.intent_model */
 extern char *tr_rerank_model;	/* transformer.rerank_model */
 extern char *tr_zero_shot_model;	/* transformer.zero_shot_model */
+extern char *tr_entity_model;	/* transformer.entity_model */
 extern int	tr_truncate;		/* transformer.truncate, TrTruncate */
 extern int	tr_threads;			/* transformer.threads; 0: by the machine */
 extern int	tr_max_threads;		/* transformer.max_threads: of all sessions together; 0: by the machine */
@@ -186,6 +187,7 @@ extern ArrayType *tr_text_array(Datum *values, int n);
 extern const float *tr_reals(ArrayType *array, int *n);
 extern const int32 *tr_ints(ArrayType *array, int *n);
 extern TrTexts tr_texts(ArrayType *array);
+extern int32 tr_characters(TeStr utf8); /* how many there are */
 /* A set of one plain column; for rows, tr_srf_begin(). */
 extern void tr_set_begin(FunctionCallInfo fcinfo, Oid type);
 extern void tr_set_add(FunctionCallInfo fcinfo, Datum value, bool isnull);
@@ -255,5 +257,11 @@ extern void tr_zero_shot_each(TrModel *model, const TrTexts *texts, const Nullab
 /* ---- cost.c ---- */
 
 extern void tr_cost_init(void);
+
+/* ---- fn_entities.c ---- */
+
+extern TrModel *tr_entities_open(text *model);	/* NULL: the setting's */
+/* Rows of label, entity, score, start and stop. */
+extern void tr_entities_each(TrModel *model, const TrTexts *texts, TrRowSink take, void *arg);
 
 #endif							/* TRANSFORMER_H */

@@ -83,6 +83,16 @@ tr_texts(ArrayType *array)
 	return texts;
 }
 
+int32
+tr_characters(TeStr utf8)
+{
+	int32		n = 0;
+
+	for (size_t i = 0; i < utf8.len; i++)
+		n += ((unsigned char) utf8.data[i] & 0xC0) != 0x80;
+	return n;
+}
+
 ArrayType *
 tr_text_array(Datum *values, int n)
 {

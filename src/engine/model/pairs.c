@@ -5,8 +5,9 @@
  * Relevance.  A cross-encoder reads a query and a document together and gives
  * one number, whose activation is its own (head.c).  A model with two labels
  * calls one of them "relevant", "duplicate", "yes" or the like, and the other
- * "not_..."; labels without names are in the order no, yes.  A model of natural
- * language inference has "entailment" beside "neutral" and "contradiction".
+ * "not_..."; labels without names are in the order no, yes, but those of a
+ * next-sentence head in the order yes, no.  A model of natural language
+ * inference has "entailment" beside "neutral" and "contradiction".
  *
  * Zero-shot.  A label is put into a sentence that claims it ("This example is
  * about bread."), and the claims are held against the text.  By inference, as
@@ -70,7 +71,9 @@ yes_of_two(const TeHead *head)
 
 	if (first != second)
 		return first > second ? 0 : 1;
-	return te_str_is(head->labels[0], "LABEL_0") && te_str_is(head->labels[1], "LABEL_1") ? 1 : -1;
+	if (!te_str_is(head->labels[0], "LABEL_0") || !te_str_is(head->labels[1], "LABEL_1"))
+		return -1;
+	return head->kind == TE_HEAD_NEXT ? 0 : 1;
 }
 
 static TE_NORETURN void

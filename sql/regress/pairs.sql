@@ -75,4 +75,13 @@ SELECT bool_and(a = b) AS equal, count(*) FROM (SELECT transformer.classify_pinn
 	transformer.classify(ARRAY['bread', NULL, 'water'], 'pairs_named') AS b) x;
 SELECT transformer.classify_pinned(ARRAY['bread'], 'pairs_named');
 SELECT transformer.embed_pinned(ARRAY['bread'], 'pairs_bert');
+-- A next-sentence head says whether a document follows; models for other tasks are refused
+SELECT transformer.import_model('pairs_' || name, :'fixtures' || name || '-bert') FROM unnest('{next,token,answer,mask}'::text[]) name;
+SELECT count(*) > 0 AS some, max(abs(transformer.rerank(a, b, 'pairs_next') - exp(z[1]) / (exp(z[1]) + exp(z[2])))) < 1e-4 AS equal
+FROM (SELECT ARRAY(SELECT jsonb_array_elements_text(t->'logits')::float8) AS z, t->>'text' AS a, t->>'pair' AS b
+	FROM jsonb_array_elements(pg_read_file(:'fixtures' || 'next-bert/expected.json')::jsonb->'texts') t WHERE t->>'pair' IS NOT NULL) x;
+SELECT transformer.rerank('a boat', 'the sea', 'pairs_token');
+SELECT transformer.rerank('a boat', 'the sea', 'pairs_answer');
+SELECT transformer.rerank('a boat', 'the sea', 'pairs_mask');
+SELECT transformer.zero_shot('a boat', '{sea}', 'pairs_next');
 SELECT transformer.drop_model(name) FROM transformer.models WHERE name LIKE 'pairs\_%';

@@ -211,7 +211,7 @@ TEST(of_a_pair_the_text_is_cut)
 		check_cut(arena, model, &rows[3], 0, room);
 		all_tokens(arena, model, TE_STR("a boat"), (TeStr) {NULL, 0}, false, &n_short);
 		check_cut(arena, model, &rows[4], n_short, n_pair);
-		check_cut(arena, model, &rows[5], room - room / 2, room / 2);
+		check_cut(arena, model, &rows[5], room / 2, room - room / 2);
 	}
 	/* a text alone is cut as ever */
 	{

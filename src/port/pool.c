@@ -6,9 +6,11 @@
  * handlers run on its main thread only), and never end by themselves.  After a
  * fork the child has none; the pool notices by the process id and starts anew.
  *
- * A job is published by raising `epoch`.  Tasks are handed out by an atomic
- * counter; the caller takes part as worker 0, so a job never waits for a
- * helper to wake up.  When the counter has run out the caller closes the job
+ * A job is published by raising `epoch`.  Each thread has a share of
+ * consecutive tasks, with an atomic counter, and takes from the others' shares when its own has
+ * run out.  So tasks with like numbers of one job after the other, which work on the same rows,
+ * mostly meet the cache in which those rows are.  The caller takes part as worker 0, so a job never waits for a
+ * helper to wake up.  When the counters have run out the caller closes the job
  * and waits for the helpers that are inside:
  *
  *	helper: active++, then read `open`; if closed, leave without touching the job
@@ -22,7 +24,7 @@
  * from running what is waited for.  For the same reason a spinner yields now and
  * then: on a busy machine two threads may share a processor for seconds.
  *
- * Nothing here throws or jumps.  An interrupt makes the counter run out.
+ * Nothing here throws or jumps.  An interrupt makes the counters run out.
  *-------------------------------------------------------------------------
  */
 #ifndef _GNU_SOURCE
@@ -51,6 +53,13 @@
 #define PAUSE() ((void) 0)
 #endif
 
+/* Consecutive tasks, in a cache line of their own. */
+typedef struct Share
+{
+	_Alignas(64) atomic_size_t next;
+	size_t		end;
+} Share;
+
 typedef struct Pool
 {
 	pid_t		owner;			/* process that the threads belong to */
@@ -61,7 +70,6 @@ typedef struct Pool
 	/* the job; written by the caller while no helper is inside */
 	TeTask		task;
 	void	   *arg;
-	size_t		n_tasks;
 	int			n_threads;
 
 	pthread_mutex_t lock;		/* for sleeping only */
@@ -74,7 +82,7 @@ typedef struct Pool
 	atomic_bool open;
 	atomic_bool quit;
 	_Alignas(64) atomic_int active;
-	_Alignas(64) atomic_size_t next;
+	Share		shares[TE_POOL_MAX_THREADS];
 } Pool;
 
 static Pool pool = {
@@ -153,6 +161,23 @@ leave_job(void)
 	}
 }
 
+/* The next task of the worker's share, or of the shares after it; false: there is none. */
+static bool
+take_task(int worker, size_t *task)
+{
+	for (int i = 0; i < pool.n_threads; i++)
+	{
+		Share	   *share = &pool.shares[(worker + i) % pool.n_threads];
+
+		if (atomic_load_explicit(&share->next, memory_order_relaxed) >= share->end)
+			continue;
+		*task = atomic_fetch_add(&share->next, 1);
+		if (*task < share->end)
+			return true;
+	}
+	return false;
+}
+
 static void *
 helper_main(void *argument)
 {
@@ -170,7 +195,7 @@ helper_main(void *argument)
 		{
 			size_t		i;
 
-			while ((i = atomic_fetch_add(&pool.next, 1)) < pool.n_tasks)
+			while (take_task(worker, &i))
 				pool.task(pool.arg, i, worker);
 		}
 		leave_job();
@@ -234,11 +259,29 @@ announce(void)
 	}
 }
 
-/* Take all tasks that nobody has begun; whether there were any. */
-static bool
-run_out(size_t n_tasks)
+/* Cut the tasks into shares that differ by one at most. */
+static void
+share_out(size_t n_tasks, int n_threads)
 {
-	return atomic_exchange(&pool.next, n_tasks) < n_tasks;
+	size_t		begin = 0;
+
+	pool.n_threads = n_threads;
+	for (int i = 0; i < n_threads; i++)
+	{
+		size_t		n = n_tasks / n_threads + ((size_t) i < n_tasks % n_threads);
+
+		atomic_store(&pool.shares[i].next, begin);
+		pool.shares[i].end = begin + n;
+		begin += n;
+	}
+}
+
+/* Take all tasks that nobody has begun. */
+static void
+run_out(void)
+{
+	for (int i = 0; i < pool.n_threads; i++)
+		atomic_store(&pool.shares[i].next, pool.shares[i].end);
 }
 
 static void
@@ -272,17 +315,17 @@ close_job(void)
 		sleep_until_idle();
 }
 
-/* The caller's own share, on one thread all of it. */
+/* What the caller does of a job, on one thread all of it. */
 static bool
-run_tasks(size_t n_tasks, TeTask task, void *arg, bool (*interrupted) (void))
+run_tasks(TeTask task, void *arg, bool (*interrupted) (void))
 {
 	size_t		i;
 
-	while ((i = atomic_fetch_add(&pool.next, 1)) < n_tasks)
+	while (take_task(0, &i))
 	{
 		if (interrupted != NULL && interrupted())
 		{
-			run_out(n_tasks);
+			run_out();
 			return false;
 		}
 		task(arg, i, 0);
@@ -305,8 +348,8 @@ te_pool_run(int n_threads, size_t n_tasks, TeTask task, void *arg, bool (*interr
 
 	if (n_threads <= 1)
 	{
-		atomic_store(&pool.next, 0);
-		finished = run_tasks(n_tasks, task, arg, interrupted);
+		share_out(n_tasks, 1);
+		finished = run_tasks(task, arg, interrupted);
 		inside_job = false;
 		return finished;
 	}
@@ -316,12 +359,10 @@ te_pool_run(int n_threads, size_t n_tasks, TeTask task, void *arg, bool (*interr
 	make_helpers(n_threads - 1);
 	pool.task = task;
 	pool.arg = arg;
-	pool.n_tasks = n_tasks;
-	pool.n_threads = n_threads;
-	atomic_store(&pool.next, 0);
+	share_out(n_tasks, n_threads);
 	atomic_store(&pool.open, true);
 	announce();
-	finished = run_tasks(n_tasks, task, arg, interrupted);
+	finished = run_tasks(task, arg, interrupted);
 	close_job();
 	inside_job = false;
 	return finished;

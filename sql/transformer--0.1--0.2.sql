@@ -126,3 +126,39 @@ AS 'MODULE_PATHNAME', 'transformer_entities_array'
 LANGUAGE C STABLE PARALLEL SAFE COST 1000000 ROWS 500 SUPPORT _transformer.batch_support;
 COMMENT ON FUNCTION @extschema@.entities(text[], text) IS
 	'The same for each text; input is its number, from 1';
+
+/* ---- words for masks ---- */
+
+CREATE FUNCTION @extschema@.fill_mask(input text, top_k int DEFAULT 5, model text DEFAULT NULL,
+	OUT token text, OUT score real, OUT sequence text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_fill_mask'
+LANGUAGE C STABLE PARALLEL SAFE COST 20000 ROWS 5;
+COMMENT ON FUNCTION @extschema@.fill_mask(text, int, text) IS
+	'Words for the one mask token of a text, the most probable first';
+
+CREATE FUNCTION @extschema@.fill_mask(inputs text[], top_k int DEFAULT 5, model text DEFAULT NULL,
+	OUT input int, OUT token text, OUT score real, OUT sequence text)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_fill_mask_array'
+LANGUAGE C STABLE PARALLEL SAFE COST 1000000 ROWS 500;
+COMMENT ON FUNCTION @extschema@.fill_mask(text[], int, text) IS
+	'The same for each text; input is its number, from 1';
+
+/* ---- answers ---- */
+
+CREATE FUNCTION @extschema@.answer(question text, context text, model text DEFAULT NULL,
+	OUT answer text, OUT score real, OUT start int, OUT stop int)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_answer'
+LANGUAGE C STABLE PARALLEL SAFE COST 50000 ROWS 1;
+COMMENT ON FUNCTION @extschema@.answer(text, text, text) IS
+	'The words of a context that answer a question, and their first and last character';
+
+CREATE FUNCTION @extschema@.answer(question text, contexts text[], model text DEFAULT NULL,
+	OUT input int, OUT answer text, OUT score real, OUT start int, OUT stop int)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_answer_array'
+LANGUAGE C STABLE PARALLEL SAFE COST 2000000 ROWS 100;
+COMMENT ON FUNCTION @extschema@.answer(text, text[], text) IS
+	'The same for each context; input is its number, from 1';

@@ -181,6 +181,7 @@ typedef struct TeJobOptions
 {
 	TeStr		kind;			/* embed: "query", "passage" or {NULL, 0} */
 	bool		keep_pair;		/* cut only the first of a pair of texts, else the longer one */
+	int			top_k;			/* fill: words for the one mask of a text; 0: the logits of all its masks */
 } TeJobOptions;
 
 extern TeJob *te_job_create(TeSession *session, const char *task, const TeJobOptions *options);	/* a row of TE_TASKS */
@@ -191,6 +192,7 @@ extern void te_job_run(TeJob *job);
 /* Results, valid until reset: of a task that gives a text one row ("embed"; "classify": logits), and of any. */
 extern const float *te_job_vector(const TeJob *job, size_t row, int *n);
 extern const float *te_job_values(const TeJob *job, size_t row, size_t *n_rows, int *width);	/* [n_rows, width] */
+extern int	te_job_width(const TeJob *job);
 extern void te_job_reset(TeJob *job);
 
 /*
@@ -213,6 +215,36 @@ extern TeTagger *te_tagger_create(TeJob *job);
 extern size_t te_tagger_feed(TeTagger *tagger, TeStr text);
 /* After te_job_run(): those of a text, in its order. */
 extern const TeEntity *te_tagger_entities(TeTagger *tagger, size_t text, size_t *n);
+
+/* A word in the place of a text's mask. */
+typedef struct TeFill
+{
+	TeStr		token;			/* decoded by itself */
+	TeStr		sequence;		/* the text with it, decoded, without special tokens */
+	float		score;
+} TeFill;
+
+/* Of a job "fill" with top_k: how many words a text has, and word i, best first; texts are in the arena. */
+extern int	te_job_fills(const TeJob *job);
+extern TeFill te_job_fill(const TeJob *job, size_t row, int i, TeArena *arena);
+
+/* Where a context answers a question (answer.c). */
+typedef struct TeAnswer
+{
+	bool		found;			/* not where the context is empty */
+	double		score;
+	size_t		start;			/* bytes of the context */
+	size_t		stop;
+} TeAnswer;
+
+/*
+ * Questions with their contexts, in a job "tag" that has nothing else.  All are fed, then te_job_run() computes them; the
+ * arena holds them until the last result has been taken.
+ */
+typedef struct TeAnswers TeAnswers;
+extern TeAnswers *te_answers_create(TeArena *arena, TeJob *job);
+extern size_t te_answers_feed(TeAnswers *answers, TeStr question, TeStr context);	/* gives the number, from 0 */
+extern TeAnswer te_answers_best(TeAnswers *answers, size_t i);
 
 /* =====================================================================
  * Verification

@@ -266,11 +266,10 @@ typedef struct Window
  * text) and vectors stay in about a quarter of the session's memory.
  */
 static Window
-choose_window(TrModel *model)
+choose_window(const TeJob *job)
 {
 	Size		limit = tr_session_limit();
-	const TeModel *engine = tr_model_engine(model);
-	Size		row_bytes = sizeof(float) * Max(Max(te_model_dimensions(engine), te_model_labels(engine)), 1);
+	Size		row_bytes = sizeof(float) * Max(te_job_width(job), 1);
 
 	return (Window)
 	{
@@ -304,10 +303,8 @@ feed_window(TeJob *job, const TrTexts *texts, int from, Window window)
 }
 
 void
-tr_vectors_each(TrModel *model, const char *task, const TeJobOptions *options, const TrTexts *texts,
-				TrVectorSink sink, void *arg)
+tr_jobs_each(TrModel *model, const char *task, const TeJobOptions *options, const TrTexts *texts, TrJobSink sink, void *arg)
 {
-	Window		window = choose_window(model);
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "transformer window", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	int			end;
@@ -317,20 +314,43 @@ tr_vectors_each(TrModel *model, const char *task, const TeJobOptions *options, c
 		TeJob	   *job = tr_job_begin(model, task, options);
 		size_t		row = 0;
 
-		end = feed_window(job, texts, from, window);
+		end = feed_window(job, texts, from, choose_window(job));
 		te_job_run(job);
 		for (int i = from; i < end; i++)
 		{
-			int			n = 0;
-			const float *vector = texts->nulls[i] ? NULL : te_job_vector(job, row++, &n);
-
-			sink(arg, i, vector, n);
+			if (texts->nulls[i])
+				sink(arg, i, NULL, 0);
+			else
+				sink(arg, i, job, row++);
 		}
 		(void) tr_job_end(model, job);
 		MemoryContextReset(context);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
+}
+
+typedef struct VectorSink
+{
+	TrVectorSink take;
+	void	   *arg;
+} VectorSink;
+
+static void
+take_row(void *arg, int i, const TeJob *job, size_t row)
+{
+	VectorSink *sink = arg;
+	int			n = 0;
+	const float *vector = job ? te_job_vector(job, row, &n) : NULL;
+
+	sink->take(sink->arg, i, vector, n);
+}
+
+void
+tr_vectors_each(TrModel *model, const char *task, const TeJobOptions *options, const TrTexts *texts,
+				TrVectorSink sink, void *arg)
+{
+	tr_jobs_each(model, task, options, texts, take_row, &(VectorSink) {sink, arg});
 }
 
 static void

@@ -27,6 +27,8 @@ char	   *tr_embedding_model;
 char	   *tr_classification_model;
 char	   *tr_sentiment_model;
 char	   *tr_intent_model;
+char	   *tr_answer_model;
+char	   *tr_mask_model;
 char	   *tr_rerank_model;
 char	   *tr_zero_shot_model;
 char	   *tr_entity_model;
@@ -116,6 +118,9 @@ typedef struct Setting
 } Setting;
 
 static const Setting settings[] = {
+	{.name = "transformer.answer_model",.type = PGC_STRING,.address = &tr_answer_model,.text = "",
+		.context = PGC_USERSET,
+	.description = "Model that answer uses where none is given."},
 	{.name = "transformer.batch",.type = PGC_BOOL,.address = &tr_batch,
 		.initial = true,.context = PGC_USERSET,
 		.description = "Compute scalar functions for many rows at once.",
@@ -137,6 +142,9 @@ static const Setting settings[] = {
 		.context = PGC_SUSET,
 		.description = "Instruction set of the kernels: auto, ref (portable, slow), or one that the CPU has.",
 	.check_string = check_isa,.assign_string = assign_isa},
+	{.name = "transformer.mask_model",.type = PGC_STRING,.address = &tr_mask_model,.text = "",
+		.context = PGC_USERSET,
+	.description = "Model that fill_mask uses where none is given."},
 	{.name = "transformer.max_session_memory",.type = PGC_INT,.address = &tr_max_session_memory,
 		.initial = 1024 * 1024,.min = 1024,.max = MAX_KILOBYTES,.context = PGC_SUSET,.flags = GUC_UNIT_KB,
 	.description = "Largest value that \"transformer.session_memory\" may have."},

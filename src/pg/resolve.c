@@ -50,6 +50,7 @@ typedef struct KeptJob
 	const char *task;			/* NULL: free */
 	const char *kind;			/* or NULL */
 	bool		keep_pair;
+	int			top_k;
 	TeJob	   *job;
 } KeptJob;
 
@@ -339,7 +340,7 @@ find_job(TrSession *session, const char *task, const TeJobOptions *options)
 		if (kept->task == NULL)
 			free = free ? free : kept;
 		else if (strcmp(kept->task, task) == 0 && same_string(kept->kind, options->kind) &&
-				 kept->keep_pair == options->keep_pair)
+				 kept->keep_pair == options->keep_pair && kept->top_k == options->top_k)
 			return kept;
 	}
 	return free;
@@ -367,6 +368,7 @@ tr_job_begin(TrModel *model, const char *task, const TeJobOptions *options)
 		kept->job = te_job_create(session->engine, task, &copy);
 		kept->kind = copy.kind.data != NULL ? te_cstring(session->arena, copy.kind) : NULL;
 		kept->keep_pair = options->keep_pair;
+		kept->top_k = options->top_k;
 		kept->task = MemoryContextStrdup(session->context, task);
 	}
 	return kept->job;

@@ -56,10 +56,12 @@ typedef enum TrStoreKind
 	TR_STORE_DSM
 } TrStoreKind;
 
+extern char *tr_answer_model;	/* transformer.answer_model */
 extern char *tr_embedding_model;	/* transformer.embedding_model */
 extern char *tr_classification_model;	/* transformer.classification_model */
 extern char *tr_sentiment_model;	/* transformer.sentiment_model */
 extern char *tr_intent_model;	/* transformer.intent_model */
+extern char *tr_mask_model;		/* transformer.mask_model */
 extern char *tr_rerank_model;	/* transformer.rerank_model */
 extern char *tr_zero_shot_model;	/* transformer.zero_shot_model */
 extern char *tr_entity_model;	/* transformer.entity_model */
@@ -212,6 +214,10 @@ extern Datum tr_token_count(const TeTokenizer *tokenizer, text *input, bool spec
 
 /* ---- fn_embed.c, fn_vector.c ---- */
 
+/* Gets texts in their order, each as a row of a job that was run; job NULL where the text is. */
+typedef void (*TrJobSink) (void *arg, int i, const TeJob *job, size_t row);
+extern void tr_jobs_each(TrModel *model, const char *task, const TeJobOptions *options, const TrTexts *texts,
+						 TrJobSink sink, void *arg);
 /* Gets the vectors of texts in their order; vector NULL where the text is.  Valid during the call. */
 typedef void (*TrVectorSink) (void *arg, int i, const float *vector, int n);
 /* task: the engine's, "embed" or "classify"; options are the task's. */
@@ -263,5 +269,20 @@ extern void tr_cost_init(void);
 extern TrModel *tr_entities_open(text *model);	/* NULL: the setting's */
 /* Rows of label, entity, score, start and stop. */
 extern void tr_entities_each(TrModel *model, const TrTexts *texts, TrRowSink take, void *arg);
+
+/* ---- fn_mask.c ---- */
+
+/* Gets the words for the mask of each text in their order, the best first; not called where the text is NULL. */
+typedef void (*TrFillSink) (void *arg, int i, text *token, float score, text *sequence);
+extern void tr_fill_each(TrModel *model, const TrTexts *texts, int top_k, TrFillSink take, void *arg);
+
+/* ---- fn_answer.c ---- */
+
+/*
+ * Gets the answers to pairs of question and context in their order: the text, its first and last character, from 1.
+ * Not called where one of the texts is NULL, or the context has no words.
+ */
+typedef void (*TrAnswerSink) (void *arg, int i, text *answer, float score, int start, int stop);
+extern void tr_answer_each(TrModel *model, const TrTexts *pairs, TrAnswerSink take, void *arg);
 
 #endif							/* TRANSFORMER_H */

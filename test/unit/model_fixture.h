@@ -21,12 +21,27 @@ be_quiet(void)
 static const char *const fixture_names[] = {"bert", "distilbert", "roberta", "xlm-roberta", "mpnet", "modernbert", "nomic-bert",
 	"albert", "electra", "deberta-v2", "deberta-v3", "albert-inner", "electra-equal"};
 
+/* The families of fixtures "<task>-<family>" that make_heads.py makes. */
+static const char *const head_families[] = {"bert", "distilbert", "roberta", "mpnet", "albert", "electra", "modernbert",
+	"deberta", "deberta-v3", "nomic"};
+
 typedef struct Fixture
 {
 	TeFolder	folder;
 	TeModelDef *def;
 	const TeJson *expected;		/* expected.json */
 } Fixture;
+
+/* Is there a fixture of that name? */
+__attribute__((unused)) static bool
+has_fixture(TeArena *arena, const char *name)
+{
+	FILE	   *file = fopen(te_format(arena, "%s/fixtures/%s/expected.json", TE_TEST_MODELS, name), "r");
+
+	if (file != NULL)
+		fclose(file);
+	return file != NULL;
+}
 
 __attribute__((unused)) static TeFolder
 fixture_folder(TeArena *arena, const char *name)

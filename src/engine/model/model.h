@@ -447,18 +447,19 @@ struct TeSession
 
 /*
  * What a task needs and does.  needs() throws where the model cannot; a text's result is n_values rows (NULL:
- * one) of width floats; compute() adds nodes to a graph, giving these rows, one text's after the other's.
- * What it allocates beside nodes is in the step arena.  To add a task: model/task_<name>.c with its
- * row, and its name here.
+ * one) of width floats; compute() adds nodes to a graph, giving these rows, one text's after the other's, or
+ * rows that reduce() (NULL: none) makes them of.  What it allocates beside nodes is in the step arena.
+ * To add a task: model/task_<name>.c with its row, and its name here.
  */
 typedef struct TeTaskKind
 {
 	const char *name;
 	void		(*needs) (const TeModel *model, const TeJobOptions *options);
-	int			(*width) (const TeModel *model);
+	int			(*width) (const TeModel *model, const TeJobOptions *options);
 	TeStr		(*prompt) (const TeModel *model, const TeJobOptions *options);	/* text before each input */
-	size_t		(*n_values) (const TeModel *model, const TeJobRow *row);
+	size_t		(*n_values) (const TeModel *model, const TeJobOptions *options, const TeJobRow *row);
 	TeNode	   *(*compute) (TeArena *step, TeGraph *graph, const TeModel *model, const TeBatch *batch);
+	void		(*reduce) (const TeJobOptions *options, const float *values, size_t n_rows, size_t cols, float *into);
 } TeTaskKind;
 
 #define TE_TASKS(T) \
@@ -470,6 +471,9 @@ typedef struct TeTaskKind
 #define TE_TASK_DECLARE(name) extern const TeTaskKind te_task_##name;
 TE_TASKS(TE_TASK_DECLARE)
 #undef TE_TASK_DECLARE
+
+/* A row that was run. */
+extern const TeJobRow *te_job_row(const TeJob *job, size_t row);
 
 /*
  * Tokenize rows on workers, at most max_tokens each (0: no bound); their tokens are kept in `keep` (rows.c).

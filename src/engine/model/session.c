@@ -28,7 +28,7 @@ struct TeJob
 	TeArena    *arena;			/* reset by te_job_reset() */
 	const TeTaskKind *task;
 	TeStr		prompt;			/* put before each text */
-	bool		keep_pair;		/* of what is too long, only the text is cut */
+	TeJobOptions options;		/* but for kind, which is the caller's */
 	int			width;			/* floats of a row of a result */
 	TeJobRow   *rows;
 	size_t		n_rows;
@@ -99,8 +99,9 @@ te_job_create(TeSession *session, const char *task, const TeJobOptions *options)
 	job->session = session;
 	job->arena = te_arena_create(session->arena, "job");
 	job->prompt = job->task->prompt(session->model, options);
-	job->keep_pair = options->keep_pair;
-	job->width = job->task->width(session->model);
+	job->options = *options;
+	job->options.kind = (TeStr) {NULL, 0};
+	job->width = job->task->width(session->model, options);
 	return job;
 }
 
@@ -157,7 +158,7 @@ add_row(TeJob *job, TeJobRow row)
 size_t
 te_job_feed(TeJob *job, TeStr text, TeStr pair)
 {
-	return add_row(job, (TeJobRow) {.text = with_prompt(job, text), .pair = pair, .keep_pair = job->keep_pair});
+	return add_row(job, (TeJobRow) {.text = with_prompt(job, text), .pair = pair, .keep_pair = job->options.keep_pair});
 }
 
 size_t
@@ -238,6 +239,25 @@ build_batch(TeJob *job, TeJobRow *const *rows, size_t n_rows, TeGraph **graph, T
 	}
 }
 
+/* Hand the rows that a graph gave to the texts that they are of. */
+static void
+keep_results(const TeJob *job, TeJobRow *const *rows, size_t n_rows, const TeNode *output)
+{
+	const float *values = te_node_value(output);
+	size_t		cols = te_node_cols(output);
+
+	te_assert(job->task->reduce != NULL || cols == (size_t) job->width);
+	for (size_t i = 0; i < n_rows; i++)
+	{
+		if (job->task->reduce != NULL)
+			job->task->reduce(&job->options, values, rows[i]->n_values, cols, rows[i]->values);
+		else
+			memcpy(rows[i]->values, values, rows[i]->n_values * cols * sizeof(float));
+		values += rows[i]->n_values * cols;
+	}
+	te_assert(values == te_node_value(output) + te_node_rows(output) * cols);
+}
+
 /* Run the next batch; gives the number of rows done. */
 static size_t
 run_batch(TeJob *job, TeJobRow *const *rows, size_t n_rows, size_t tokens)
@@ -247,18 +267,10 @@ run_batch(TeJob *job, TeJobRow *const *rows, size_t n_rows, size_t tokens)
 	TeGraph    *graph;
 	TeNode	   *output;
 	TeBatch    *batch;
-	const float *values;
 
 	n_rows = build_batch(job, rows, cut_batch(rows, n_rows, tokens), &graph, &output, &batch);
 	te_graph_run(graph);
-	values = te_node_value(output);
-	for (size_t i = 0; i < n_rows; i++)
-	{
-		memcpy(rows[i]->values, values, rows[i]->n_values * job->width * sizeof(float));
-		values += rows[i]->n_values * job->width;
-	}
-	te_assert(te_node_cols(output) == (size_t) job->width
-			  && values == te_node_value(output) + te_node_rows(output) * job->width);
+	keep_results(job, rows, n_rows, output);
 	session->usage.rows += n_rows;
 	session->usage.tokens += batch->n_tok;
 	session->usage.batches++;
@@ -275,7 +287,7 @@ place_results(TeJob *job, TeJobRow *rows, size_t n_rows)
 
 	for (size_t i = 0; i < n_rows; i++)
 	{
-		rows[i].n_values = job->task->n_values != NULL ? job->task->n_values(job->session->model, &rows[i]) : 1;
+		rows[i].n_values = job->task->n_values != NULL ? job->task->n_values(job->session->model, &job->options, &rows[i]) : 1;
 		total = te_add_size(total, te_mul_size(rows[i].n_values, job->width));
 	}
 	values = te_alloc(job->arena, te_mul_size(total, sizeof(float)));
@@ -321,6 +333,19 @@ te_job_values(const TeJob *job, size_t row, size_t *n_rows, int *width)
 	*n_rows = job->rows[row].n_values;
 	*width = job->width;
 	return job->rows[row].values;
+}
+
+int
+te_job_width(const TeJob *job)
+{
+	return job->width;
+}
+
+const TeJobRow *
+te_job_row(const TeJob *job, size_t row)
+{
+	te_assert(row < job->n_done);
+	return &job->rows[row];
 }
 
 void

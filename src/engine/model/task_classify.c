@@ -23,7 +23,7 @@ classify_needs(const TeModel *model, const TeJobOptions *options)
 }
 
 static int
-classify_width(const TeModel *model)
+classify_width(const TeModel *model, const TeJobOptions *options)
 {
 	return te_model_labels(model);
 }

@@ -48,7 +48,7 @@ embed_needs(const TeModel *model, const TeJobOptions *options)
 }
 
 static int
-embed_width(const TeModel *model)
+embed_width(const TeModel *model, const TeJobOptions *options)
 {
 	return te_model_dimensions(model);
 }

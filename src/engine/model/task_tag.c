@@ -23,7 +23,7 @@ tag_needs(const TeModel *model, const TeJobOptions *options)
 }
 
 static int
-tag_width(const TeModel *model)
+tag_width(const TeModel *model, const TeJobOptions *options)
 {
 	return te_head_outputs(te_model_head(model), te_model_config(model));
 }
@@ -35,7 +35,7 @@ tag_prompt(const TeModel *model, const TeJobOptions *options)
 }
 
 static size_t
-tag_values(const TeModel *model, const TeJobRow *row)
+tag_values(const TeModel *model, const TeJobOptions *options, const TeJobRow *row)
 {
 	return row->n_tokens;
 }

@@ -189,8 +189,9 @@ find_size(const char *name, ModelSize *size)
 		return false;
 	if (strlen(name) < MEMO_NAME)
 	{
-		Memo	   *memo = &memos[next_memo++ % MEMO_ENTRIES];
+		Memo	   *memo = &memos[next_memo];
 
+		next_memo = (next_memo + 1) % MEMO_ENTRIES;
 		strlcpy(memo->name, name, MEMO_NAME);
 		memo->role = role;
 		memo->statement = statement;

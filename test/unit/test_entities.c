@@ -274,6 +274,54 @@ TEST(entities_across_windows_are_one)
 	}
 }
 
+/*
+ * A tokenizer that puts several characters for one stretch of text, the first
+ * of them white space, has offsets that go back once white space is left out.
+ */
+static TeModel *
+going_back_model(TeArena *arena)
+{
+	TeFolder	folder = fixture_folder(arena, "token-roberta");
+	TeSource   *files = te_new_array(arena, TeSource, folder.n_files);
+	TeFolder	changed = {.name = folder.name,.n_files = folder.n_files,.files = files};
+	TeStr		labels[5] = {TE_STR("B-A"), TE_STR("B-B"), TE_STR("B-C"), TE_STR("B-D"), TE_STR("B-E")};
+	static const char none[] = "\"normalizer\": null";
+	const char *text = te_cstring(arena, te_source_whole(arena, te_folder_find(&folder, "tokenizer.json"), SIZE_MAX));
+	const char *place = strstr(text, none);
+	const char *json = te_format(arena, "%.*s%s%s", (int) (place - text), text,
+								 "\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"String\": \"QQQQQ\"}, \"content\": \"  Zq\"}",
+								 place + strlen(none));
+
+	for (int i = 0; i < folder.n_files; i++)
+		files[i] = strcmp(folder.files[i].name, "tokenizer.json") == 0
+			? te_source_memory("tokenizer.json", json, strlen(json)) : folder.files[i];
+	return load_model(arena, te_import_folder(arena, &changed, &(TeImportOptions) {.n_labels = 5,.labels = labels}));
+}
+
+TEST(entities_are_in_order_where_offsets_are_not)
+{
+	TeStr		text = TE_STR("a QQQQQ bQQQQQ");
+	TeJob	   *job;
+	TeTagger   *tagger = start_tagger(arena, going_back_model(arena), &job);
+	size_t		n_tokens;
+	TeToken    *tokens = te_encode_alloc(te_model_tokenizer(te_job_model(job)), arena, text, (TeStr) {NULL, 0}, false, 0,
+										 &n_tokens, NULL);
+	bool		back = false;
+	size_t		n;
+	const TeEntity *entities;
+
+	for (size_t i = 1; i < n_tokens; i++)
+		back |= tokens[i].start < tokens[i - 1].start;
+	CHECK(back);
+	te_tagger_feed(tagger, text);
+	te_job_run(job);
+	entities = te_tagger_entities(tagger, 0, &n);
+	CHECK(n > 3);
+	for (size_t i = 0; i < n; i++)
+		CHECK(entities[i].start < entities[i].stop && entities[i].stop <= text.len
+			  && (i == 0 || entities[i].start >= entities[i - 1].start));
+}
+
 TEST(other_models_find_no_entities)
 {
 	static const struct

@@ -309,6 +309,8 @@ close_entity(TeStr text, OpenEntity *open, TeEntity *entities, size_t *n)
 		open->start++;
 	while (open->stop > open->start && is_space(text.data[open->stop - 1]))
 		open->stop--;
+	/* callers count on from one to the next */
+	te_assert(open->start >= open->stop || *n == 0 || open->start >= entities[*n - 1].start);
 	if (open->start < open->stop)
 		entities[(*n)++] = (TeEntity) {open->label, (float) (open->sum / open->n), open->start, open->stop};
 	open->last = NULL;
@@ -347,6 +349,7 @@ te_tagger_entities(TeTagger *tagger, size_t text, size_t *n)
 		int			width;
 		const float *values = te_job_values(tagger->job, t->first_row + window, &n_values, &width);
 
+		te_check_interrupts();
 		values += t->n_before * width;
 		for (size_t end = window_end(t, window), start = window_start(t, window); i < end; i++)
 		{

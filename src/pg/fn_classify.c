@@ -393,12 +393,6 @@ tr_label_scores_each(TrModel *model, const TrTexts *texts, TrRowSink take, void 
 	tr_vectors_each(model, "classify", &no_options, texts, scores_to_rows, &sink);
 }
 
-static void
-row_to_set(void *arg, int i, Datum *row)
-{
-	tr_set_add_row(arg, row);
-}
-
 PG_FUNCTION_INFO_V1(transformer_classify_scores);
 Datum
 transformer_classify_scores(PG_FUNCTION_ARGS)
@@ -414,17 +408,8 @@ transformer_classify_scores(PG_FUNCTION_ARGS)
 	if (tr_ahead_found(fcinfo, model, &input))
 		return (Datum) 0;
 	input = PG_GETARG_DATUM(0);
-	tr_label_scores_each(model, &(TrTexts) {.values = &input,.nulls = &isnull,.n = 1}, row_to_set, fcinfo);
+	tr_label_scores_each(model, &(TrTexts) {.values = &input,.nulls = &isnull,.n = 1}, tr_row_to_set, fcinfo);
 	return (Datum) 0;
-}
-
-/* Of many texts, a row begins with the text's number. */
-static void
-numbered_row_to_set(void *arg, int i, Datum *row)
-{
-	Datum		numbered[] = {Int32GetDatum(i + 1), row[0], row[1]};
-
-	tr_set_add_row(arg, numbered);
 }
 
 PG_FUNCTION_INFO_V1(transformer_classify_scores_array);
@@ -438,6 +423,6 @@ transformer_classify_scores_array(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
 	tr_label_scores_each(tr_labeller_open(&tr_classify_labeller, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1)), &texts,
-						 numbered_row_to_set, fcinfo);
+						 tr_numbered_row_to_set, fcinfo);
 	return (Datum) 0;
 }

@@ -115,21 +115,6 @@ tr_entities_open(text *model)
 	return tr_model_open(model, tr_entity_model, "transformer.entity_model");
 }
 
-static void
-row_to_set(void *arg, int i, Datum *row)
-{
-	tr_set_add_row(arg, row);
-}
-
-/* Of many texts, a row begins with the text's number. */
-static void
-numbered_row_to_set(void *arg, int i, Datum *row)
-{
-	Datum		numbered[] = {Int32GetDatum(i + 1), row[0], row[1], row[2], row[3], row[4]};
-
-	tr_set_add_row(arg, numbered);
-}
-
 PG_FUNCTION_INFO_V1(transformer_entities);
 Datum
 transformer_entities(PG_FUNCTION_ARGS)
@@ -145,7 +130,7 @@ transformer_entities(PG_FUNCTION_ARGS)
 	if (tr_ahead_found(fcinfo, model, &input))
 		return (Datum) 0;
 	input = PG_GETARG_DATUM(0);
-	tr_entities_each(model, &(TrTexts) {.values = &input,.nulls = &isnull,.n = 1}, row_to_set, fcinfo);
+	tr_entities_each(model, &(TrTexts) {.values = &input,.nulls = &isnull,.n = 1}, tr_row_to_set, fcinfo);
 	return (Datum) 0;
 }
 
@@ -159,6 +144,6 @@ transformer_entities_array(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 	texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
-	tr_entities_each(tr_entities_open(PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1)), &texts, numbered_row_to_set, fcinfo);
+	tr_entities_each(tr_entities_open(PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1)), &texts, tr_numbered_row_to_set, fcinfo);
 	return (Datum) 0;
 }

@@ -405,21 +405,6 @@ tr_zero_shot_each(TrModel *model, const TrTexts *texts, const NullableDatum *arg
 	tr_vectors_each(model, "embed", &options, texts, take_text, &sink);
 }
 
-static void
-row_to_set(void *arg, int i, Datum *row)
-{
-	tr_set_add_row(arg, row);
-}
-
-/* Of many texts, a row begins with the text's number. */
-static void
-numbered_row_to_set(void *arg, int i, Datum *row)
-{
-	Datum		numbered[] = {Int32GetDatum(i + 1), row[0], row[1]};
-
-	tr_set_add_row(arg, numbered);
-}
-
 PG_FUNCTION_INFO_V1(transformer_zero_shot);
 Datum
 transformer_zero_shot(PG_FUNCTION_ARGS)
@@ -435,7 +420,7 @@ transformer_zero_shot(PG_FUNCTION_ARGS)
 	if (tr_ahead_found(fcinfo, model, &input))
 		return (Datum) 0;
 	input = PG_GETARG_DATUM(0);
-	tr_zero_shot_each(model, &(TrTexts) {.values = &input,.nulls = &isnull,.n = 1}, fcinfo->args, row_to_set, fcinfo);
+	tr_zero_shot_each(model, &(TrTexts) {.values = &input,.nulls = &isnull,.n = 1}, fcinfo->args, tr_row_to_set, fcinfo);
 	return (Datum) 0;
 }
 
@@ -449,6 +434,6 @@ transformer_zero_shot_array(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 	texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
-	tr_zero_shot_each(tr_zero_shot_open(model_argument(fcinfo)), &texts, fcinfo->args, numbered_row_to_set, fcinfo);
+	tr_zero_shot_each(tr_zero_shot_open(model_argument(fcinfo)), &texts, fcinfo->args, tr_numbered_row_to_set, fcinfo);
 	return (Datum) 0;
 }

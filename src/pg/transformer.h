@@ -193,8 +193,9 @@ extern int32 tr_characters(TeStr utf8); /* how many there are */
 /* A set of one plain column; for rows, tr_srf_begin(). */
 extern void tr_set_begin(FunctionCallInfo fcinfo, Oid type);
 extern void tr_set_add(FunctionCallInfo fcinfo, Datum value, bool isnull);
-/* A row of a set that tr_srf_begin() began; no column is NULL. */
-extern void tr_set_add_row(FunctionCallInfo fcinfo, Datum *row);
+/* TrRowSinks: rows of the set that tr_srf_begin() began for the FunctionCallInfo `arg`; no column is NULL. */
+extern void tr_row_to_set(void *arg, int i, Datum *row);
+extern void tr_numbered_row_to_set(void *arg, int i, Datum *row);
 
 /* ---- batch_ahead.c ---- */
 

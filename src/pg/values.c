@@ -129,11 +129,24 @@ tr_set_add(FunctionCallInfo fcinfo, Datum value, bool isnull)
 }
 
 void
-tr_set_add_row(FunctionCallInfo fcinfo, Datum *row)
+tr_row_to_set(void *arg, int i, Datum *row)
 {
-	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	ReturnSetInfo *result = (ReturnSetInfo *) ((FunctionCallInfo) arg)->resultinfo;
 	bool	   *nulls = palloc0(sizeof(bool) * result->setDesc->natts);
 
 	tuplestore_putvalues(result->setResult, result->setDesc, row, nulls);
 	pfree(nulls);
+}
+
+/* Of many texts, a row begins with the text's number. */
+void
+tr_numbered_row_to_set(void *arg, int i, Datum *row)
+{
+	int			n = ((ReturnSetInfo *) ((FunctionCallInfo) arg)->resultinfo)->setDesc->natts;
+	Datum	   *numbered = palloc(sizeof(Datum) * n);
+
+	numbered[0] = Int32GetDatum(i + 1);
+	memcpy(numbered + 1, row, sizeof(Datum) * (n - 1));
+	tr_row_to_set(arg, i, numbered);
+	pfree(numbered);
 }

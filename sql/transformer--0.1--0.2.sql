@@ -133,7 +133,7 @@ CREATE FUNCTION @extschema@.fill_mask(input text, top_k int DEFAULT 5, model tex
 	OUT token text, OUT score real, OUT sequence text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'transformer_fill_mask'
-LANGUAGE C STABLE PARALLEL SAFE COST 20000 ROWS 5;
+LANGUAGE C STABLE PARALLEL SAFE COST 20000 ROWS 5 SUPPORT _transformer.batch_support;
 COMMENT ON FUNCTION @extschema@.fill_mask(text, int, text) IS
 	'Words for the one mask token of a text, the most probable first';
 
@@ -141,7 +141,7 @@ CREATE FUNCTION @extschema@.fill_mask(inputs text[], top_k int DEFAULT 5, model 
 	OUT input int, OUT token text, OUT score real, OUT sequence text)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'transformer_fill_mask_array'
-LANGUAGE C STABLE PARALLEL SAFE COST 1000000 ROWS 500;
+LANGUAGE C STABLE PARALLEL SAFE COST 1000000 ROWS 500 SUPPORT _transformer.batch_support;
 COMMENT ON FUNCTION @extschema@.fill_mask(text[], int, text) IS
 	'The same for each text; input is its number, from 1';
 
@@ -151,7 +151,7 @@ CREATE FUNCTION @extschema@.answer(question text, context text, model text DEFAU
 	OUT answer text, OUT score real, OUT start int, OUT stop int)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'transformer_answer'
-LANGUAGE C STABLE PARALLEL SAFE COST 50000 ROWS 1;
+LANGUAGE C STABLE PARALLEL SAFE COST 50000 ROWS 1 SUPPORT _transformer.batch_support;
 COMMENT ON FUNCTION @extschema@.answer(text, text, text) IS
 	'The words of a context that answer a question, and their first and last character';
 
@@ -159,6 +159,6 @@ CREATE FUNCTION @extschema@.answer(question text, contexts text[], model text DE
 	OUT input int, OUT answer text, OUT score real, OUT start int, OUT stop int)
 RETURNS SETOF record
 AS 'MODULE_PATHNAME', 'transformer_answer_array'
-LANGUAGE C STABLE PARALLEL SAFE COST 2000000 ROWS 100;
+LANGUAGE C STABLE PARALLEL SAFE COST 2000000 ROWS 100 SUPPORT _transformer.batch_support;
 COMMENT ON FUNCTION @extschema@.answer(text, text[], text) IS
 	'The same for each context; input is its number, from 1';

@@ -23,6 +23,15 @@ SELECT bool_and(a = b) AS equal, count(*) FROM (
 		LATERAL transformer.fill_mask(bodies, model => model) WITH ORDINALITY f(input, token, score, sequence, o)
 	GROUP BY model, bodies) x;
 
+-- A LATERAL call is computed ahead for many rows, each with its own top_k
+EXPLAIN (COSTS OFF) SELECT f.token FROM texts, LATERAL transformer.fill_mask(body, 2 + n::int % 3, model) f;
+CREATE TEMP TABLE batched AS
+SELECT model, n, f.* FROM texts, LATERAL transformer.fill_mask(body, 2 + n::int % 3, model) f WHERE jsonb_array_length(fills) > 0;
+SET transformer.batch = off;
+SELECT count(*) > 0 AS some, (SELECT count(*) FROM (TABLE batched EXCEPT ALL
+	SELECT model, n, f.* FROM texts, LATERAL transformer.fill_mask(body, 2 + n::int % 3, model) f WHERE jsonb_array_length(fills) > 0) d) AS differ FROM batched;
+RESET transformer.batch;
+
 -- The setting, NULL, bounds of top_k
 SELECT transformer.fill_mask('The [MASK] boat');
 SET transformer.mask_model = 'mask_bert';

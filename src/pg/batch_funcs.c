@@ -203,15 +203,23 @@ take_score(void *arg, int i, float score, bool isnull)
 	set_result(sink->group, i, Float4GetDatum(score));
 }
 
-static void
-run_rerank(const TrBatchFunction *function, TrCallGroup *group)
+static TrTexts
+pairs_of(const TrCallGroup *group)
 {
-	ResultSink	sink = {.group = group};
 	TrTexts		pairs = texts_of(group);
 
 	pairs.pairs = palloc(sizeof(Datum) * group->n);
 	for (int i = 0; i < group->n; i++)
 		pairs.pairs[i] = argument(group, i, 1)->value;
+	return pairs;
+}
+
+static void
+run_rerank(const TrBatchFunction *function, TrCallGroup *group)
+{
+	ResultSink	sink = {.group = group};
+	TrTexts		pairs = pairs_of(group);
+
 	tr_rerank_each(group->model, &pairs, take_score, &sink);
 }
 
@@ -255,7 +263,31 @@ run_entities(const TrBatchFunction *function, TrCallGroup *group)
 	tr_entities_each(group->model, &texts, take_row, &sink);
 }
 
-/* Do two calls agree in all but their first argument, the text? */
+static void
+run_answer(const TrBatchFunction *function, TrCallGroup *group)
+{
+	ResultSink	sink = {.group = group,.context = CurrentMemoryContext};
+	TrTexts		pairs = pairs_of(group);
+
+	tr_answer_each(group->model, &pairs, take_row, &sink);
+}
+
+/* Calls [from, the result) of a group that `same` says ask the same of their texts; `part` becomes them. */
+static int
+cut_group(const TrCallGroup *group, int from, bool (*same) (const NullableDatum *a, const NullableDatum *b), TrCallGroup *part)
+{
+	int			to;
+
+	for (to = from + 1; to < group->n; to++)
+		if (!same(argument(group, from, 0), argument(group, to, 0)))
+			break;
+	*part = *group;
+	part->which = group->which + from;
+	part->n = to - from;
+	return to;
+}
+
+/* The arguments of two calls of zero_shot() but for the text and the model. */
 static bool
 same_question(const NullableDatum *a, const NullableDatum *b)
 {
@@ -266,23 +298,39 @@ same_question(const NullableDatum *a, const NullableDatum *b)
 		(a[4].isnull || datum_image_eq(a[4].value, b[4].value, false, -1));
 }
 
-/* Calls in a row that ask the same are answered together. */
 static void
 run_zero_shot(const TrBatchFunction *function, TrCallGroup *group)
 {
-	for (int from = 0, to; from < group->n; from = to)
+	for (int from = 0; from < group->n;)
 	{
-		TrCallGroup same = *group;
-		ResultSink	sink = {.group = &same,.context = CurrentMemoryContext};
+		TrCallGroup part;
+		ResultSink	sink = {.group = &part,.context = CurrentMemoryContext};
 		TrTexts		texts;
 
-		for (to = from + 1; to < group->n; to++)
-			if (!same_question(argument(group, from, 0), argument(group, to, 0)))
-				break;
-		same.which = group->which + from;
-		same.n = to - from;
-		texts = texts_of(&same);
-		tr_zero_shot_each(group->model, &texts, argument(&same, 0, 0), take_row, &sink);
+		from = cut_group(group, from, same_question, &part);
+		texts = texts_of(&part);
+		tr_zero_shot_each(group->model, &texts, argument(&part, 0, 0), take_row, &sink);
+	}
+}
+
+static bool
+same_top_k(const NullableDatum *a, const NullableDatum *b)
+{
+	return a[1].isnull == b[1].isnull && (a[1].isnull || a[1].value == b[1].value);
+}
+
+static void
+run_fill_mask(const TrBatchFunction *function, TrCallGroup *group)
+{
+	for (int from = 0; from < group->n;)
+	{
+		TrCallGroup part;
+		ResultSink	sink = {.group = &part,.context = CurrentMemoryContext};
+		TrTexts		texts;
+
+		from = cut_group(group, from, same_top_k, &part);
+		texts = texts_of(&part);
+		tr_fill_each(group->model, &texts, argument(&part, 0, 1), take_row, &sink);
 	}
 }
 
@@ -335,6 +383,8 @@ static const TrBatchFunction functions[] = {
 	{.symbol = "transformer_classify_scores",.run = run_label_scores,.n_texts = 1,.model = 1,.labeller = &tr_classify_labeller,.set = true},
 	{.symbol = "transformer_zero_shot",.run = run_zero_shot,.n_texts = 1,.model = 2,.open = tr_zero_shot_open,.set = true},
 	{.symbol = "transformer_entities",.run = run_entities,.n_texts = 1,.model = 1,.open = tr_entities_open,.set = true},
+	{.symbol = "transformer_fill_mask",.run = run_fill_mask,.n_texts = 1,.model = 2,.open = tr_fill_open,.set = true},
+	{.symbol = "transformer_answer",.run = run_answer,.n_texts = 2,.model = 2,.open = tr_answer_open,.set = true},
 };
 
 #ifdef TR_BATCH_STRESS

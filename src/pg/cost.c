@@ -103,6 +103,10 @@ static const CostFunction functions[] = {
 	{"transformer_classify_scores_array", 1, 1, &tr_classification_model},
 	{"transformer_entities", 1, 1, &tr_entity_model},
 	{"transformer_entities_array", 1, 1, &tr_entity_model},
+	{"transformer_fill_mask", 1, 2, &tr_mask_model},
+	{"transformer_fill_mask_array", 1, 2, &tr_mask_model},
+	{"transformer_answer", 2, 2, &tr_answer_model},
+	{"transformer_answer_array", 2, 2, &tr_answer_model},
 };
 
 static set_rel_pathlist_hook_type previous_pathlist_hook = NULL;

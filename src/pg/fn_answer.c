@@ -39,30 +39,28 @@ feed_slice(TeAnswers *answers, const TrTexts *pairs, int from, Size bytes, TeStr
 	return i;
 }
 
-/* Characters of UTF-8. */
-static int
-count_characters(const char *from, const char *to)
+static void
+take_answer(const TeAnswer *answer, TeStr context, int i, TrRowSink take, void *arg)
 {
-	int			n = 0;
+	TeStr		words = {context.data + answer->start, answer->stop - answer->start};
+	int32		before = tr_characters((TeStr) {context.data, answer->start});
+	Datum		row[] = {
+		PointerGetDatum(tr_text(words)), Float4GetDatum((float4) answer->score),
+		Int32GetDatum(before + 1), Int32GetDatum(before + tr_characters(words))
+	};
 
-	for (; from < to; from++)
-		n += (*from & 0xC0) != 0x80;
-	return n;
+	take(arg, i, row);
+	pfree(DatumGetPointer(row[0]));
 }
 
-static void
-take_answer(const TeAnswer *answer, TeStr context, int i, TrAnswerSink take, void *arg)
+TrModel *
+tr_answer_open(text *model)
 {
-	text	   *words = tr_text((TeStr) {context.data + answer->start, answer->stop - answer->start});
-	int			before = count_characters(context.data, context.data + answer->start);
-	int			n = count_characters(context.data + answer->start, context.data + answer->stop);
-
-	take(arg, i, words, (float) answer->score, before + 1, before + n);
-	pfree(words);
+	return tr_model_open(model, tr_answer_model, "transformer.answer_model");
 }
 
 void
-tr_answer_each(TrModel *model, const TrTexts *pairs, TrAnswerSink take, void *arg)
+tr_answer_each(TrModel *model, const TrTexts *pairs, TrRowSink take, void *arg)
 {
 	static const TeJobOptions options;
 	TeStr	   *contexts = palloc(sizeof(TeStr) * SLICE_INPUTS);
@@ -96,39 +94,11 @@ tr_answer_each(TrModel *model, const TrTexts *pairs, TrAnswerSink take, void *ar
 	pfree(contexts);
 }
 
-typedef struct RowSink
-{
-	ReturnSetInfo *result;
-	bool		numbered;		/* rows begin with the context's number */
-} RowSink;
-
-static void
-answer_to_row(void *arg, int i, text *answer, float score, int start, int stop)
-{
-	RowSink    *sink = arg;
-	Datum		values[] = {
-		Int32GetDatum(i + 1), PointerGetDatum(answer), Float4GetDatum(score), Int32GetDatum(start), Int32GetDatum(stop)
-	};
-	bool		nulls[lengthof(values)] = {false};
-	int			skipped = sink->numbered ? 0 : 1;
-
-	tuplestore_putvalues(sink->result->setResult, sink->result->setDesc, values + skipped, nulls);
-}
-
-static Datum
-answer_pairs(FunctionCallInfo fcinfo, const TrTexts *pairs, bool numbered)
-{
-	RowSink		sink = {.result = (ReturnSetInfo *) fcinfo->resultinfo,.numbered = numbered};
-
-	tr_answer_each(tr_model_open(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2), tr_answer_model, "transformer.answer_model"),
-				   pairs, answer_to_row, &sink);
-	return (Datum) 0;
-}
-
 PG_FUNCTION_INFO_V1(transformer_answer);
 Datum
 transformer_answer(PG_FUNCTION_ARGS)
 {
+	TrModel    *model;
 	Datum		question;
 	Datum		context;
 	bool		isnull = false;
@@ -136,9 +106,13 @@ transformer_answer(PG_FUNCTION_ARGS)
 	tr_srf_begin(fcinfo);
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		return (Datum) 0;
+	model = tr_answer_open(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2));
+	if (tr_ahead_found(fcinfo, model, &question))
+		return (Datum) 0;
 	question = PointerGetDatum(PG_GETARG_TEXT_PP(0));
 	context = PointerGetDatum(PG_GETARG_TEXT_PP(1));
-	return answer_pairs(fcinfo, &(TrTexts) {.values = &question,.pairs = &context,.nulls = &isnull,.n = 1}, false);
+	tr_answer_each(model, &(TrTexts) {.values = &question,.pairs = &context,.nulls = &isnull,.n = 1}, tr_row_to_set, fcinfo);
+	return (Datum) 0;
 }
 
 PG_FUNCTION_INFO_V1(transformer_answer_array);
@@ -157,5 +131,6 @@ transformer_answer_array(PG_FUNCTION_ARGS)
 	pairs.values = palloc(sizeof(Datum) * Max(pairs.n, 1));
 	for (int i = 0; i < pairs.n; i++)
 		pairs.values[i] = question;
-	return answer_pairs(fcinfo, &pairs, true);
+	tr_answer_each(tr_answer_open(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2)), &pairs, tr_numbered_row_to_set, fcinfo);
+	return (Datum) 0;
 }

@@ -19,7 +19,7 @@
 
 typedef struct FillSink
 {
-	TrFillSink	take;
+	TrRowSink	take;
 	void	   *arg;
 } FillSink;
 
@@ -33,67 +33,52 @@ take_words(void *arg, int i, const TeJob *job, size_t row)
 	for (int k = 0; k < te_job_fills(job); k++)
 	{
 		TeFill		fill = te_job_fill(job, row, k, tr_scratch());
-		text	   *token = tr_text(fill.token);
-		text	   *sequence = tr_text(fill.sequence);
+		Datum		row_of_set[] = {
+			PointerGetDatum(tr_text(fill.token)), Float4GetDatum(fill.score), PointerGetDatum(tr_text(fill.sequence))
+		};
 
 		CHECK_FOR_INTERRUPTS();
-		sink->take(sink->arg, i, token, fill.score, sequence);
-		pfree(token);
-		pfree(sequence);
+		sink->take(sink->arg, i, row_of_set);
+		pfree(DatumGetPointer(row_of_set[0]));
+		pfree(DatumGetPointer(row_of_set[2]));
 	}
 }
 
-void
-tr_fill_each(TrModel *model, const TrTexts *texts, int top_k, TrFillSink take, void *arg)
+TrModel *
+tr_fill_open(text *model)
 {
-	TeJobOptions options = {.top_k = top_k};
+	return tr_model_open(model, tr_mask_model, "transformer.mask_model");
+}
 
-	if (top_k < 1)
+void
+tr_fill_each(TrModel *model, const TrTexts *texts, const NullableDatum *top_k, TrRowSink take, void *arg)
+{
+	TeJobOptions options = {.top_k = top_k->isnull ? DEFAULT_TOP_K : DatumGetInt32(top_k->value)};
+
+	if (options.top_k < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("top_k must be at least 1")));
 	tr_jobs_each(model, "fill", &options, texts, take_words, &(FillSink) {take, arg});
 }
 
-typedef struct RowSink
-{
-	ReturnSetInfo *result;
-	bool		numbered;		/* rows begin with the text's number */
-} RowSink;
-
-static void
-word_to_row(void *arg, int i, text *token, float score, text *sequence)
-{
-	RowSink    *sink = arg;
-	Datum		values[] = {Int32GetDatum(i + 1), PointerGetDatum(token), Float4GetDatum(score), PointerGetDatum(sequence)};
-	bool		nulls[lengthof(values)] = {false};
-	int			skipped = sink->numbered ? 0 : 1;
-
-	tuplestore_putvalues(sink->result->setResult, sink->result->setDesc, values + skipped, nulls);
-}
-
-static Datum
-fill_mask(FunctionCallInfo fcinfo, const TrTexts *texts, bool numbered)
-{
-	RowSink		sink = {.result = (ReturnSetInfo *) fcinfo->resultinfo,.numbered = numbered};
-
-	tr_fill_each(tr_model_open(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2), tr_mask_model, "transformer.mask_model"),
-				 texts, PG_ARGISNULL(1) ? DEFAULT_TOP_K : PG_GETARG_INT32(1), word_to_row, &sink);
-	return (Datum) 0;
-}
-
 PG_FUNCTION_INFO_V1(transformer_fill_mask);
 Datum
 transformer_fill_mask(PG_FUNCTION_ARGS)
 {
+	TrModel    *model;
 	Datum		input;
 	bool		isnull = false;
 
 	tr_srf_begin(fcinfo);
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
+	model = tr_fill_open(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2));
+	if (tr_ahead_found(fcinfo, model, &input))
+		return (Datum) 0;
 	input = PointerGetDatum(PG_GETARG_TEXT_PP(0));
-	return fill_mask(fcinfo, &(TrTexts) {.values = &input,.nulls = &isnull,.n = 1}, false);
+	tr_fill_each(model, &(TrTexts) {.values = &input,.nulls = &isnull,.n = 1}, &fcinfo->args[1], tr_row_to_set, fcinfo);
+	return (Datum) 0;
 }
 
 PG_FUNCTION_INFO_V1(transformer_fill_mask_array);
@@ -106,5 +91,7 @@ transformer_fill_mask_array(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		return (Datum) 0;
 	texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
-	return fill_mask(fcinfo, &texts, true);
+	tr_fill_each(tr_fill_open(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2)), &texts, &fcinfo->args[1],
+				 tr_numbered_row_to_set, fcinfo);
+	return (Datum) 0;
 }

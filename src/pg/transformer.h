@@ -273,17 +273,17 @@ extern void tr_entities_each(TrModel *model, const TrTexts *texts, TrRowSink tak
 
 /* ---- fn_mask.c ---- */
 
-/* Gets the words for the mask of each text in their order, the best first; not called where the text is NULL. */
-typedef void (*TrFillSink) (void *arg, int i, text *token, float score, text *sequence);
-extern void tr_fill_each(TrModel *model, const TrTexts *texts, int top_k, TrFillSink take, void *arg);
+extern TrModel *tr_fill_open(text *model);	/* NULL: the setting's */
+/* Rows of token, score and sequence for the mask of each text, the best first; top_k NULL: the default. */
+extern void tr_fill_each(TrModel *model, const TrTexts *texts, const NullableDatum *top_k, TrRowSink take, void *arg);
 
 /* ---- fn_answer.c ---- */
 
+extern TrModel *tr_answer_open(text *model);	/* NULL: the setting's */
 /*
- * Gets the answers to pairs of question and context in their order: the text, its first and last character, from 1.
- * Not called where one of the texts is NULL, or the context has no words.
+ * A row of answer, score, start and stop for each pair of question and context; none where one of the texts is NULL,
+ * or the context has no words.
  */
-typedef void (*TrAnswerSink) (void *arg, int i, text *answer, float score, int start, int stop);
-extern void tr_answer_each(TrModel *model, const TrTexts *pairs, TrAnswerSink take, void *arg);
+extern void tr_answer_each(TrModel *model, const TrTexts *pairs, TrRowSink take, void *arg);
 
 #endif							/* TRANSFORMER_H */

@@ -58,7 +58,7 @@ SELECT * FROM compare('SELECT id, embed(body) FROM t');
 SELECT * FROM compare('SELECT id, token_count(body), tokens(body), tokenize(body, special => id % 2 = 0) FROM t');
 SELECT * FROM compare('SELECT id, similarity(body, ''bread''), similarity(''bread'', body), similarity(body, lower(body)) FROM t');
 SELECT * FROM compare('SELECT id, embed(body, CASE k WHEN 0 THEN ''batch_bert'' WHEN 1 THEN ''batch_roberta@1'' END, CASE WHEN id % 2 = 0 THEN ''query'' END) FROM t');
-SELECT * FROM compare('SELECT id, embed_pinned(body, CASE k WHEN 0 THEN ''batch_bert@1'' WHEN 1 THEN ''batch_roberta@1'' END) FROM t');
+SELECT * FROM compare('SELECT id, embed_pinned(body, CASE k WHEN 0 THEN ''batch_bert@1'' ELSE ''batch_roberta@1'' END) FROM t');
 SELECT transformer.import_model('batch_labels', :'labels');
 SET transformer.classification_model = 'batch_labels';
 SET transformer.sentiment_model = 'batch_labels';

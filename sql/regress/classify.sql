@@ -89,3 +89,9 @@ DROP TABLE classify_stored;
 SELECT bool_and(ok) FROM transformer.verify_model('classify_bert');
 SELECT transformer.drop_model('classify_' || name)
 FROM unnest('{bert,distilbert,encoder,file,mpnet,named,roberta}'::text[]) name;
+
+-- A pinned function must be told its version
+SELECT transformer.classify_pinned('a', NULL);
+SELECT transformer.embed_pinned('a', NULL);
+SELECT transformer.classify_pinned(ARRAY['a'], NULL);
+SELECT transformer.classify_pinned(b, NULL) FROM (VALUES ('a'), ('b')) t(b);

@@ -449,7 +449,7 @@ gives_null(const TrBatchFunction *function, const TrCalls *calls, int call)
 	for (int i = 0; i < function->n_texts; i++)
 		if (args[i].isnull)
 			return true;
-	return function->pinned && args[function->model].isnull;
+	return false;
 }
 
 static bool

@@ -259,9 +259,9 @@ PG_FUNCTION_INFO_V1(transformer_classify_pinned);
 Datum
 transformer_classify_pinned(PG_FUNCTION_ARGS)
 {
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	tr_check_pinned(PG_GETARG_TEXT_PP(1));
+	tr_check_pinned(PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
 	return label_text(fcinfo, &tr_classify_labeller);
 }
 
@@ -269,13 +269,8 @@ PG_FUNCTION_INFO_V1(transformer_classify_pinned_array);
 Datum
 transformer_classify_pinned_array(PG_FUNCTION_ARGS)
 {
-	if (!PG_ARGISNULL(1))
-	{
-		tr_check_pinned(PG_GETARG_TEXT_PP(1));
-		return label_array(fcinfo, &tr_classify_labeller);
-	}
-	tr_set_begin(fcinfo, TEXTOID);
-	PG_RETURN_NULL();
+	tr_check_pinned(PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
+	return label_array(fcinfo, &tr_classify_labeller);
 }
 
 PG_FUNCTION_INFO_V1(transformer_sentiment);

@@ -196,10 +196,16 @@ transformer_embed(PG_FUNCTION_ARGS)
 void
 tr_check_pinned(text *model)
 {
-	char	   *given = text_to_cstring(model);
+	char	   *given;
 	char	   *name;
 	int32		version;
 
+	if (model == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("model must not be null"),
+				 errhint("Write its name with its version, such as \"name@1\".")));
+	given = text_to_cstring(model);
 	tr_parse_model_name(given, &name, &version);
 	if (version == 0)
 		ereport(ERROR,
@@ -215,9 +221,9 @@ transformer_embed_pinned(PG_FUNCTION_ARGS)
 	TrModel    *model;
 	Datum		found;
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	tr_check_pinned(PG_GETARG_TEXT_PP(1));
+	tr_check_pinned(PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
 	model = open_model(fcinfo, 1);
 	if (tr_ahead_found(fcinfo, model, &found))
 		return found;
@@ -393,9 +399,9 @@ Datum
 transformer_embed_pinned_array(PG_FUNCTION_ARGS)
 {
 	tr_set_begin(fcinfo, FLOAT4ARRAYOID);
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
+	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	tr_check_pinned(PG_GETARG_TEXT_PP(1));
+	tr_check_pinned(PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
 	embed_array(fcinfo, (TeStr) {NULL, 0});
 	PG_RETURN_NULL();
 }

@@ -90,27 +90,6 @@ run_embed(const TrBatchFunction *function, TrCallGroup *group)
 	tr_vectors_each(group->model, "embed", &options, &texts, take_embedding, &sink);
 }
 
-typedef struct VectorStore
-{
-	float	   *vectors;		/* [n][dimensions] */
-	int			dimensions;
-} VectorStore;
-
-static void
-keep_vector(void *arg, int i, const float *vector, int n)
-{
-	VectorStore *store = arg;
-
-	memcpy(store->vectors + (Size) i * store->dimensions, vector, sizeof(float) * n);
-}
-
-static bool
-same_text(text *a, text *b)
-{
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
-}
-
 /*
  * The texts of calls [from, to), each but once where it is that of the call before (a
  * question that is compared with each row).  place[2 * i], place[2 * i + 1]: where those of call i are.
@@ -130,7 +109,7 @@ texts_of_pairs(const TrCallGroup *group, int from, int to, int *place)
 		{
 			text	   *value = DatumGetTextPP(argument(group, i, side)->value);
 
-			if (last[side] == NULL || !same_text(last[side], value))
+			if (last[side] == NULL || !tr_same_text(last[side], value))
 			{
 				last_place[side] = texts.n;
 				texts.values[texts.n++] = PointerGetDatum(value);
@@ -144,7 +123,6 @@ texts_of_pairs(const TrCallGroup *group, int from, int to, int *place)
 static void
 run_similarity(const TrBatchFunction *function, TrCallGroup *group)
 {
-	VectorStore store = {.dimensions = te_model_dimensions(tr_model_engine(group->model))};
 	TeJobOptions options = {.kind = group->kind};
 	int		   *place = palloc(sizeof(int) * 2 * SIMILARITY_ROWS);
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "transformer pairs", ALLOCSET_DEFAULT_SIZES);
@@ -154,9 +132,8 @@ run_similarity(const TrBatchFunction *function, TrCallGroup *group)
 	{
 		int			to = Min(from + SIMILARITY_ROWS, group->n);
 		TrTexts		texts = texts_of_pairs(group, from, to, place);
+		TrVectors	store = tr_embed_all(group->model, &options, &texts);
 
-		store.vectors = MemoryContextAllocHuge(context, sizeof(float) * Max(store.dimensions, 1) * texts.n);
-		tr_vectors_each(group->model, "embed", &options, &texts, keep_vector, &store);
 		for (int i = from; i < to; i++)
 		{
 			const float *a = store.vectors + (Size) place[2 * (i - from)] * store.dimensions;
@@ -455,7 +432,7 @@ gives_null(const TrBatchFunction *function, const TrCalls *calls, int call)
 static bool
 same_word(text *a, text *b)
 {
-	return a == b || (a != NULL && b != NULL && same_text(a, b));
+	return a == b || (a != NULL && b != NULL && tr_same_text(a, b));
 }
 
 static void

@@ -193,6 +193,24 @@ transformer_embed(PG_FUNCTION_ARGS)
 	PG_RETURN_ARRAYTYPE_P(embed_text(model, text_argument(fcinfo, 0), text_argument(fcinfo, 2)));
 }
 
+static void
+keep_vector(void *arg, int i, const float *vector, int n)
+{
+	TrVectors  *kept = arg;
+
+	memcpy(kept->vectors + (Size) i * kept->dimensions, vector, sizeof(float) * n);
+}
+
+TrVectors
+tr_embed_all(TrModel *model, const TeJobOptions *options, const TrTexts *texts)
+{
+	TrVectors	kept = {.dimensions = te_model_dimensions(tr_model_engine(model))};
+
+	kept.vectors = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(float) * Max(kept.dimensions, 1) * Max(texts->n, 1));
+	tr_vectors_each(model, "embed", options, texts, keep_vector, &kept);
+	return kept;
+}
+
 void
 tr_check_pinned(text *model)
 {

@@ -25,30 +25,12 @@
 #define DEFAULT_TEMPLATE "This example is {}."
 #define PLACE "{}"
 
-typedef struct VectorStore
-{
-	float	   *vectors;		/* [n][dimensions] */
-	int			dimensions;
-} VectorStore;
-
-static void
-keep_vector(void *arg, int i, const float *vector, int n)
-{
-	VectorStore *store = arg;
-
-	memcpy(store->vectors + (Size) i * store->dimensions, vector, sizeof(float) * n);
-}
-
-/* Embeddings of texts without NULLs, palloc'd. */
-static VectorStore
+static TrVectors
 embed_all(TrModel *model, const char *kind, const TrTexts *texts)
 {
 	TeJobOptions options = {.kind = kind ? te_str(kind) : (TeStr) {NULL, 0}};
-	VectorStore store = {.dimensions = te_model_dimensions(tr_model_engine(model))};
 
-	store.vectors = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(float) * Max(store.dimensions, 1) * Max(texts->n, 1));
-	tr_vectors_each(model, "embed", &options, texts, keep_vector, &store);
-	return store;
+	return tr_embed_all(model, &options, texts);
 }
 
 /* ---- rerank ---- */
@@ -57,7 +39,7 @@ typedef struct RerankSink
 {
 	const TeModel *engine;
 	int			from;			/* number of the first pair of the slice */
-	VectorStore queries;
+	TrVectors queries;
 	const int  *place;			/* of each pair's query among them */
 	TrScoreSink take;
 	void	   *arg;
@@ -82,16 +64,6 @@ take_document(void *arg, int i, const float *vector, int n)
 	sink->take(sink->arg, sink->from + i, score, vector == NULL);
 }
 
-static bool
-same_text(Datum a, Datum b)
-{
-	text	   *x = DatumGetTextPP(a);
-	text	   *y = DatumGetTextPP(b);
-
-	return x == y || (VARSIZE_ANY_EXHDR(x) == VARSIZE_ANY_EXHDR(y) &&
-					  memcmp(VARDATA_ANY(x), VARDATA_ANY(y), VARSIZE_ANY_EXHDR(x)) == 0);
-}
-
 /* The queries of a slice, each but once where it is that of the pair before. */
 static TrTexts
 queries_of(const TrTexts *pairs, int from, int to, int *place)
@@ -105,7 +77,7 @@ queries_of(const TrTexts *pairs, int from, int to, int *place)
 	{
 		if (pairs->nulls[i])
 			continue;
-		if (queries.n == 0 || !same_text(queries.values[queries.n - 1], pairs->values[i]))
+		if (queries.n == 0 || !tr_same_text(DatumGetTextPP(queries.values[queries.n - 1]), DatumGetTextPP(pairs->values[i])))
 			queries.values[queries.n++] = pairs->values[i];
 		place[i - from] = queries.n - 1;
 	}
@@ -278,7 +250,7 @@ typedef struct ClaimSink
 {
 	const TeModel *engine;
 	const Claims *claims;
-	VectorStore sentences;		/* of an encoder */
+	TrVectors sentences;		/* of an encoder */
 	const int  *place;			/* numbers of the slice's texts */
 	float	   *numbers;		/* logits of one text's pairs, or its cosines */
 	float	   *scores;

@@ -189,6 +189,7 @@ extern ArrayType *tr_text_array(Datum *values, int n);
 extern const float *tr_reals(ArrayType *array, int *n);
 extern const int32 *tr_ints(ArrayType *array, int *n);
 extern TrTexts tr_texts(ArrayType *array);
+extern bool tr_same_text(text *a, text *b);	/* byte by byte; neither is compressed */
 extern int32 tr_characters(TeStr utf8); /* how many there are */
 /* A set of one plain column; for rows, tr_srf_begin(). */
 extern void tr_set_begin(FunctionCallInfo fcinfo, Oid type);
@@ -226,6 +227,14 @@ extern void tr_vectors_each(TrModel *model, const char *task, const TeJobOptions
 							TrVectorSink sink, void *arg);
 /* An error unless the name has a version: what is stored must not change with what a name means today. */
 extern void tr_check_pinned(text *model);
+/* The embeddings of texts without NULLs, palloc'd. */
+typedef struct TrVectors
+{
+	float	   *vectors;		/* [n][dimensions] */
+	int			dimensions;
+} TrVectors;
+
+extern TrVectors tr_embed_all(TrModel *model, const TeJobOptions *options, const TrTexts *texts);
 extern double tr_cosine(const float *a, const float *b, int n);
 
 /* ---- fn_classify.c ---- */

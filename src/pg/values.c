@@ -120,6 +120,13 @@ tr_set_begin(FunctionCallInfo fcinfo, Oid type)
 	MemoryContextSwitchTo(old);
 }
 
+bool
+tr_same_text(text *a, text *b)
+{
+	return a == b || (VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+					  memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0);
+}
+
 void
 tr_set_add(FunctionCallInfo fcinfo, Datum value, bool isnull)
 {

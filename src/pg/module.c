@@ -19,7 +19,7 @@
 #include "port/pool.h"
 #include "utils/guc_tables.h"
 
-TR_MODULE_MAGIC("transformer", "0.2");
+TR_MODULE_MAGIC("transformer", "0.3");
 
 void		_PG_init(void);
 

@@ -92,6 +92,15 @@ $node->safe_psql('fresh', 'CREATE EXTENSION transformer');
 my $fresh = $node->safe_psql('fresh', $objects);
 cmp_ok(scalar(() = $fresh =~ /\n/g), '>', 100, 'the catalog has been looked at');
 is($node->safe_psql('old', $objects), $fresh, 'updated and fresh are the same');
+for my $version ('0.2')
+{
+	$node->safe_psql('postgres', 'CREATE DATABASE step');
+	$node->safe_psql('step', "CREATE EXTENSION transformer VERSION '$version'");
+	isnt($node->safe_psql('step', $objects), $fresh, "$version is another");
+	$node->safe_psql('step', 'ALTER EXTENSION transformer UPDATE');
+	is($node->safe_psql('step', $objects), $fresh, "updated from $version and fresh are the same");
+	$node->safe_psql('postgres', 'DROP DATABASE step');
+}
 
 # --- and it is dumped and restored ---
 my $want = $node->safe_psql('old', $summary);

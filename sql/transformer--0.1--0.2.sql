@@ -162,3 +162,16 @@ AS 'MODULE_PATHNAME', 'transformer_answer_array'
 LANGUAGE C STABLE PARALLEL SAFE COST 2000000 ROWS 100 SUPPORT _transformer.batch_support;
 COMMENT ON FUNCTION @extschema@.answer(text, text[], text) IS
 	'The same for each context; input is its number, from 1';
+
+/* ---- a NULL for a name is an error, not nothing ---- */
+
+ALTER FUNCTION @extschema@.export_model(text, text) CALLED ON NULL INPUT;
+ALTER FUNCTION @extschema@.copy_model(text, text) CALLED ON NULL INPUT;
+ALTER FUNCTION @extschema@.rename_model(text, text) CALLED ON NULL INPUT;
+ALTER FUNCTION @extschema@.drop_model(text, bool) CALLED ON NULL INPUT;
+ALTER FUNCTION @extschema@.deploy_model(text) CALLED ON NULL INPUT;
+ALTER FUNCTION @extschema@.grant_model(text, name) CALLED ON NULL INPUT;
+ALTER FUNCTION @extschema@.revoke_model(text, name) CALLED ON NULL INPUT;
+ALTER FUNCTION @extschema@.verify_model(text) CALLED ON NULL INPUT;
+ALTER FUNCTION @extschema@.load_model(text) CALLED ON NULL INPUT;
+ALTER FUNCTION @extschema@.unload_model(text) CALLED ON NULL INPUT;

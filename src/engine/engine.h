@@ -59,6 +59,8 @@ typedef struct TeModelDef
 	int			context_length; /* tokens, special ones included */
 } TeModelDef;
 
+#define TE_MAX_LABELS (1 << 16)	/* of a model */
+
 typedef struct TeImportOptions
 {
 	TeStr		quantization;	/* {NULL, 0}: as in the file */

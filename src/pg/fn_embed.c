@@ -219,10 +219,7 @@ tr_check_pinned(text *model)
 	int32		version;
 
 	if (model == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("model must not be null"),
-				 errhint("Write its name with its version, such as \"name@1\".")));
+		tr_throw_null("model", "Write its name with its version, such as \"name@1\".");
 	given = text_to_cstring(model);
 	tr_parse_model_name(given, &name, &version);
 	if (version == 0)

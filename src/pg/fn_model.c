@@ -27,21 +27,6 @@
 
 /* ---- arguments ---- */
 
-static char *
-text_argument(FunctionCallInfo fcinfo, int i)
-{
-	return PG_ARGISNULL(i) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(i));
-}
-
-/* Of a function that is not STRICT. */
-static char *
-required_argument(FunctionCallInfo fcinfo, int i, const char *what)
-{
-	if (PG_ARGISNULL(i))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("%s must not be null", what)));
-	return text_argument(fcinfo, i);
-}
-
 /* An optional text as the engine's, {NULL, 0} where it is NULL. */
 static TeStr
 utf8_argument(FunctionCallInfo fcinfo, int i)
@@ -92,24 +77,22 @@ enum
 	IMPORT_TOKENIZER
 };
 
-static void
+/* n 0: none are given. */
+static TrTexts
 read_labels(FunctionCallInfo fcinfo, TeImportOptions *options)
 {
-	Datum	   *items;
-	bool	   *nulls;
+	TrTexts		given = {0};
 	TeStr	   *labels;
 
 	if (PG_ARGISNULL(IMPORT_LABELS))
-		return;
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(IMPORT_LABELS), TEXTOID, -1, false, TYPALIGN_INT, &items, &nulls, &options->n_labels);
-	labels = palloc(sizeof(TeStr) * (options->n_labels + 1));
-	for (int i = 0; i < options->n_labels; i++)
-	{
-		if (nulls[i])
-			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("a label must not be null")));
-		labels[i] = tr_utf8(DatumGetTextPP(items[i]));
-	}
+		return given;
+	given = tr_labels(PG_GETARG_ARRAYTYPE_P(IMPORT_LABELS));
+	labels = palloc(sizeof(TeStr) * given.n);
+	for (int i = 0; i < given.n; i++)
+		labels[i] = tr_utf8(DatumGetTextPP(given.values[i]));
+	options->n_labels = given.n;
 	options->labels = labels;
+	return given;
 }
 
 /* The tokenizer of another model, in place of the file's. */
@@ -121,7 +104,7 @@ read_tokenizer(FunctionCallInfo fcinfo, TeArena *arena, TeImportOptions *options
 
 	if (PG_ARGISNULL(IMPORT_TOKENIZER))
 		return;
-	tr_catalog_get(text_argument(fcinfo, IMPORT_TOKENIZER), &version);
+	tr_catalog_get(text_to_cstring(PG_GETARG_TEXT_PP(IMPORT_TOKENIZER)), &version);
 	tr_check_usage(&version);
 	json = tr_catalog_tokenizer(arena, &version);
 	if (json.len == 0)
@@ -133,7 +116,7 @@ read_tokenizer(FunctionCallInfo fcinfo, TeArena *arena, TeImportOptions *options
 static bool
 read_storage(FunctionCallInfo fcinfo)
 {
-	char	   *storage = required_argument(fcinfo, IMPORT_STORAGE, "storage");
+	char	   *storage = tr_required_text(fcinfo, IMPORT_STORAGE, "storage");
 
 	if (strcmp(storage, "file") == 0)
 		return true;
@@ -167,7 +150,7 @@ report_version(const TrVersion *version)
 static text *
 import_input(FunctionCallInfo fcinfo, TeArena *arena, TrInput *input, bool in_file)
 {
-	char	   *name = text_argument(fcinfo, IMPORT_NAME);
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(IMPORT_NAME));
 	TeImportOptions options = {
 		.quantization = utf8_argument(fcinfo, IMPORT_QUANTIZATION),
 		.task = utf8_argument(fcinfo, IMPORT_TASK)
@@ -175,15 +158,18 @@ import_input(FunctionCallInfo fcinfo, TeArena *arena, TrInput *input, bool in_fi
 	TrNewVersion new = {.name = name,.input = in_file ? input : NULL};
 	TrVersion	version;
 	TrContext	context;
+	TrTexts		labels;
 
 	if (in_file)
-		new.conversion = text_argument(fcinfo, IMPORT_QUANTIZATION);
-	read_labels(fcinfo, &options);
+		new.conversion = PG_ARGISNULL(IMPORT_QUANTIZATION) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(IMPORT_QUANTIZATION));
+	labels = read_labels(fcinfo, &options);
 	read_tokenizer(fcinfo, arena, &options);
 
 	tr_context_push(&context, psprintf("while importing model \"%s\" from \"%s\"", name, input->name));
 	tr_import_begin();
 	new.def = tr_input_import(arena, input, &options);
+	if (labels.n > 0 && !te_str_is(new.def->task, "token-classification"))
+		tr_labels_differ(&labels);
 	tr_catalog_create(arena, &new, &context, &version);
 	tr_import_phase(TR_IMPORT_BUILDING);
 	tr_make_references(&version);
@@ -196,8 +182,8 @@ PG_FUNCTION_INFO_V1(transformer_import_model);
 Datum
 transformer_import_model(PG_FUNCTION_ARGS)
 {
-	char	   *name = required_argument(fcinfo, IMPORT_NAME, "name of the model");
-	char	   *path = required_argument(fcinfo, IMPORT_FROM, "path");
+	char	   *name = tr_required_text(fcinfo, IMPORT_NAME, "name");
+	char	   *path = tr_required_text(fcinfo, IMPORT_FROM, "path");
 	bool		in_file = read_storage(fcinfo);
 	TeArena    *arena;
 	text	   *result;
@@ -216,13 +202,12 @@ PG_FUNCTION_INFO_V1(transformer_import_model_lo);
 Datum
 transformer_import_model_lo(PG_FUNCTION_ARGS)
 {
-	char	   *name = required_argument(fcinfo, IMPORT_NAME, "name of the model");
+	char	   *name = tr_required_text(fcinfo, IMPORT_NAME, "name");
 	TeArena    *arena;
 	TrInput    *input;
 	text	   *result;
 
-	if (PG_ARGISNULL(IMPORT_FROM))
-		ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("large object must not be null")));
+	tr_require(fcinfo, IMPORT_FROM, "large_object");
 	if (read_storage(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("storage \"file\" needs a file of the server, not a large object")));
@@ -243,8 +228,8 @@ PG_FUNCTION_INFO_V1(transformer_export_model);
 Datum
 transformer_export_model(PG_FUNCTION_ARGS)
 {
-	char	   *model = text_argument(fcinfo, 0);
-	char	   *path;
+	char	   *model = tr_required_text(fcinfo, 0, "model");
+	char	   *path = tr_required_text(fcinfo, 1, "path");
 	TrVersion	version;
 	TrContext	context;
 	TeArena    *arena;
@@ -254,7 +239,7 @@ transformer_export_model(PG_FUNCTION_ARGS)
 	tr_check_privilege_of(ROLE_PG_WRITE_SERVER_FILES, "export a model to a file of the server");
 	tr_catalog_get(model, &version);
 	tr_check_usage(&version);
-	path = tr_absolute_path(text_argument(fcinfo, 1));
+	path = tr_absolute_path(path);
 
 	arena = tr_arena(CurrentMemoryContext, "model export", tr_session_limit());
 	tr_context_push(&context, psprintf("while exporting model \"%s\" to \"%s\"", model, path));
@@ -269,13 +254,14 @@ PG_FUNCTION_INFO_V1(transformer_copy_model);
 Datum
 transformer_copy_model(PG_FUNCTION_ARGS)
 {
-	char	   *name = text_argument(fcinfo, 1);
+	char	   *model = tr_required_text(fcinfo, 0, "model");
+	char	   *name = tr_required_text(fcinfo, 1, "name");
 	TrVersion	from;
 	TrVersion	version;
 
 	must_be_writable("copy_model()");
 	tr_check_model_name(name);
-	tr_catalog_get(text_argument(fcinfo, 0), &from);
+	tr_catalog_get(model, &from);
 	tr_check_usage(&from);
 	check_name_is_free(name);
 	tr_catalog_copy(&from, name, &version);
@@ -288,8 +274,8 @@ PG_FUNCTION_INFO_V1(transformer_rename_model);
 Datum
 transformer_rename_model(PG_FUNCTION_ARGS)
 {
-	char	   *name = bare_name(text_argument(fcinfo, 0));
-	char	   *new_name = text_argument(fcinfo, 1);
+	char	   *name = bare_name(tr_required_text(fcinfo, 0, "name"));
+	char	   *new_name = tr_required_text(fcinfo, 1, "new_name");
 	TrVersion	version;
 	TrVersion	other;
 
@@ -307,11 +293,12 @@ PG_FUNCTION_INFO_V1(transformer_drop_model);
 Datum
 transformer_drop_model(PG_FUNCTION_ARGS)
 {
-	char	   *model = text_argument(fcinfo, 0);
+	char	   *model = tr_required_text(fcinfo, 0, "model");
 	char	   *name;
 	int32		number;
 	TrVersion	version;
 
+	tr_require(fcinfo, 1, "if_exists");
 	must_be_writable("drop_model()");
 	tr_parse_model_name(model, &name, &number);
 	if (PG_GETARG_BOOL(1) && !tr_catalog_find(name, number, &version))
@@ -329,7 +316,7 @@ PG_FUNCTION_INFO_V1(transformer_deploy_model);
 Datum
 transformer_deploy_model(PG_FUNCTION_ARGS)
 {
-	char	   *model = text_argument(fcinfo, 0);
+	char	   *model = tr_required_text(fcinfo, 0, "model");
 	char	   *name;
 	int32		number;
 	TrVersion	version;
@@ -346,16 +333,24 @@ transformer_deploy_model(PG_FUNCTION_ARGS)
 
 /* ---- privileges ---- */
 
+static char *
+required_role(FunctionCallInfo fcinfo, int arg)
+{
+	tr_require(fcinfo, arg, "role");
+	return NameStr(*PG_GETARG_NAME(arg));
+}
+
 PG_FUNCTION_INFO_V1(transformer_grant_model);
 Datum
 transformer_grant_model(PG_FUNCTION_ARGS)
 {
-	char	   *name = bare_name(text_argument(fcinfo, 0));
+	char	   *name = bare_name(tr_required_text(fcinfo, 0, "model"));
+	char	   *role = required_role(fcinfo, 1);
 	TrVersion	version;
 
 	must_be_writable("grant_model()");
 	owned_model(name, &version);
-	tr_catalog_grant(name, tr_role(NameStr(*PG_GETARG_NAME(1))));
+	tr_catalog_grant(name, tr_role(role));
 	PG_RETURN_VOID();
 }
 
@@ -363,8 +358,8 @@ PG_FUNCTION_INFO_V1(transformer_revoke_model);
 Datum
 transformer_revoke_model(PG_FUNCTION_ARGS)
 {
-	char	   *name = bare_name(text_argument(fcinfo, 0));
-	char	   *role = NameStr(*PG_GETARG_NAME(1));
+	char	   *name = bare_name(tr_required_text(fcinfo, 0, "model"));
+	char	   *role = required_role(fcinfo, 1);
 	TrVersion	version;
 
 	must_be_writable("revoke_model()");
@@ -381,7 +376,7 @@ transformer_has_model_privilege(PG_FUNCTION_ARGS)
 {
 	TrVersion	version;
 
-	tr_catalog_get(text_argument(fcinfo, 0), &version);
+	tr_catalog_get(text_to_cstring(PG_GETARG_TEXT_PP(0)), &version);
 	PG_RETURN_BOOL(tr_has_usage(&version, GetUserId()));
 }
 
@@ -392,6 +387,6 @@ transformer_has_model_privilege_role(PG_FUNCTION_ARGS)
 	Oid			role = tr_role(NameStr(*PG_GETARG_NAME(0)));
 	TrVersion	version;
 
-	tr_catalog_get(text_argument(fcinfo, 1), &version);
+	tr_catalog_get(text_to_cstring(PG_GETARG_TEXT_PP(1)), &version);
 	PG_RETURN_BOOL(tr_has_usage(&version, role));
 }

@@ -220,13 +220,10 @@ static Claims
 make_claims(ArrayType *labels, text *template, bool multi_label)
 {
 	const char *pattern = template ? text_to_cstring(template) : DEFAULT_TEMPLATE;
-	Claims		claims = {.labels = tr_texts(labels),.multi_label = multi_label};
+	Claims		claims = {.labels = tr_labels(labels),.multi_label = multi_label};
 	TrTexts    *sentences = &claims.sentences;
 
-	if (claims.labels.n == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("labels must not be empty")));
+	tr_labels_differ(&claims.labels);
 	if (strstr(pattern, PLACE) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -236,13 +233,7 @@ make_claims(ArrayType *labels, text *template, bool multi_label)
 	sentences->values = palloc(sizeof(Datum) * sentences->n);
 	sentences->nulls = palloc0(sizeof(bool) * sentences->n);
 	for (int i = 0; i < sentences->n; i++)
-	{
-		if (claims.labels.nulls[i])
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("labels must not contain nulls")));
 		sentences->values[i] = fill_template(pattern, TextDatumGetCString(claims.labels.values[i]));
-	}
 	return claims;
 }
 
@@ -341,9 +332,7 @@ static Claims
 claims_of(const NullableDatum *args)
 {
 	if (args[1].isnull)
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("labels must not be null")));
+		tr_throw_null("labels", NULL);
 	return make_claims(DatumGetArrayTypeP(args[1].value), args[4].isnull ? NULL : DatumGetTextPP(args[4].value),
 					   !args[3].isnull && DatumGetBool(args[3].value));
 }

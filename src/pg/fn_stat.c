@@ -20,11 +20,11 @@
 
 /* Memory is everybody's: what changes it for all is the owner's or a superuser's to do. */
 static TrVersion
-owned_version(text *model)
+owned_version(const char *model)
 {
 	TrVersion	version;
 
-	tr_catalog_get(text_to_cstring(model), &version);
+	tr_catalog_get(model, &version);
 	tr_check_owner(&version);
 	return version;
 }
@@ -43,7 +43,7 @@ PG_FUNCTION_INFO_V1(transformer_load_model);
 Datum
 transformer_load_model(PG_FUNCTION_ARGS)
 {
-	TrVersion	version = owned_version(PG_GETARG_TEXT_PP(0));
+	TrVersion	version = owned_version(tr_required_text(fcinfo, 0, "model"));
 	bool		was_pinned = is_pinned(version.digest);
 	const TrMapping *mapping = NULL;
 
@@ -88,10 +88,10 @@ PG_FUNCTION_INFO_V1(transformer_unload_model);
 Datum
 transformer_unload_model(PG_FUNCTION_ARGS)
 {
-	text	   *model = PG_GETARG_TEXT_PP(0);
+	char	   *model = tr_required_text(fcinfo, 0, "model");
 	uint8		digest[TR_DIGEST_LENGTH];
 
-	if (!parse_digest(text_to_cstring(model), digest))
+	if (!parse_digest(model, digest))
 		memcpy(digest, owned_version(model).digest, TR_DIGEST_LENGTH);
 	tr_image_pin(digest, false);
 	PG_RETURN_INT64((int64) tr_image_drop(digest));

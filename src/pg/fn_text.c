@@ -468,10 +468,7 @@ transformer_chunk(PG_FUNCTION_ARGS)
 	tr_srf_begin(fcinfo);
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	if (PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-				 errmsg("max_tokens must not be null")));
+	tr_require(fcinfo, 1, "max_tokens");
 	c.tokenizer = open_tokenizer(fcinfo, 3);
 	added = te_tokens_added(c.tokenizer, false);
 	c.overlap = PG_ARGISNULL(2) ? 0 : PG_GETARG_INT32(2);

@@ -245,7 +245,7 @@ transformer_verify_model(PG_FUNCTION_ARGS)
 	TrVersion	version;
 	List	   *references;
 
-	tr_catalog_get(text_to_cstring(PG_GETARG_TEXT_PP(0)), &version);
+	tr_catalog_get(tr_required_text(fcinfo, 0, "model"), &version);
 	tr_check_usage(&version);
 	tr_srf_begin(fcinfo);
 	verify_bytes(result, &version);

@@ -573,10 +573,7 @@ check_arguments(FunctionCallInfo fcinfo)
 	static const char *const names[] = {"tbl", "source", "target"};
 
 	for (int i = 0; i < lengthof(names); i++)
-		if (PG_ARGISNULL(i))
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("%s must not be null", names[i])));
+		tr_require(fcinfo, i, names[i]);
 	check_table(PG_GETARG_OID(0));
 	for (int i = 1; i <= 2; i++)
 		if (get_attnum(PG_GETARG_OID(0), NameStr(*PG_GETARG_NAME(i))) == InvalidAttrNumber)

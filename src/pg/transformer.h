@@ -18,6 +18,7 @@
  *	  store.c		images in shared memory: build once, map, evict; the two weights stores
  *	  resolve.c		name -> version by the active snapshot -> image -> attached model
  *	  values.c		arrays and sets between SQL and the engine
+ *	  arguments.c	what functions demand of their arguments
  *	  fn_*.c		SQL functions by topic; table_calls.c: whole tables
  *	  cost.c		what the planner is told of calls: costs, rows, parallel scans
  *	  batch*.c		a plan node that runs scalar functions for many rows at once (batch.h)
@@ -185,7 +186,7 @@ typedef struct TrTexts
 extern ArrayType *tr_real_array(const float *values, int n);
 extern ArrayType *tr_int_array(const int32 *values, int n);
 extern ArrayType *tr_text_array(Datum *values, int n);
-/* Elements of an array of one dimension; data exceptions where it has NULLs or more. */
+/* Elements of an array; errors where it has more than one dimension, or NULLs where they are numbers. */
 extern const float *tr_reals(ArrayType *array, int *n);
 extern const int32 *tr_ints(ArrayType *array, int *n);
 extern TrTexts tr_texts(ArrayType *array);
@@ -197,6 +198,17 @@ extern void tr_set_add(FunctionCallInfo fcinfo, Datum value, bool isnull);
 /* TrRowSinks: rows of the set that tr_srf_begin() began for the FunctionCallInfo `arg`; no column is NULL. */
 extern void tr_row_to_set(void *arg, int i, Datum *row);
 extern void tr_numbered_row_to_set(void *arg, int i, Datum *row);
+
+/* ---- arguments.c ---- */
+
+/* Error 22004 for an argument by its name in SQL; hint NULL: the one that the table has for that name. */
+extern void tr_throw_null(const char *name, const char *hint) pg_attribute_noreturn();
+extern void tr_require(FunctionCallInfo fcinfo, int arg, const char *name);
+extern char *tr_required_text(FunctionCallInfo fcinfo, int arg, const char *name);
+extern text *tr_text_argument(FunctionCallInfo fcinfo, int arg);	/* NULL where it is */
+/* The labels that a user gives: at least one, none of them NULL, blank or endless. */
+extern TrTexts tr_labels(ArrayType *array);
+extern void tr_labels_differ(TrTexts *labels);	/* or an error */
 
 /* ---- batch_ahead.c ---- */
 

@@ -45,14 +45,22 @@ tr_int_array(const int32 *values, int n)
 	return plain_array(values, n, INT4OID);
 }
 
+/* Results are in the order of the elements, which of more dimensions would be anybody's guess. */
+static void
+check_dimensions(ArrayType *array)
+{
+	if (ARR_NDIM(array) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("array must have one dimension, not %d", ARR_NDIM(array)),
+				 errhint("Give each row of it by itself, or all elements as ARRAY(SELECT unnest(...)).")));
+}
+
 /* The elements of an array of one dimension without NULLs, of a 4-byte type; n may be 0. */
 static const void *
 plain_elements(ArrayType *array, int *n)
 {
-	if (ARR_NDIM(array) > 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_EXCEPTION),
-				 errmsg("array must have one dimension, not %d", ARR_NDIM(array))));
+	check_dimensions(array);
 	if (array_contains_nulls(array))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
@@ -73,12 +81,12 @@ tr_ints(ArrayType *array, int *n)
 	return plain_elements(array, n);
 }
 
-/* The elements of a text[] of any shape, in its order. */
 TrTexts
 tr_texts(ArrayType *array)
 {
 	TrTexts		texts = {0};
 
+	check_dimensions(array);
 	deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &texts.values, &texts.nulls, &texts.n);
 	return texts;
 }

@@ -284,6 +284,26 @@ TEST(labels_are_given)
 	CHECK_THROWS_LIKE(TE_ERR_CORRUPT, "labels", te_def_check(arena, def));
 }
 
+/* The labels stand right before the configuration in an image's header, which ends with a hash of itself. */
+TEST(heads_without_their_labels_are_damage)
+{
+	TeFolder	folder = fixture_folder(arena, "classify-bert");
+	uint64_t	bytes;
+	char	   *image = build_image(arena, te_import_folder(arena, &folder, NULL), &bytes);
+	TeConfig   *config = (TeConfig *) te_model_config(te_model_attach(arena, image, bytes));
+	uint64_t   *labels_bytes = (uint64_t *) config - 1;
+	uint32_t	header_bytes;
+	uint64_t	hash;
+
+	memcpy(&header_bytes, image + 12, sizeof(header_bytes));
+	CHECK((char *) config > image && *labels_bytes == (uint64_t) config->n_labels * 16);
+	*labels_bytes = 0;
+	config->n_labels = 0;
+	hash = te_hash(image, header_bytes - sizeof(hash));
+	memcpy(image + header_bytes - sizeof(hash), &hash, sizeof(hash));
+	CHECK_THROWS_LIKE(TE_ERR_CORRUPT, "damaged head", te_model_attach(arena, image, bytes));
+}
+
 TEST(tasks_are_given)
 {
 	TeFolder	folder = fixture_folder(arena, "classify-bert");

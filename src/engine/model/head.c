@@ -367,6 +367,12 @@ te_head_read(TeArena *arena, const TeArch *arch, TeStr task, const TeJson *confi
 	}
 }
 
+bool
+te_head_names_outputs(TeHeadKind kind)
+{
+	return kinds[kind].read_labels != NULL;
+}
+
 int32_t
 te_head_outputs(const TeHead *head, const TeConfig *config)
 {

@@ -537,7 +537,8 @@ view_head(TeArena *arena, const ImageHeader *header, TeHead *into)
 	bool		damaged = head->kind < TE_HEAD_NONE || head->kind >= TE_N_HEADS || n > TE_MAX_LABELS
 		|| head->scoring < TE_SCORE_SOFTMAX || head->scoring > TE_SCORE_IDENTITY
 		|| head->pair_scoring < TE_SCORE_SOFTMAX || head->pair_scoring > TE_SCORE_IDENTITY
-		|| head->pooling < 0 || head->pooling >= TE_N_POOLINGS || (int64_t) n != header->config.n_labels;
+		|| head->pooling < 0 || head->pooling >= TE_N_POOLINGS || (int64_t) n != header->config.n_labels
+		|| te_head_names_outputs((TeHeadKind) head->kind) != (n > 0);
 
 	for (int i = 0; i < TE_MAX_HEAD_LAYERS; i++)
 	{

@@ -115,7 +115,6 @@ typedef struct TeModelType
 /* ---- heads (head.c) ---- */
 
 #define TE_MAX_HEAD_LAYERS 4
-#define TE_MAX_LABELS (1 << 16)
 
 typedef enum TeHeadKind
 {
@@ -344,6 +343,8 @@ extern TeStr te_head_task(const TeArch *arch, const TeJson *config);
 extern bool te_head_in_class(const TeArch *arch, const TeJson *config, TeHeadKind kind);
 /* The head that a model has for a task; throws where there is no such task.  Labels point into config or the arena. */
 extern void te_head_read(TeArena *arena, const TeArch *arch, TeStr task, const TeJson *config, TeHead *into);
+/* Has a head of that kind labels? */
+extern bool te_head_names_outputs(TeHeadKind kind);
 /* The width of its result. */
 extern int32_t te_head_outputs(const TeHead *head, const TeConfig *config);
 extern void te_head_list_tensors(const TeArch *arch, const TeHead *head, const TeConfig *config, TeTensorSpecs *specs);

@@ -19,6 +19,7 @@
  *	  resolve.c		name -> version by the active snapshot -> image -> attached model
  *	  values.c		arrays and sets between SQL and the engine
  *	  arguments.c	what functions demand of their arguments
+ *	  query_rows.c	rows of a query that is an argument
  *	  fn_*.c		SQL functions by topic; table_calls.c: whole tables
  *	  cost.c		what the planner is told of calls: costs, rows, parallel scans
  *	  batch*.c		a plan node that runs scalar functions for many rows at once (batch.h)
@@ -209,6 +210,39 @@ extern text *tr_text_argument(FunctionCallInfo fcinfo, int arg);	/* NULL where i
 /* The labels that a user gives: at least one, none of them NULL, blank or endless. */
 extern TrTexts tr_labels(ArrayType *array);
 extern void tr_labels_differ(TrTexts *labels);	/* or an error */
+
+/* ---- query_rows.c ---- */
+
+/* A column that a query is to have. */
+typedef struct TrQueryColumn
+{
+	const char *name;
+	Oid			type;			/* what it is cast to: TEXTOID, FLOAT8OID, TEXTARRAYOID, ... */
+	bool		optional;		/* need not be there; then it is NULL in all rows */
+	bool		nullable;		/* else a NULL is an error that names the row */
+	bool		or_only_text;	/* where none has the name: the only column of strings */
+} TrQueryColumn;
+
+/* A query that is open, and its current row; values belong to the columns as they were asked for. */
+typedef struct TrQuery
+{
+	const char *what;			/* "training query": for messages */
+	int64		row;			/* number of the current row, from 1 */
+	Datum	   *values;			/* detoasted; valid until the next row */
+	bool	   *nulls;
+	bool	   *found;			/* is there such a column? */
+} TrQuery;
+
+/*
+ * Check that the SQL is one SELECT that changes and locks nothing, and has the columns; run it as the caller, under the active
+ * snapshot.  Memory of the current context; columns are not copied.  Errors: 22023 (no SELECT, no rows), 42703, 42702, 42804, 22004.
+ */
+extern TrQuery *tr_query_open(const char *sql, const char *what, const TrQueryColumn *columns, int n_columns);
+extern bool tr_query_next(TrQuery *query);	/* false at the end; an error where there was no row at all */
+/* Gets each row, in memory that is freed after it; an error in it says which row. */
+typedef void (*TrQueryRow) (void *arg, const TrQuery *query);
+extern void tr_query_each(TrQuery *query, TrQueryRow take, void *arg);
+extern void tr_query_close(TrQuery *query);
 
 /* ---- batch_ahead.c ---- */
 

@@ -32,8 +32,8 @@ check()
 			may["text"]    = "base port"
 			may["model"]   = "graph file text base port engine"
 			may["arch"]    = "model graph base port"
-			may["train"]   = "model graph base port"
-			may["engine"]  = "base text file port"
+			may["train"]   = "model graph text base port engine"
+			may["engine"]  = "base text file port train"
 			may["port"]    = ""
 			may["pg"]      = "engine host"
 			may["host"]    = "port"			# src/port: threads and libraries, for the server and for the tests
@@ -167,6 +167,7 @@ plant engine/file/planted.c '#include "graph/graph.h"'
 plant engine/text/planted.c '#include <stdio.h>'
 plant engine/graph/planted.c '#include "postgres.h"'
 plant engine/arch/planted.c '#include "file/file.h"'
+plant engine/train/planted.c '#include "arch/rotary.h"'
 plant engine/model/planted.c '#include <pthread.h>'
 plant engine/model/planted.c '#include "model.h"'
 plant pg/planted.c '#include "model/model.h"'

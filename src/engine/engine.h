@@ -22,6 +22,7 @@
 #include "base/json.h"
 #include "base/tensor.h"
 #include "text/text.h"
+#include "train/report.h"
 
 /* ---- instruction sets, forwarded from kernels/ ---- */
 extern bool te_isa_select(const char *name);

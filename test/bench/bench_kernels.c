@@ -5,7 +5,7 @@
  *
  *		bench_kernels [section ...] [isa=avx2] [threads=2] [seconds=0.2]
  *
- * Sections: peak linear types bytes attention rows layer matmul pool.  The best of
+ * Sections: peak linear types bytes bf16 attention rows layer matmul pool.  The best of
  * several repetitions counts: other work on the machine only slows down.  It is
  * the wall clock's time: the processor's, which leaves out being preempted, runs too
  * slowly over short times on some virtual machines, and the best is then better than the peak.
@@ -31,6 +31,7 @@ static double seconds_per_row = 0.2;
 static int	max_threads = 2;
 static double peak[2];			/* GFLOP/s of f32, 1 and all threads */
 static double byte_peak[2];		/* the same of products of bytes; 0: not measured for this instruction set */
+static double bf16_peak[2];		/* of products of bf16 */
 
 /* ---- measuring ---- */
 
@@ -83,10 +84,14 @@ bench_peak(void)
 	peak[1] = peak[0] * max_threads;
 	byte_peak[0] = peak_rate(PEAK_INT8, 1, seconds_per_row);
 	byte_peak[1] = byte_peak[0] * max_threads;
+	bf16_peak[0] = peak_rate(PEAK_BF16, 1, seconds_per_row);
+	bf16_peak[1] = bf16_peak[0] * max_threads;
 	printf("%s: peak f32 %.0f GFLOP/s on 1 thread; now %.0f on %d, shares are of %.0f\n", te_isa_name(), peak[0],
 		   peak_rate(PEAK_F32, max_threads, seconds_per_row), max_threads, peak[1]);
 	if (byte_peak[0] > 0)
 		printf("%s: peak of bytes %.0f GOP/s on 1 thread\n", te_isa_name(), byte_peak[0]);
+	if (bf16_peak[0] > 0)
+		printf("%s: peak of bf16 %.0f GFLOP/s on 1 thread\n", te_isa_name(), bf16_peak[0]);
 }
 
 /* ---- linear ---- */
@@ -158,7 +163,9 @@ linear_row(TeDtype dtype, TeLayout layout, size_t n_tok, int64_t n_out, int64_t 
 
 	linear_make(&bench, dtype, layout, n_tok, n_out, n_in);
 	bench.linear.weight[0] = &bench.weight;
-	limit = te_linear_bytes(&bench.linear) > 0 && byte_peak[0] > 0 ? byte_peak : peak;
+	limit = te_linear_bytes(&bench.linear) == 0 ? peak : dtype == TE_BF16 ? bf16_peak : byte_peak;
+	if (limit[0] == 0)
+		limit = peak;
 	printf("  %-5s%s %4zu x %5lld <- %5lld", te_dtypes[dtype].name, layout == TE_ROWS ? " rows" : "     ",
 		   n_tok, (long long) n_out, (long long) n_in);
 	for (int threads = 0; threads < 2; threads++)
@@ -200,6 +207,17 @@ bench_bytes(void)
 			for (size_t t = 0; t < LENGTH(token_counts); t += 1 + (t == 2))
 				linear_row(types[d], TE_PANELS, token_counts[t], shapes[s][0], shapes[s][1]);
 		}
+	}
+}
+
+static void
+bench_bf16(void)
+{
+	printf("linear, products of bf16, x rounded within: share of the peak of bf16\n");
+	for (size_t s = 0; s < LENGTH(shapes); s++)
+	{
+		for (size_t t = 0; t < LENGTH(token_counts); t++)
+			linear_row(TE_BF16, TE_PANELS, token_counts[t], shapes[s][0], shapes[s][1]);
 	}
 }
 
@@ -564,6 +582,7 @@ static const Section sections[] = {
 	{"linear", bench_linear},
 	{"types", bench_types},
 	{"bytes", bench_bytes},
+	{"bf16", bench_bf16},
 	{"attention", bench_attention},
 	{"rows", bench_rows},
 	{"layer", bench_layer},

@@ -125,7 +125,7 @@ def compare(args):
     lengths = sorted(len(x) for x in ids)
     print(f"{len(texts)} texts of {lengths[0]} to {lengths[-1]} tokens, half of at most {lengths[len(lengths) // 2]}")
     ok = True
-    bounds = {"f32": (0.999999, False), "int8": (0.999, True), "q8_0": (0.999, True), "q4_0": (0.98, True), "f16": (0.9999, True), "bf16": (0.999, True)}
+    bounds = {"f32": (0.999999, False), "int8": (0.999, True), "q8_0": (0.999, True), "q4_0": (0.98, True), "f16": (0.9999, True), "bf16": (0.9999, True)}
     for name in args.types.split(","):
         ours, tokens, line = run_engine(args, args.model, path, "-q", name)
         print(line)

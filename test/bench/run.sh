@@ -27,7 +27,7 @@ OUTPUT=${OUTPUT:-$top/build/bench.tsv}
 
 bench_kernels()
 {
-	"$BUILD"/bench/gcc/bench_kernels linear bytes attention layer seconds=0.05
+	"$BUILD"/bench/gcc/bench_kernels linear bytes bf16 attention layer seconds=0.05
 }
 
 # A server with the extension; the model where it can read it.

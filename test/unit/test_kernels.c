@@ -726,6 +726,8 @@ CHECK_GEMM(int8, TE_INT8)
 CHECK_GEMM(q8_0, TE_Q8_0)
 CHECK_GEMM(q4_0, TE_Q4_0)
 
+#include "kernel_check_bf16.h"
+
 /* ---- all rows ---- */
 
 typedef struct Checker

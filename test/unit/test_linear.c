@@ -115,7 +115,7 @@ linear_run_parallel(TeLinear *linear)
 	te_parallel_for(n_tasks, te_linear_task, linear);
 }
 
-/* x as linear sees it: rounded to bytes for types with products of bytes, on the other side of a rotation for some. */
+/* x as linear sees it: rounded to bf16 or, for types with products of bytes, to bytes, on the other side of a rotation for some. */
 static float *
 rounded(const TeLinear *l)
 {
@@ -123,6 +123,11 @@ rounded(const TeLinear *l)
 	size_t		n = (size_t) l->weight[0]->n_in;
 	size_t		block = te_dtypes[l->weight[0]->dtype].rotated ? te_rotation(n) : 1;
 
+	if (l->x_bf16 != NULL)
+	{
+		te_kernel_ref.round_floats_bf16(l->n_tok * l->ld_x, x, x);
+		return x;
+	}
 	for (size_t t = 0; l->n_quantize > 0 && t < l->n_tok; t++)
 	{
 		float	   *row = x + t * l->ld_x;
@@ -189,6 +194,7 @@ check_linear(const LinearCase *c, TeActivation activation, bool residual, bool e
 	linear_scratch(&l);
 	linear_run_parallel(&l);
 	CHECK(l.n_quantize == 0 || !exact);
+	CHECK((l.x_bf16 != NULL) == (c->dtype == TE_BF16 && c->layout == TE_PANELS && !exact && te_has_bf16()));
 	x = rounded(&l);
 	for (int p = 0; p < l.n_parts; p++)
 	{
@@ -255,7 +261,7 @@ linear_run(TeLinear *l, int worker)
 TEST(linear_rows_do_not_depend_on_the_batch)
 {
 	size_t		n_isas = isa_count();
-	static const TeDtype dtypes[] = {TE_F32, TE_F16, TE_Q8_0, TE_Q4_0, TE_INT8, TE_Q4_K};
+	static const TeDtype dtypes[] = {TE_F32, TE_F16, TE_BF16, TE_Q8_0, TE_Q4_0, TE_INT8, TE_Q4_K};
 
 	for (size_t i = 0; i < n_isas * LENGTH(dtypes); i++)
 	{

@@ -7,7 +7,7 @@
  * low-rank overlay A, B (LoRA, Hu et al. 2021).
  *
  * Forward without gradients is one pass of the kernel, bias and activation
- * fused; types that the kernel multiplies as integers see x rounded to bytes.  With an overlay, z = (scale * x · Aᵀ) · Bᵀ is made first and added by
+ * fused; types that the kernel multiplies as integers see x rounded to bytes, bf16 sees bf16.  With an overlay, z = (scale * x · Aᵀ) · Bᵀ is made first and added by
  * the kernel as its residual; the activation then runs by itself.  Where
  * backward will run, x is not rounded, and the sum before the activation is saved.  All of it goes
  * through te_linear_task(), so a row of y does not depend on the other rows.
@@ -35,12 +35,12 @@ typedef struct LinearParams
 	TeActivation activation;
 	size_t		rank;			/* of all overlays together; 0: there is none */
 	size_t		expanded;		/* floats of EXPAND_ROWS rows of the widest weight that backward must expand */
-	size_t		bytes;			/* floats for x as bytes, the last of temp */
+	size_t		bytes;			/* floats for x rounded, the last of temp */
 	bool		exact;			/* x stays in floats */
 } LinearParams;
 
 /*
- * Whoever stores a model as int8 wants the speed of products of bytes.  The other quantized types are
+ * Whoever stores a model as int8 wants the speed of products of bytes, and as bf16 that of its products.  The other quantized types are
  * held to the model's own precision: their rows are not rotated, so that one scale for a whole row of x makes the
  * error of q8_0 five times as large (test/SPEED.md); they are expanded and x stays in floats.
  */
@@ -49,7 +49,9 @@ rounds_inputs(const LinearParams *params)
 {
 	for (int i = 0; i < params->n_parts; i++)
 	{
-		if (params->operands[i].matrix->dtype != TE_INT8)
+		TeDtype		dtype = params->operands[i].matrix->dtype;
+
+		if (dtype != TE_INT8 && dtype != TE_BF16)
 			return false;
 	}
 	return true;

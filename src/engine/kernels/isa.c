@@ -109,6 +109,18 @@ cpu_has_avx512_vnni(void)
 	return cpu_has_avx512() && cpu_leaf7(XCR0_AVX512, &ebx, &ecx) && (ecx & 1u << 11) != 0;
 }
 
+/* Leaf 7, subleaf 1, eax bit 5 */
+static bool
+cpu_has_avx512_bf16(void)
+{
+	unsigned int a;
+	unsigned int b;
+	unsigned int c;
+	unsigned int d;
+
+	return cpu_has_avx512_vnni() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 5) != 0;
+}
+
 #elif defined(__aarch64__)
 
 static bool
@@ -146,6 +158,7 @@ static const InstructionSet sets[] = {
 	{"avx_vnni", "avx2", cpu_has_avx_vnni},
 	{"avx512", "avx2", cpu_has_avx512},
 	{"avx512_vnni", "avx512", cpu_has_avx512_vnni},
+	{"avx512_bf16", "avx512_vnni", cpu_has_avx512_bf16},
 #elif defined(__aarch64__)
 	{"neon", "ref", cpu_has_neon},
 	{"neon_dot", "neon", cpu_has_neon_dot},
@@ -210,6 +223,12 @@ te_isa_select(const char *name)
 	lay_over(set);
 	selected = set;
 	return true;
+}
+
+bool
+te_has_bf16(void)
+{
+	return te_kernel.gemm_panel_bf16 != te_kernel_ref.gemm_panel_bf16;
 }
 
 const char *

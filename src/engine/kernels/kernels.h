@@ -32,10 +32,11 @@
 
 /* ---- instruction sets (isa.c) ---- */
 
-/* Names as the user sees them: "auto", "ref", "avx2", "avx512_vnni", "neon", as in isa.c. */
+/* Names as the user sees them: "auto", "ref", "avx2", "avx512_vnni", "avx512_bf16", "neon", as in isa.c. */
 extern bool te_isa_select(const char *name);	/* false: unknown, or this CPU lacks it; nothing changed */
 extern const char *te_isa_name(void);	/* the one in use */
 extern size_t te_isa_list(const char **names, size_t max);	/* those this CPU can run, slowest first */
+extern bool te_has_bf16(void);	/* the one in use multiplies bf16 */
 
 /* ---- activations (one row each in activations.def: name of Hugging Face, function, derivative) ---- */
 
@@ -167,7 +168,7 @@ extern void te_weight_row(const TeWeight *weight, int64_t row, float *into);
  * y[n_tok, sum of n_out] = activation(x · Wᵀ + bias) + residual, for one weight or several
  * that stand beside one another in y (query, key and value in one pass over x).
  * Weights of any type and layout.  Panels of int8, q8_0 and q4_0 are multiplied as
- * integers by x as bytes, which te_linear_quantize_task() makes once, before the
+ * integers by x as bytes, and those of bf16 by x as bf16 where te_has_bf16(); x is rounded once by te_linear_quantize_task(), before the
  * other tasks; unless `exact`.  What else is not f32 is expanded a panel at a
  * time into scratch, never whole.  A task is a tile cut by shape only.
  */
@@ -183,7 +184,7 @@ typedef struct TeLinear
 	size_t		ld_y;
 	TeActivation activation;
 	const float *residual;		/* NULL, or [n_tok, ld_y] like y */
-	bool		exact;			/* x is not rounded to bytes */
+	bool		exact;			/* x is not rounded */
 	float	   *bytes;			/* te_linear_bytes() floats, 64-byte aligned */
 	float	   *scratch;		/* workers * te_linear_scratch() floats, 64-byte aligned */
 	size_t		scratch_stride;
@@ -193,10 +194,11 @@ typedef struct TeLinear
 	size_t		n_panels;
 	size_t		n_quantize;		/* tasks of te_linear_quantize_task(), 0: none */
 	TeByteRows	x_bytes;
+	uint16_t   *x_bf16;			/* x rounded, or NULL */
 } TeLinear;
 
 extern size_t te_linear_scratch(const TeLinear *linear);	/* floats a worker */
-extern size_t te_linear_bytes(const TeLinear *linear);	/* floats for x as bytes, from n_tok, parts and `exact` */
+extern size_t te_linear_bytes(const TeLinear *linear);	/* floats for x rounded, from n_tok, parts and `exact` */
 extern size_t te_linear_prepare(TeLinear *linear);	/* gives the number of tasks */
 extern void te_linear_quantize_task(void *linear, size_t task, int worker); /* a TeTask; all before the first te_linear_task() */
 extern void te_linear_task(void *linear, size_t task, int worker);	/* a TeTask */

@@ -20,6 +20,10 @@
  * its own before: a row needs its extremes first, and no row of x is
  * complete before the last task of what made it.  Where the weight's rows are rotated (quant.h), x is too.
  *
+ * Panels of bf16 are multiplied as they lie by x rounded to bf16 in the same pass, where the
+ * instruction set has such products and all parts are bf16.  Without them they are expanded and x stays in f32: rounding it
+ * would cost time and bring nothing.
+ *
  * The product is written straight into y, or into scratch where the panel
  * hangs over the edge of y, and the epilogue runs over it while it is in cache.
  *-------------------------------------------------------------------------
@@ -66,7 +70,7 @@ most_rows(const TeLinear *linear, int part)
 {
 	const TeWeight *weight = linear->weight[part];
 
-	if (!is_expanded(weight) || byte_gemm(linear, part) != NULL)
+	if (!is_expanded(weight) || linear->x_bf16 != NULL || byte_gemm(linear, part) != NULL)
 		return TILE_ROWS_DENSE;
 	return weight->layout == TE_PANELS || weight->dtype == TE_F32 ? TILE_ROWS_EXPANDED : TILE_ROWS_CONVERTED;
 }
@@ -83,6 +87,25 @@ te_linear_scratch(const TeLinear *linear)
 	size_t		tile = (size_t) TILE_ROWS_MOST * TE_PANEL + TE_EXPAND_MOST * TE_PANEL + TE_EXPAND_BUFFER;
 
 	return TE_MAX(tile, (size_t) linear->weight[0]->n_in);	/* a rotated row */
+}
+
+/* All parts are panels of bf16, and there are products of them. */
+static bool
+is_bf16(const TeLinear *linear)
+{
+	for (int i = 0; i < linear->n_parts; i++)
+	{
+		if (linear->weight[i]->dtype != TE_BF16 || linear->weight[i]->layout != TE_PANELS)
+			return false;
+	}
+	return !linear->exact && te_has_bf16();
+}
+
+/* Between rows of x as bf16, in halves. */
+static size_t
+bf16_stride(const TeLinear *linear)
+{
+	return TE_ALIGN(linear->weight[0]->n_in, TE_CACHE_LINE / sizeof(uint16_t));
 }
 
 static bool
@@ -114,6 +137,8 @@ te_linear_bytes(const TeLinear *linear)
 {
 	size_t		ld;
 
+	if (is_bf16(linear))
+		return te_mul_size(linear->n_tok, bf16_stride(linear) / 2);
 	if (!needs_bytes(linear))
 		return 0;
 	ld = TE_ALIGN(linear->weight[0]->n_in, TE_CACHE_LINE);
@@ -127,6 +152,14 @@ place_bytes(TeLinear *linear)
 	TeByteRows *to = &linear->x_bytes;
 
 	linear->n_quantize = 0;
+	linear->x_bf16 = NULL;
+	/* the instruction set may have changed since room was asked for */
+	if (is_bf16(linear) && linear->bytes != NULL)
+	{
+		linear->x_bf16 = (uint16_t *) linear->bytes;
+		linear->n_quantize = (linear->n_tok + QUANTIZE_ROWS - 1) / QUANTIZE_ROWS;
+		return;
+	}
 	if (!needs_bytes(linear))
 		return;
 	linear->n_quantize = (linear->n_tok + QUANTIZE_ROWS - 1) / QUANTIZE_ROWS;
@@ -147,6 +180,10 @@ te_linear_quantize_task(void *arg, size_t task, int worker)
 	size_t		n = (size_t) linear->weight[0]->n_in;
 	float	   *rotated = linear->scratch + (size_t) worker * linear->scratch_stride;
 
+	for (; linear->x_bf16 != NULL && row < end; row++)
+		te_kernel.round_bf16(n, linear->x + row * linear->ld_x, linear->x_bf16 + row * bf16_stride(linear));
+	if (row == end)
+		return;
 	if (!is_rotated(linear, 0))
 	{
 		te_kernel.quantize(row, end - row, n, linear->x + row * linear->ld_x, linear->ld_x, &linear->x_bytes);
@@ -242,7 +279,10 @@ te_linear_task(void *arg, size_t task, int worker)
 	acc = n == TE_PANEL ? y : scratch;
 	ld_acc = n == TE_PANEL ? linear->ld_y : TE_PANEL;
 	gemm = byte_gemm(linear, part);
-	if (gemm != NULL)
+	if (linear->x_bf16 != NULL)
+		te_kernel.gemm_panel_bf16(m, ((size_t) weight->n_in + 1) / 2, linear->x_bf16 + row * bf16_stride(linear),
+								  bf16_stride(linear), te_weight_panel(weight, panel), acc, ld_acc, false);
+	else if (gemm != NULL)
 		gemm(row, m, (size_t) weight->n_in, &linear->x_bytes, te_weight_panel(weight, panel), acc, ld_acc);
 	else
 		panel_product(weight, panel, m, linear->x + row * linear->ld_x, linear->ld_x, acc, ld_acc,

@@ -4,7 +4,7 @@
  *
  * A panel is 64 output rows (columns of the product) side by side, so that
  * the GEMM reads it from front to back: n_in rows of 64 values of the type
- * for f32, f16 and bf16; for q8_0 and q4_0 a TePanelQ8_0 or TePanelQ4_0 per 32
+ * for f32 and f16; for bf16 64 pairs of two consecutive rows, the last padded with zeros; for q8_0 and q4_0 a TePanelQ8_0 or TePanelQ4_0 per 32
  * rows; for int8 a TePanelInt8 (impl.h).  Panels follow one another; the last is padded with zeros.
  * A panel takes as many bytes as the 64 rows it was made of, and those that are multiplied as bytes
  * the sums of their columns; it starts at a multiple of 64 bytes where the weight does.
@@ -29,6 +29,7 @@ typedef struct PackFormat
 	void		(*row) (int64_t n_in, const void *panel, size_t c, float *into);
 	size_t		unpack;			/* offset of the kernel in TeKernels; 0: it is f32 already */
 	size_t		gemm;			/* of the kernel that multiplies bytes by it; 0: there is none */
+	int			together;		/* consecutive k of a column that lie together, the last of them padded; 0: one, or a block */
 } PackFormat;
 
 typedef TeFn_unpack_f16 UnpackKernel;
@@ -48,9 +49,28 @@ row_f32(int64_t n_in, const void *panel, size_t c, float *into)
 		into[i] = value[i * TE_PANEL + (int64_t) c];
 }
 
-/* f16 and bf16 alike */
 static void
-pack_halves(int64_t n_in, int64_t n_rows, const void *rows, void *panel)
+pack_f16(int64_t n_in, int64_t n_rows, const void *rows, void *panel)
+{
+	const char *from = rows;
+	TeHalf	   *to = panel;
+
+	for (int64_t r = 0; r < n_rows; r++)
+	{
+		for (int64_t i = 0; i < n_in; i++, from += sizeof(uint16_t))
+			memcpy(&to[i * TE_PANEL + r], from, sizeof(uint16_t));
+	}
+}
+
+/* Where element i of column c of a panel of bf16 is, among halves. */
+static inline int64_t
+pair_place(int64_t i, int64_t c)
+{
+	return (i / 2 * TE_PANEL + c) * 2 + i % 2;
+}
+
+static void
+pack_bf16(int64_t n_in, int64_t n_rows, const void *rows, void *panel)
 {
 	const char *from = rows;
 	uint16_t   *to = panel;
@@ -58,7 +78,9 @@ pack_halves(int64_t n_in, int64_t n_rows, const void *rows, void *panel)
 	for (int64_t r = 0; r < n_rows; r++)
 	{
 		for (int64_t i = 0; i < n_in; i++, from += sizeof(uint16_t))
-			memcpy(&to[i * TE_PANEL + r], from, sizeof(uint16_t));
+			memcpy(&to[pair_place(i, r)], from, sizeof(uint16_t));
+		if (n_in % 2 != 0)
+			to[pair_place(n_in, r)] = 0;
 	}
 }
 
@@ -77,7 +99,7 @@ row_bf16(int64_t n_in, const void *panel, size_t c, float *into)
 	const uint16_t *half = panel;
 
 	for (int64_t i = 0; i < n_in; i++)
-		into[i] = te_bf16_value(half[i * TE_PANEL + (int64_t) c]);
+		into[i] = te_bf16_value(half[pair_place(i, (int64_t) c)]);
 }
 
 /* Elements [k0, k0 + n) of a row as floats. */
@@ -214,21 +236,21 @@ row_int8(int64_t n_in, const void *panel, size_t c, float *into)
 
 static const PackFormat formats[TE_N_DTYPES] = {
 	[TE_F32] = {pack_f32, row_f32, 0, 0},
-	[TE_F16] = {pack_halves, row_f16, KERNEL(unpack_f16), 0},
-	[TE_BF16] = {pack_halves, row_bf16, KERNEL(unpack_bf16), 0},
+	[TE_F16] = {pack_f16, row_f16, KERNEL(unpack_f16), 0},
+	[TE_BF16] = {pack_bf16, row_bf16, KERNEL(unpack_bf16), 0, 2},
 	[TE_Q8_0] = {pack_q8_0, row_q8_0, KERNEL(unpack_q8_0), KERNEL(gemm_q8_0)},
 	[TE_Q4_0] = {pack_q4_0, row_q4_0, KERNEL(unpack_q4_0), KERNEL(gemm_q4_0)},
-	[TE_INT8] = {pack_int8, row_int8, KERNEL(unpack_int8), KERNEL(gemm_int8)},
+	[TE_INT8] = {pack_int8, row_int8, KERNEL(unpack_int8), KERNEL(gemm_int8), 4},
 };
 
 /* Bytes of a panel, or of 64 rows of a weight that is not in panels. */
 static size_t
 panel_bytes(TeDtype dtype, int64_t n_in)
 {
+	if (formats[dtype].together > 1)
+		n_in = (n_in + formats[dtype].together - 1) / formats[dtype].together * formats[dtype].together;
 	if (formats[dtype].gemm == 0)
 		return TE_PANEL * te_checked_row_bytes(dtype, n_in);
-	if (te_dtypes[dtype].row_header_bytes > 0)	/* groups of four k are whole */
-		n_in = (n_in + 3) / 4 * 4;
 	return TE_PANEL * (sizeof(float) + te_checked_row_bytes(dtype, n_in));
 }
 

@@ -523,25 +523,25 @@ te_ref_attention(const TeAttention *at, int head, int32_t s0, int32_t s1, int32_
 
 /* ---- packed weights: pack.c says how they lie ---- */
 
-static void
-unpack_halves(const void *panel, size_t k0, size_t k1, float *out, float (*value) (uint16_t))
-{
-	const uint16_t *half = (const uint16_t *) panel + k0 * TE_PANEL;
-
-	for (size_t i = 0; i < (k1 - k0) * TE_PANEL; i++)
-		out[i] = value(half[i]);
-}
-
 void
 te_ref_unpack_f16(const void *panel, size_t k0, size_t k1, float *out)
 {
-	unpack_halves(panel, k0, k1, out, te_half_to_float);
+	const TeHalf *half = (const TeHalf *) panel + k0 * TE_PANEL;
+
+	for (size_t i = 0; i < (k1 - k0) * TE_PANEL; i++)
+		out[i] = te_half_to_float(half[i]);
 }
 
 void
 te_ref_unpack_bf16(const void *panel, size_t k0, size_t k1, float *out)
 {
-	unpack_halves(panel, k0, k1, out, te_bf16_value);
+	const uint16_t *half = panel;
+
+	for (size_t k = k0; k < k1; k++)
+	{
+		for (size_t c = 0; c < TE_PANEL; c++)
+			*out++ = te_bf16_value(half[(k / 2 * TE_PANEL + c) * 2 + k % 2]);
+	}
 }
 
 void
@@ -697,4 +697,78 @@ te_ref_gemm_q4_0(size_t row, size_t m, size_t n_in, const TeByteRows *x, const v
 			y[r * ld_y + c] = fmaf(-x->zero[row + r], ((const float *) panel)[c], (float) total) * x->scale[row + r];
 		}
 	}
+}
+
+/* ---- products of bf16 ---- */
+
+void
+te_ref_round_bf16(size_t n, const float *x, uint16_t *y)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = te_bf16_make(x[i]);
+	if (n % 2 != 0)
+		y[n] = 0;
+}
+
+void
+te_ref_round_floats_bf16(size_t n, const float *x, float *y)
+{
+	for (size_t i = 0; i < n; i++)
+		y[i] = te_bf16_value(te_bf16_make(x[i]));
+}
+
+/* a[r * row_stride + i * k_stride] of `rows` rows into a panel of pairs */
+static void
+pack_pairs(size_t rows, size_t k, const float *a, size_t row_stride, size_t k_stride, uint16_t *panel)
+{
+	for (size_t i = 0; i < (k + 1) / 2 * 2; i++)
+	{
+		for (size_t r = 0; r < TE_PANEL; r++)
+			panel[(i / 2 * TE_PANEL + r) * 2 + i % 2] = r < rows && i < k ? te_bf16_make(a[r * row_stride + i * k_stride]) : 0;
+	}
+}
+
+void
+te_ref_pack_panel_bf16(size_t rows, size_t k, const float *a, size_t ld_a, uint16_t *panel)
+{
+	pack_pairs(rows, k, a, ld_a, 1, panel);
+}
+
+void
+te_ref_pack_columns_bf16(size_t k, size_t n, const float *a, size_t ld_a, uint16_t *panel)
+{
+	pack_pairs(n, k, a, 1, ld_a, panel);
+}
+
+/* Products of bf16 are exact in f32; each is added to the sum in its turn. */
+static void
+gemm_pairs(size_t m, size_t pairs, const uint16_t *a, size_t row_stride, size_t pair_stride, const uint16_t *panel,
+		   float *acc, size_t ld_acc, bool add)
+{
+	for (size_t r = 0; r < m; r++)
+	{
+		for (size_t c = 0; c < TE_PANEL; c++)
+		{
+			float		sum = add ? acc[r * ld_acc + c] : 0;
+
+			for (size_t i = 0; i < 2 * pairs; i++)
+				sum += te_bf16_value(a[r * row_stride + i / 2 * pair_stride + i % 2])
+					* te_bf16_value(panel[(i / 2 * TE_PANEL + c) * 2 + i % 2]);
+			acc[r * ld_acc + c] = sum;
+		}
+	}
+}
+
+void
+te_ref_gemm_panel_bf16(size_t m, size_t pairs, const uint16_t *a, size_t ld_a, const uint16_t *panel,
+					   float *acc, size_t ld_acc, bool add)
+{
+	gemm_pairs(m, pairs, a, ld_a, 2, panel, acc, ld_acc, add);
+}
+
+void
+te_ref_gemm_columns_bf16(size_t m, size_t pairs, const uint16_t *a, const uint16_t *panel,
+						 float *acc, size_t ld_acc, bool add)
+{
+	gemm_pairs(m, pairs, a, 2, 2 * TE_PANEL, panel, acc, ld_acc, add);
 }

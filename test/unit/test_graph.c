@@ -48,6 +48,7 @@ typedef struct Lab
 	int			next_frozen;
 	TeWeight	frozen[4];
 	bool		rounds;			/* inference rounds to bytes where training does not */
+	bool		drops;			/* training drops elements */
 } Lab;
 
 static uint64_t random_state = 1;
@@ -181,6 +182,15 @@ build_scale(Lab *lab, int variant)
 	return te_scale(lab->graph, input(lab, 3, 5), -1.75f);
 }
 
+#define VARIANTS_dropout 1
+static TeNode *
+build_dropout(Lab *lab, int variant)
+{
+	lab->drops = true;
+	te_graph_set_dropout(lab->graph, 0.5f, 42);
+	return te_dropout(lab->graph, input(lab, 3, 50));
+}
+
 /* Inputs from -4 to 4, not near the kink of relu. */
 #define VARIANTS_activate TE_N_ACTIVATIONS
 static TeNode *
@@ -227,9 +237,13 @@ build_rms_norm(Lab *lab, int variant)
 static TeOperand
 overlaid(Lab *lab, TeOperand operand, size_t rank)
 {
-	operand.lora_a = weight(lab, rank, (size_t) operand.matrix->n_in);
-	operand.lora_b = weight(lab, (size_t) operand.matrix->n_out, rank);
-	operand.lora_scale = 0.5f;
+	TeWeight   *matrix = te_new(lab->arena, TeWeight);
+
+	*matrix = *operand.matrix;
+	matrix->lora_a = weight(lab, rank, (size_t) matrix->n_in);
+	matrix->lora_b = weight(lab, (size_t) matrix->n_out, rank);
+	matrix->lora_scale = 0.5f;
+	operand.matrix = matrix;
 	return operand;
 }
 
@@ -495,7 +509,7 @@ difference(Lab *lab, const Case *c, int variant, float **coefficients, float *x,
 	double		up;
 	double		down;
 	double		width;
-	TeGraphMode mode = lab->rounds ? TE_TRAIN : TE_INFER;
+	TeGraphMode mode = lab->rounds || lab->drops ? TE_TRAIN : TE_INFER;
 
 	*x = was + h;
 	width = *x;
@@ -530,6 +544,20 @@ check_variable(Lab *lab, const Case *c, int variant, float **coefficients, int i
 	te_check(largest > 0 && worst <= TOLERANCE * largest, __FILE__, __LINE__, text);
 }
 
+/* About half of the elements are 0, the others twice as large. */
+static void
+check_dropped(const float *trained, const float *inferred, size_t n)
+{
+	size_t		dropped = 0;
+
+	for (size_t i = 0; i < n; i++)
+	{
+		dropped += trained[i] == 0;
+		CHECK(trained[i] == 0 || trained[i] == 2 * inferred[i]);
+	}
+	CHECK(dropped > n * 4 / 10 && dropped < n * 6 / 10);
+}
+
 static void
 check_case(TeArena *arena, const Case *c, int variant)
 {
@@ -544,8 +572,10 @@ check_case(TeArena *arena, const Case *c, int variant)
 	loss_of(&lab, c, variant, TE_TRAIN, &coefficients, &trained);
 	loss_of(&lab, c, variant, TE_INFER, &coefficients, &inferred);
 	CHECK(trained.len == inferred.len);
-	for (size_t i = 0; i < trained.len / sizeof(float); i++)
+	for (size_t i = 0; !lab.drops && i < trained.len / sizeof(float); i++)
 		CHECK_NEAR(((float *) trained.data)[i], ((float *) inferred.data)[i], (lab.rounds ? 0.1 : 1e-6) * (1 + fabs(((float *) inferred.data)[i])));
+	if (lab.drops)
+		check_dropped((float *) trained.data, (float *) inferred.data, trained.len / sizeof(float));
 	for (int i = 0; i < lab.n_variables; i++)
 		check_variable(&lab, c, variant, &coefficients, i);
 	te_arena_destroy(lab.arena);

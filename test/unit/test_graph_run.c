@@ -433,8 +433,10 @@ TEST(wrong_shapes_name_the_op)
 	TeWeight	v = vector(arena, &e, 8, 1);
 	TeOperand	plain = {.matrix = &w};
 	TeOperand	biased = {.matrix = &w, .bias = &v};
-	TeOperand	half = {.matrix = &w, .lora_a = &low};
-	TeOperand	crooked = {.matrix = &w, .lora_a = &low, .lora_b = &low};
+	TeWeight	w_half = w;
+	TeWeight	w_crooked = w;
+	TeOperand	half = {.matrix = &w_half};
+	TeOperand	crooked = {.matrix = &w_crooked};
 	TeAttentionSpec spec = {.n_head = 2, .n_kv_head = 2, .d_head = 4};
 	TeAttentionSpec uneven = {.n_head = 3, .n_kv_head = 2, .d_head = 4};
 	TeAttentionSpec large = {.n_head = 1, .n_kv_head = 1, .d_head = TE_MAX_D_HEAD + 1};
@@ -444,6 +446,8 @@ TEST(wrong_shapes_name_the_op)
 	TeNode	   *nodes[] = {a, c};
 	TeBatch		bad = batch;
 
+	w_half.lora_a = &low;
+	w_crooked.lora_a = w_crooked.lora_b = &low;
 	narrow.bias = te_input(g, zeros, 2, 5, NULL);
 	CHECK_THROWS_LIKE(TE_ERR_INTERNAL, "add: ", te_add(g, a, b));
 	CHECK_THROWS_LIKE(TE_ERR_INTERNAL, "multiply: ", te_multiply(g, a, c));

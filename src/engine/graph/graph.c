@@ -71,6 +71,14 @@ te_graph_create(TeArena *step, TeGraphMode mode, const TeBatch *batch)
 	return graph;
 }
 
+void
+te_graph_set_dropout(TeGraph *graph, float rate, uint64_t seed)
+{
+	te_check_shape("dropout", rate >= 0 && rate < 1, "the rate is %g", (double) rate);
+	graph->dropout = rate;
+	graph->seed = seed;
+}
+
 void *
 te_graph_alloc(TeGraph *graph, size_t bytes)
 {

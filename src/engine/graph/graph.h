@@ -46,6 +46,9 @@ typedef enum TeGraphMode
 /* batch may be NULL where no op needs one (attention, relative_bias, rope_table and pool do).  Sequences have at least one token. */
 extern TeGraph *te_graph_create(TeArena *step, TeGraphMode mode, const TeBatch *batch);
 
+/* Rate [0, 1) of the dropouts that are built from here on, and what their choice follows from. */
+extern void te_graph_set_dropout(TeGraph *graph, float rate, uint64_t seed);
+
 /* Memory that lives as long as the graph: ids and tables of an architecture's own. */
 extern void *te_graph_alloc(TeGraph *graph, size_t bytes);
 
@@ -61,6 +64,11 @@ extern TeNode *te_gather(TeGraph *graph, const TeWeight *table, const int32_t *i
 extern TeNode *te_add(TeGraph *graph, TeNode *a, TeNode *b);
 extern TeNode *te_multiply(TeGraph *graph, TeNode *a, TeNode *b);
 extern TeNode *te_scale(TeGraph *graph, TeNode *x, float factor);
+/*
+ * Dropout (Srivastava et al. 2014) in training, at the rate of te_graph_set_dropout(); x itself in inference or at rate 0.  Which
+ * elements are dropped follows from the graph's seed and the node's place, so that the same graph drops the same.
+ */
+extern TeNode *te_dropout(TeGraph *graph, TeNode *x);
 extern TeNode *te_activate(TeGraph *graph, TeNode *x, TeActivation activation);
 /* activation(a) * b of the halves a, b of x's columns: GeGLU, SwiGLU of a joint projection. */
 extern TeNode *te_gate(TeGraph *graph, TeNode *x, TeActivation activation);
@@ -69,17 +77,11 @@ extern TeNode *te_layer_norm(TeGraph *graph, TeNode *x, TeNode *residual,
 							 const TeWeight *gamma, const TeWeight *beta, float eps);
 extern TeNode *te_rms_norm(TeGraph *graph, TeNode *x, const TeWeight *gamma, float eps);
 
-/*
- * A weight operand of the linear op.  The kind says how x · Wᵀ is computed;
- * an overlay adds a low-rank term (LoRA) on top of any kind.
- */
+/* A weight operand of the linear op, of any type, layout and with any overlay. */
 typedef struct TeOperand
 {
 	const TeWeight *matrix;		/* [n_out, n_in] */
 	const TeWeight *bias;		/* f32 vector, or NULL */
-	const TeWeight *lora_a;		/* [rank, n_in], or NULL */
-	const TeWeight *lora_b;		/* [n_out, rank] */
-	float		lora_scale;
 } TeOperand;
 
 /* activation(x · Wᵀ + b), operands side by side in the columns of the result. */

@@ -90,6 +90,8 @@ struct TeGraph
 	TeArena    *arena;
 	TeGraphMode mode;
 	const TeBatch *batch;		/* NULL where no op needs one */
+	float		dropout;		/* rate; 0: none */
+	uint64_t	seed;			/* of what is dropped */
 	TeNode	   *first;
 	TeNode	   *last;
 	size_t		n_nodes;

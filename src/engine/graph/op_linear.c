@@ -66,7 +66,7 @@ is_f32_rows(const TeWeight *weight)
 static size_t
 overlay_rank(const TeOperand *operand)
 {
-	return operand->lora_a != NULL ? (size_t) operand->lora_a->n_out : 0;
+	return operand->matrix->lora_a != NULL ? (size_t) operand->matrix->lora_a->n_out : 0;
 }
 
 /* ---- building ---- */
@@ -75,8 +75,8 @@ static void
 check_operand(const TeNode *x, const TeOperand *operand)
 {
 	const TeWeight *w = operand->matrix;
-	const TeWeight *a = operand->lora_a;
-	const TeWeight *b = operand->lora_b;
+	const TeWeight *a = operand->matrix->lora_a;
+	const TeWeight *b = operand->matrix->lora_b;
 
 	te_check_shape("linear", w->n_out > 0 && w->n_in > 0 && (size_t) w->n_in == x->cols,
 				   "x is [%zu, %zu], the weight [%lld, %lld]", x->rows, x->cols,
@@ -131,8 +131,8 @@ te_linear(TeGraph *graph, TeNode *x, const TeOperand *operands, int n_operands, 
 
 		check_operand(x, operand);
 		cols = te_add_size(cols, (size_t) operand->matrix->n_out);
-		needs_x |= te_is_trained(operand->matrix) || te_is_trained(operand->lora_a);
-		trained |= needs_x || te_is_trained(operand->lora_b) || te_is_trained(operand->bias);
+		needs_x |= te_is_trained(operand->matrix) || te_is_trained(operand->matrix->lora_a);
+		trained |= needs_x || te_is_trained(operand->matrix->lora_b) || te_is_trained(operand->bias);
 	}
 	node = te_node_create(graph, TE_OP_linear, x->rows, cols, &x, 1, sizeof(LinearParams), trained);
 	params = node->params;
@@ -213,9 +213,9 @@ run_overlays(TeGraph *graph, const TeNode *node)
 
 		if (n > 0)
 		{
-			run_matrix(graph, node->rows, x, operand->lora_a, t, overlay_rank(operand));
-			te_kernel.scale(n, operand->lora_scale, t, t);
-			run_matrix(graph, node->rows, t, operand->lora_b, z, node->cols);
+			run_matrix(graph, node->rows, x, operand->matrix->lora_a, t, overlay_rank(operand));
+			te_kernel.scale(n, operand->matrix->lora_scale, t, t);
+			run_matrix(graph, node->rows, t, operand->matrix->lora_b, z, node->cols);
 		}
 		else
 		{
@@ -388,13 +388,13 @@ overlay_grads(TeGraph *graph, Part *part)
 	TeNode	   *node = part->node;
 	size_t		rank = overlay_rank(operand);
 	TeMatmul	mm = {.m = node->rows, .n = rank, .k = part->n_out, .a = part->d_p, .ld_a = node->cols,
-		.b = operand->lora_b->data, .ld_b = rank, .c = part->d_t, .ld_c = rank};
+		.b = operand->matrix->lora_b->data, .ld_b = rank, .c = part->d_t, .ld_c = rank};
 
-	add_weight_grad(graph, node, operand->lora_b, part->d_p, node->cols, part->t, rank);
+	add_weight_grad(graph, node, operand->matrix->lora_b, part->d_p, node->cols, part->t, rank);
 	te_graph_matmul(graph, &mm);
-	te_kernel.scale(node->rows * rank, operand->lora_scale, part->d_t, part->d_t);
-	add_weight_grad(graph, node, operand->lora_a, part->d_t, rank, node->inputs[0]->value.data, node->inputs[0]->cols);
-	add_input_grad(graph, node, part->d_t, rank, rank, operand->lora_a->data);
+	te_kernel.scale(node->rows * rank, operand->matrix->lora_scale, part->d_t, part->d_t);
+	add_weight_grad(graph, node, operand->matrix->lora_a, part->d_t, rank, node->inputs[0]->value.data, node->inputs[0]->cols);
+	add_input_grad(graph, node, part->d_t, rank, rank, operand->matrix->lora_a->data);
 }
 
 static void
@@ -409,7 +409,7 @@ part_backward(TeGraph *graph, Part *part)
 	add_weight_grad(graph, node, operand->matrix, part->d_p, node->cols,
 					node->inputs[0]->value.data, node->inputs[0]->cols);
 	matrix_input_grad(graph, part);
-	if (operand->lora_a != NULL)
+	if (operand->matrix->lora_a != NULL)
 		overlay_grads(graph, part);
 }
 

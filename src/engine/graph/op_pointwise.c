@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * op_pointwise.c
- *	  Element by element: add, multiply, scale, activate, gate.
+ *	  Element by element: add, multiply, scale, dropout, activate, gate.
  *
  * Each op is three functions: te_<op> checks shapes and builds the node, then
  * forward, then backward.  A matrix is one run of rows * cols floats here; work
@@ -9,6 +9,7 @@
  * In inference the result lies over an input wherever that is free (ops.def).
  *-------------------------------------------------------------------------
  */
+#include "base/random.h"
 #include "graph/impl.h"
 
 /* The floats of rows [first, end): where they begin and how many. */
@@ -218,6 +219,86 @@ void
 te_activate_backward(TeGraph *graph, TeNode *node)
 {
 	run_rows(graph, node, 8 * TE_WORK_FLOAT, activate_grad_range);
+}
+
+/* ---- dropout: y = x / (1 - rate), or 0 ---- */
+
+typedef struct DropoutParams
+{
+	uint32_t	threshold;		/* of 32 random bits: below it, an element is dropped */
+	float		factor;
+	uint64_t	stream;
+} DropoutParams;
+
+TeNode *
+te_dropout(TeGraph *graph, TeNode *x)
+{
+	TeNode	   *node;
+	DropoutParams *params;
+
+	if (graph->mode == TE_INFER || graph->dropout == 0)
+		return x;
+	node = te_node_create(graph, TE_OP_dropout, x->rows, x->cols, &x, 1, sizeof(DropoutParams), false);
+	params = node->params;
+	params->threshold = (uint32_t) ((double) graph->dropout * 0x1p32);
+	params->factor = 1 / (1 - graph->dropout);
+	params->stream = te_random_stream(graph->seed, node->index);
+	return node;
+}
+
+/*
+ * y = mask(x), or y += mask(x).  A row has 64 bits of its own, an element mixes 32 of them with its column: cheaper than
+ * 64 bits an element, and of a loop that compilers vectorize.
+ */
+static void
+drop_rows(const DropoutParams *params, size_t first, size_t end, size_t cols, const float *x, float *y, bool add)
+{
+	for (size_t r = first; r < end; r++)
+	{
+		uint64_t	bits = te_random_bits(params->stream, r);
+		uint32_t	key = (uint32_t) bits;
+		uint32_t	step = (uint32_t) (bits >> 32) | 1;
+		const float *from = x + r * cols;
+		float	   *to = y + r * cols;
+
+		for (size_t c = 0; c < cols; c++)
+		{
+			uint32_t	h = key + (uint32_t) c * step;
+
+			h = (h ^ (h >> 16)) * UINT32_C(0x7FEB352D);
+			h = (h ^ (h >> 15)) * UINT32_C(0x846CA68B);
+			h ^= h >> 16;
+			to[c] = (add ? to[c] : 0) + from[c] * (h < params->threshold ? 0 : params->factor);
+		}
+	}
+}
+
+static void
+dropout_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+
+	drop_rows(node->params, first, end, node->cols, node->inputs[0]->value.data, node->value.data, false);
+}
+
+void
+te_dropout_forward(TeGraph *graph, TeNode *node)
+{
+	run_rows(graph, node, 2 * TE_WORK_FLOAT, dropout_range);
+}
+
+static void
+dropout_grad_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+
+	drop_rows(node->params, first, end, node->cols, node->grad.data, node->inputs[0]->grad.data, true);
+}
+
+void
+te_dropout_backward(TeGraph *graph, TeNode *node)
+{
+	run_rows(graph, node, 2 * TE_WORK_FLOAT, dropout_grad_range);
 }
 
 /* ---- gate: y = activation(a) * b, x = [a, b] ---- */

@@ -151,6 +151,10 @@ typedef struct TeWeight
 	int64_t		n_in;			/* columns */
 	const void *data;
 	float	   *grad;			/* [n_out, n_in], or NULL: not trained */
+	/* A low-rank overlay (LoRA, Hu et al. 2021): lora_scale * B · A is added to the matrix wherever te_linear() reads it. */
+	const struct TeWeight *lora_a;	/* [rank, n_in], rows of f32; NULL: none */
+	const struct TeWeight *lora_b;	/* [n_out, rank], the same */
+	float		lora_scale;
 } TeWeight;
 
 /* How an image stores a linear weight of this type and shape: layout and bytes. */

@@ -250,6 +250,136 @@ extern size_t te_answers_feed(TeAnswers *answers, TeStr question, TeStr context)
 extern TeAnswer te_answers_best(TeAnswers *answers, size_t i);
 
 /* =====================================================================
+ * Training (train/)
+ *
+ * A run: an objective is chosen by what is to be learned and by the columns of the query; its rows are made into
+ * examples, tokens and targets, that go to a spool of the host's and are read from there, in another order each epoch; a
+ * trainer makes steps with them until there are none left, and gives the definition of the new version.  Everything
+ * random follows from the seed and the step, so that a trainer restored from a checkpoint goes on bit for bit.
+ * ===================================================================== */
+
+/* ---- columns and objectives ---- */
+
+typedef enum TeColumnType
+{
+	TE_COLUMN_TEXT,
+	TE_COLUMN_TEXTS,			/* text[] */
+	TE_COLUMN_REAL				/* double precision */
+} TeColumnType;
+
+typedef struct TeColumn
+{
+	const char *name;			/* NULL ends a list */
+	TeColumnType type;
+	bool		optional;		/* the query may leave the column out; a NULL is an error in any */
+} TeColumn;
+
+typedef struct TeValue
+{
+	bool		given;			/* the query has the column */
+	TeStr		text;
+	double		real;
+	size_t		n_texts;
+	const TeStr *texts;
+} TeValue;
+
+typedef struct TeObjective TeObjective; /* a row of the table of objectives */
+
+/*
+ * The objective for a statement ("finetune", "pretrain", "distill") and a task of its, such as "classification", whose
+ * columns the query has; columns that it does not know are left alone.  Throws TE_ERR_INVALID naming the tasks, or the columns that are
+ * missing.  task.len 0: what the model's own task is.
+ */
+extern const TeObjective *te_objective_find(TeArena *arena, const char *statement, TeStr task, TeStr model_task,
+											const TeStr *columns, size_t n_columns);
+extern const TeColumn *te_objective_columns(const TeObjective *objective);
+extern const char *te_objective_name(const TeObjective *objective); /* unique; for te_objective_by_name() */
+extern const TeObjective *te_objective_by_name(TeStr name);
+
+/* ---- options ---- */
+
+typedef struct TeTrainOptions TeTrainOptions;
+
+/* All options at their defaults for this objective. */
+extern TeTrainOptions *te_train_options(TeArena *arena, const TeObjective *objective);
+/* An option by its name; throws TE_ERR_INVALID where there is none of that name, or the value is of another type or out of range. */
+extern void te_train_set(TeTrainOptions *options, TeStr name, const TeJson *value);
+/* All of them as an object that te_train_set() takes member by member: for a checkpoint, and for the catalog. */
+extern const TeJson *te_train_options_json(TeArena *arena, const TeTrainOptions *options);
+extern int	te_train_max_length(const TeTrainOptions *options);	/* 0: the model's */
+
+/* ---- examples ---- */
+
+typedef struct TeExamples TeExamples;
+
+/*
+ * Rows to examples.  The model gives the tokenizer and the longest text; records go to the spool one after the other.  labels:
+ * those of another set, which alone may occur, or n_labels 0: the model's own, where it has a head for the objective
+ * and no others are asked for, else whatever occurs, in the order of their bytes.
+ */
+extern TeExamples *te_examples_create(TeArena *arena, const TeModel *model, const TeObjective *objective,
+									  const TeTrainOptions *options, const TeExamples *like, TeSink *spool);
+/* A value for each of the objective's columns.  Throws where the row cannot be learned from; the caller's context names the row. */
+extern void te_examples_add(TeExamples *examples, const TeValue *values);
+/* Vectors of a teacher for the row that was added last: distillation. */
+extern void te_examples_add_soft(TeExamples *examples, const float *soft, size_t n);
+/* No more rows: writes what the spool needs to be opened again.  Throws TE_ERR_INVALID where there are none. */
+extern void te_examples_finish(TeExamples *examples);
+/* A spool that was finished, read from `spool`, which must outlive the examples. */
+extern TeExamples *te_examples_open(TeArena *arena, const TeObjective *objective, const TeSource *spool);
+extern size_t te_examples_rows(const TeExamples *examples);	/* that were added */
+extern size_t te_examples_count(const TeExamples *examples);	/* a long row may have become several */
+extern uint64_t te_examples_tokens(const TeExamples *examples);
+extern uint64_t te_examples_truncated(const TeExamples *examples);	/* rows that were cut */
+
+/* ---- trainers ---- */
+
+typedef struct TeTrainer TeTrainer;
+
+/* What a step did. */
+typedef struct TeTrainStep
+{
+	int64_t		step;			/* from 1 */
+	int64_t		n_steps;		/* of the whole run */
+	double		epoch;			/* that are over, of options' epochs */
+	double		loss;			/* of the step's batch */
+	double		learning_rate;
+	double		gradient_norm;	/* before clipping */
+	uint64_t	rows;			/* examples since the run began */
+	uint64_t	tokens;			/* the same */
+} TeTrainStep;
+
+typedef struct TeTrainMetric
+{
+	const char *name;			/* "loss", "accuracy", ... */
+	double		value;
+} TeTrainMetric;
+
+/*
+ * base must outlive the trainer, as must examples and evaluation (NULL: none), which are finished or opened.  limit: bytes of
+ * memory, 0: no bound; batches are cut into pieces to fit it, and te_trainer_create() throws TE_ERR_LIMIT where
+ * weights, gradients and optimizer do not.
+ */
+extern TeTrainer *te_trainer_create(TeArena *arena, const TeModelDef *base, const TeObjective *objective,
+									const TeTrainOptions *options, TeExamples *examples, TeExamples *evaluation, size_t limit);
+/* One step of the optimizer; false where the run is over, and nothing was done. */
+extern bool te_trainer_step(TeTrainer *trainer, TeTrainStep *into);
+/* Is an evaluation due after the last step?  Always after the last one of the run, where there are examples for it. */
+extern bool te_trainer_evaluation_due(const TeTrainer *trainer);
+/* The first metric is the loss.  Remembers the best weights and stops the run early where the options say so.  Valid until the next call. */
+extern const TeTrainMetric *te_trainer_evaluate(TeTrainer *trainer, size_t *n);
+/* All that changes in a run; and back, in a trainer made of the same things. */
+extern void te_trainer_save(const TeTrainer *trainer, TeSink *sink);
+extern void te_trainer_restore(TeTrainer *trainer, const TeSource *source);
+/* The new version.  Tensors that were trained lie in the trainer's memory, the others are base's. */
+extern TeModelDef *te_trainer_definition(TeTrainer *trainer, TeArena *arena);
+/* Statistics: elements that are trained, bytes that the trainer holds. */
+extern uint64_t te_trainer_parameters(const TeTrainer *trainer);
+
+/* A new model with random weights: config.json, a tokenizer.json, and a task ({NULL, 0}: by the configuration). */
+extern TeModelDef *te_model_create(TeArena *arena, const TeJson *config, const TeJson *tokenizer, TeStr task, uint64_t seed);
+
+/* =====================================================================
  * Verification
  * ===================================================================== */
 

@@ -245,7 +245,7 @@ deberta_embed(TeGraph *graph, const TeEncoder *encoder, const TeConfig *config, 
 	}
 	if (projection.matrix != NULL)
 		x = te_linear(graph, x, &projection, 1, TE_ACT_NONE);
-	return te_encoder_norm(graph, x, NULL, encoder->norm, config);
+	return te_dropout(graph, te_encoder_norm(graph, x, NULL, encoder->norm, config));
 }
 
 static TeNode *

@@ -13,6 +13,8 @@
  * value are one linear op with three operands, so that x is read once.  MPNet
  * adds one bias to the attention scores of all layers.
  *
+ * In training, elements of the embeddings, of out(...) and of down(...) are dropped, as in the original.
+ *
  * Layers may share weights (ALBERT): n_layers says how many are computed, and
  * only those that differ are stored, listed and bound.
  *
@@ -311,6 +313,7 @@ encoder_embed(TeGraph *graph, const TeEncoder *encoder, const TeConfig *config, 
 		x = te_add(graph, x, te_gather(graph, encoder->types, batch->type_ids, batch->n_tok, 0));
 	}
 	x = te_encoder_norm(graph, x, positions, encoder->norm, config);
+	x = te_dropout(graph, x);
 	return encoder->projection.weight != NULL ? encoder_linear(graph, x, encoder->projection, TE_ACT_NONE) : x;
 }
 
@@ -324,10 +327,10 @@ te_encoder_layer(TeGraph *graph, TeNode *x, const TeEncoderLayer *layer, const T
 
 	inner = te_attention(graph, (TeColumns) {joint, 0, width}, (TeColumns) {joint, width, width},
 						 (TeColumns) {joint, 2 * width, width}, spec);
-	inner = encoder_linear(graph, inner, layer->out, TE_ACT_NONE);
+	inner = te_dropout(graph, encoder_linear(graph, inner, layer->out, TE_ACT_NONE));
 	x = te_encoder_norm(graph, inner, x, layer->attention_norm, config);
 	inner = encoder_linear(graph, x, layer->up, (TeActivation) config->activation);
-	inner = encoder_linear(graph, inner, layer->down, TE_ACT_NONE);
+	inner = te_dropout(graph, encoder_linear(graph, inner, layer->down, TE_ACT_NONE));
 	return te_encoder_norm(graph, inner, x, layer->out_norm, config);
 }
 

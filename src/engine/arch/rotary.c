@@ -137,7 +137,7 @@ attend(Pass *pass, TeNode *x, int layer)
 	joint = te_rope(pass->graph, (TeColumns) {joint, 0, 2 * width}, (size_t) config->head_size, angles(pass, local));
 	x = te_attention(pass->graph, (TeColumns) {joint, 0, width}, (TeColumns) {joint, width, width},
 					 (TeColumns) {joint, 2 * width, width}, &spec);
-	return rotary_linear(pass, x, weights->out);
+	return te_dropout(pass->graph, rotary_linear(pass, x, weights->out));
 }
 
 static TeNode *
@@ -148,7 +148,7 @@ feed_forward(const Pass *pass, TeNode *x, const TeEncoderLayer *weights)
 
 	x = te_linear(pass->graph, x, both + 2 - n, n, TE_ACT_NONE);
 	x = te_gate(pass->graph, x, (TeActivation) pass->config->activation);
-	return rotary_linear(pass, x, weights->down);
+	return te_dropout(pass->graph, rotary_linear(pass, x, weights->down));
 }
 
 /* norm(words + types) */
@@ -165,7 +165,7 @@ begin(Pass *pass, TeGraph *graph, const TeModel *model, const TeBatch *batch)
 		te_assert(batch->type_ids != NULL);
 		types = te_gather(graph, pass->encoder->types, batch->type_ids, batch->n_tok, 0);
 	}
-	return rotary_norm(pass, x, types, pass->encoder->norm);
+	return te_dropout(graph, rotary_norm(pass, x, types, pass->encoder->norm));
 }
 
 TeNode *

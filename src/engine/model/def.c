@@ -71,6 +71,9 @@ te_def_parts(TeArena *arena, const TeModelDef *def, TeDefParts *parts)
 	parts->arch->list_tensors(&parts->config, &parts->specs);
 	te_head_list_tensors(parts->arch, &parts->head, &parts->config, &parts->specs);
 	te_pipeline_list_tensors(&parts->pipeline, &parts->specs);
+	te_lora_read(arena, parts->config_json, &parts->lora);
+	parts->config.lora_scale = parts->lora.scale;
+	te_lora_list_tensors(&parts->lora, &parts->specs);
 }
 
 /* ---- shapes and types ---- */

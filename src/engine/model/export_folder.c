@@ -389,8 +389,9 @@ write_pipeline(FolderExport *export)
 void
 te_export_folder(TeArena *scratch, const TeModelDef *def, TeFolderSink *folder)
 {
-	FolderExport export = {.arena = scratch, .def = def, .folder = folder};
+	FolderExport export = {.arena = scratch, .def = te_lora_merged(scratch, def), .folder = folder};
 
+	def = export.def;
 	te_def_parts(scratch, def, &export.parts);
 	write_tokenizer(&export);
 	if (export.parts.arch == NULL)

@@ -156,6 +156,7 @@ te_export_gguf(TeArena *scratch, const TeModelDef *def, const char *name, TeSink
 	TeModelFile file = {.meta = meta};
 	TeDefParts	parts;
 
+	def = te_lora_merged(scratch, def);
 	te_def_parts(scratch, def, &parts);
 	if (parts.arch == NULL || parts.arch->gguf_name == NULL)
 	{

@@ -79,9 +79,8 @@ te_task_name(TeStr task)
 	return task;
 }
 
-/* The kind of head that a task needs; TE_N_HEADS where there is no such task. */
-static TeHeadKind
-task_kind(TeStr task)
+TeHeadKind
+te_head_kind(TeStr task)
 {
 	if (te_str_is(task, "embedding"))
 		return TE_HEAD_NONE;
@@ -171,6 +170,20 @@ te_head_class(TeArena *arena, const TeArch *arch, const TeJson *config, TeHeadKi
 		return bare;
 	te_assert(te_str_ends(te_str(bare), "Model"));
 	return te_format(arena, "%.*s%s", (int) (strlen(bare) - strlen("Model")), bare, kinds[kind].class_suffix);
+}
+
+const TeJson *
+te_head_with_class(TeArena *arena, const TeArch *arch, const TeJson *config, TeHeadKind kind)
+{
+	TeJson	   *result = te_json_new_object(arena);
+	TeJson	   *list = te_json_new_array(arena, 1);
+
+	te_json_set_copy(arena, result, config);
+	if (kind != TE_HEAD_NONE && te_head_in_class(arch, config, kind))
+		return result;
+	te_json_set_str(&list->items[0], te_str(te_head_class(arena, arch, config, kind)));
+	te_json_set_copy(arena, te_json_add(arena, result, "architectures"), list);
+	return result;
 }
 
 /* ---- labels ---- */
@@ -341,7 +354,7 @@ read_pooling(const TeArchHead *head, const TeJson *config)
 void
 te_head_read(TeArena *arena, const TeArch *arch, TeStr task, const TeJson *config, TeHead *into)
 {
-	TeHeadKind	kind = task_kind(task);
+	TeHeadKind	kind = te_head_kind(task);
 	const TeArchHead *head;
 
 	memset(into, 0, sizeof(*into));

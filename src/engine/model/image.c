@@ -107,6 +107,7 @@ typedef struct ImageHeader
 struct TeImagePlan
 {
 	const TeModelDef *def;
+	bool		training;		/* see te_image_plan_training() */
 	ImageHeader header;
 	TeBuffer	tables;			/* laid out as if it began at sizeof(ImageHeader) */
 	TeBuffer	tokenizer;		/* the compiled form begins at tokenizer_start */
@@ -150,10 +151,12 @@ add_string(TeImagePlan *plan, TeStr string)
 	return add_table(plan, string.data, string.len);
 }
 
-/* The image's layout of a tensor: only what te_linear reads is packed. */
+/* The image's layout of a tensor: only what te_linear reads is packed, and not what training changes. */
 static TeLayout
-tensor_layout(const TeTensorSpec *spec, TeDtype dtype)
+tensor_layout(const TeImagePlan *plan, const TeTensorSpec *spec, TeDtype dtype)
 {
+	if (plan->training && dtype == TE_F32)
+		return TE_ROWS;
 	return spec->role == TE_ROLE_LINEAR ? te_pack_layout(dtype, spec->n_in) : TE_ROWS;
 }
 
@@ -182,7 +185,7 @@ plan_tensors(TeArena *arena, TeImagePlan *plan, const TeDefParts *parts)
 		tensor->name = add_string(plan, info->name);
 		tensor->dtype = info->dtype;
 		tensor->role = spec->role;
-		tensor->layout = tensor_layout(spec, info->dtype);
+		tensor->layout = tensor_layout(plan, spec, info->dtype);
 		tensor->n_out = spec->n_out;
 		tensor->n_in = spec->n_in;
 		tensor->data.len = layout_bytes((TeLayout) tensor->layout, info->dtype, spec->n_out, spec->n_in);
@@ -274,8 +277,8 @@ plan_tokenizer(TeArena *arena, TeImagePlan *plan, const TeDefParts *parts)
 	plan->header.tokenizer.len = plan->tokenizer.len - plan->tokenizer_start;
 }
 
-TeImagePlan *
-te_image_plan(TeArena *arena, const TeModelDef *def, const uint8_t digest[32], uint64_t *bytes)
+static TeImagePlan *
+plan_image(TeArena *arena, const TeModelDef *def, const uint8_t digest[32], bool training, uint64_t *bytes)
 {
 	TeImagePlan *plan = te_new(arena, TeImagePlan);
 	ImageHeader *header = &plan->header;
@@ -283,6 +286,7 @@ te_image_plan(TeArena *arena, const TeModelDef *def, const uint8_t digest[32], u
 	uint64_t	end;
 
 	plan->def = def;
+	plan->training = training;
 	te_buffer_init(&plan->tables, arena);
 	te_def_parts(arena, def, &parts);
 	memcpy(header->magic, image_magic, sizeof(image_magic));
@@ -318,6 +322,20 @@ te_image_plan(TeArena *arena, const TeModelDef *def, const uint8_t digest[32], u
 	header->header_hash = header_hash(header);
 	*bytes = end;
 	return plan;
+}
+
+TeImagePlan *
+te_image_plan(TeArena *arena, const TeModelDef *def, const uint8_t digest[32], uint64_t *bytes)
+{
+	return plan_image(arena, def, digest, false, bytes);
+}
+
+TeImagePlan *
+te_image_plan_training(TeArena *arena, const TeModelDef *def, uint64_t *bytes)
+{
+	static const uint8_t no_digest[32];
+
+	return plan_image(arena, def, no_digest, true, bytes);
 }
 
 /* ---- building ---- */

@@ -63,6 +63,7 @@ te_model_attach(TeArena *arena, const void *image, uint64_t bytes)
 	model->arch = te_arch_by_name(view->architecture);
 	model->bound = model->arch->bind(arena, model);
 	bind_dense(model);
+	te_lora_bind(arena, model);
 	te_head_bind(arena, model, model->head);
 	return model;
 }
@@ -81,6 +82,14 @@ te_model_weight(const TeModel *model, TeStr name)
 		slot = (slot + 1) & (view->index_size - 1);
 	}
 	return NULL;
+}
+
+TeWeight *
+te_model_weights(TeModel *model, size_t *n, const TeStr **names)
+{
+	*n = model->view.n_tensors;
+	*names = model->view.names;
+	return model->view.weights;
 }
 
 const TeTokenizer *

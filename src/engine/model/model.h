@@ -67,6 +67,7 @@ typedef struct TeConfig
 	int32_t		relative_shared;	/* the layers' own query and key project them */
 	int32_t		relative_norm;
 	int32_t		score_terms;	/* that the scale counts */
+	float		lora_scale;		/* of the overlays that matrices have (lora.c) */
 	int32_t		added_positions;	/* rows of the position table where max_positions is a bound only, 0: none */
 } TeConfig;
 
@@ -316,6 +317,30 @@ extern const TeJson *te_folder_cross_encoder(TeArena *arena, const TeFolder *fol
 /* sentence-transformers may lower-case on top of what the tokenizer does. */
 extern bool te_folder_lower_case(TeArena *arena, const TeFolder *folder, const char *base);
 
+/* ---- overlays (lora.c) ---- */
+
+#define TE_LORA_A ".lora_A"
+#define TE_LORA_B ".lora_B"
+
+/* What a config.json says of overlays; n 0: there are none. */
+typedef struct TeLora
+{
+	int32_t		rank;
+	float		scale;			/* alpha / rank */
+	size_t		n;
+	const TeStr *tensors;		/* the matrices that have one, without ".weight" */
+} TeLora;
+
+extern void te_lora_read(TeArena *arena, const TeJson *config, TeLora *into);
+/* A config.json that says so. */
+extern const TeJson *te_lora_config(TeArena *arena, const TeJson *config, int32_t rank, double alpha, const TeStr *tensors, size_t n);
+/* The overlays' tensors, after those of the matrices. */
+extern void te_lora_list_tensors(const TeLora *lora, TeTensorSpecs *specs);
+/* Hang them on the matrices of an attached model. */
+extern void te_lora_bind(TeArena *arena, TeModel *model);
+/* A definition whose matrices have their overlays added, made as they are read; the definition itself where there are none. */
+extern const TeModelDef *te_lora_merged(TeArena *arena, const TeModelDef *def);
+
 /* ---- definitions (def.c) ---- */
 
 /* What the text of a definition means. */
@@ -326,7 +351,8 @@ typedef struct TeDefParts
 	TeConfig	config;
 	TeHead		head;
 	TePipeline	pipeline;
-	TeTensorSpecs specs;		/* encoder's, then the head's, then the pipeline's */
+	TeLora		lora;
+	TeTensorSpecs specs;		/* encoder's, then the head's, then the pipeline's, then overlays */
 } TeDefParts;
 
 extern void te_def_parts(TeArena *arena, const TeModelDef *def, TeDefParts *parts);
@@ -337,6 +363,10 @@ extern void te_def_parts(TeArena *arena, const TeModelDef *def, TeDefParts *part
 extern const TeArchHead *te_arch_head(const TeArch *arch, TeHeadKind kind);
 /* What a user calls a task as the definition calls it: "ner" is "token-classification". */
 extern TeStr te_task_name(TeStr task);
+/* The kind of head that a task needs; TE_N_HEADS where there is no such task. */
+extern TeHeadKind te_head_kind(TeStr task);
+/* A config.json whose class has such a head. */
+extern const TeJson *te_head_with_class(TeArena *arena, const TeArch *arch, const TeJson *config, TeHeadKind kind);
 /* The task that a config.json is for: "embedding" where it names no head that the architecture has. */
 extern TeStr te_head_task(const TeArch *arch, const TeJson *config);
 /* Does the class that a config.json names have such a head? */
@@ -383,6 +413,8 @@ extern TeTensorInfo te_tensor_with_head(TeArena *arena, const TeTensorInfo *tens
 
 /* A weight by its full name; NULL where the model has none. */
 extern const TeWeight *te_model_weight(const TeModel *model, TeStr name);
+/* All weights, with their names: for those who hang something on them (gradients, overlays). */
+extern TeWeight *te_model_weights(TeModel *model, size_t *n, const TeStr **names);
 extern const TeConfig *te_model_config(const TeModel *model);
 extern const TePipeline *te_model_pipeline(const TeModel *model);
 extern const TeArch *te_model_arch(const TeModel *model);	/* NULL: a tokenizer */
@@ -390,6 +422,12 @@ extern const void *te_model_bound(const TeModel *model);
 extern const TeOperand *te_model_dense(const TeModel *model, int i);	/* layer i of the pipeline */
 extern const TeHead *te_model_head(const TeModel *model);
 extern const TeHeadWeights *te_model_head_layer(const TeModel *model, int i);
+
+/*
+ * An image for training, to be built in private memory: matrices of f32 lie in rows, since they change at every
+ * step; what is of another type is not trained and lies as in any image.
+ */
+extern TeImagePlan *te_image_plan_training(TeArena *arena, const TeModelDef *def, uint64_t *bytes);
 
 /* What an image says of itself, checked: pointers into the image. */
 typedef struct TeImageView

@@ -1,0 +1,184 @@
+/*-------------------------------------------------------------------------
+ * objective_classify.c
+ *	  Objectives of a number a label, or one number, for a text or a pair of texts:
+ *	  classification, multi_label, regression.
+ *
+ * The graph is that of the task "classify" (model/task_classify.c).
+ *-------------------------------------------------------------------------
+ */
+#include "train/train.h"
+
+/* The columns of texts come first in each list. */
+enum
+{
+	TEXT,
+	TEXT_PAIR,
+	TARGET
+};
+
+static TeExample
+example_of_texts(TeExamples *examples, const TeValue *values)
+{
+	TeExample	example = {.n_sequences = 1};
+	TeStr		none = {NULL, 0};
+
+	example.sequences[0] = te_examples_sequence(examples, values[TEXT].text, values[TEXT_PAIR].given ? values[TEXT_PAIR].text : none);
+	return example;
+}
+
+static TeNode *
+compute(TeGraph *graph, const TePiece *piece)
+{
+	return te_task_classify.compute(piece->arena, graph, piece->model, piece->batch);
+}
+
+/* ---- one label ---- */
+
+static void
+encode_label(TeExamples *examples, const TeValue *values)
+{
+	TeExample	example = example_of_texts(examples, values);
+	int32_t		label = te_examples_label(examples, values[TARGET].text);
+
+	example.n_targets = 1;
+	example.targets = &label;
+	te_examples_put(examples, &example);
+}
+
+static double
+label_weight(const TePiece *piece, TeExample *example, uint64_t stream)
+{
+	return piece->class_weights != NULL ? piece->class_weights[example->targets[0]] : 1;
+}
+
+static void
+loss_label(const TePiece *piece, const float *outputs, size_t rows, size_t cols, float scale, float *d_outputs, TeLossSum *sum)
+{
+	int32_t    *targets = te_new_array(piece->arena, int32_t, rows);
+
+	for (size_t i = 0; i < rows; i++)
+		targets[i] = piece->examples[i].targets[0];
+	te_loss_cross_entropy(piece->arena, outputs, rows, cols, targets, piece->class_weights,
+						  (float) piece->options->label_smoothing, scale, d_outputs, sum);
+}
+
+static const TeColumn label_columns[] = {
+	{"text", TE_COLUMN_TEXT, false},
+	{"text_pair", TE_COLUMN_TEXT, true},
+	{"label", TE_COLUMN_TEXT, false},
+	{NULL}
+};
+
+const TeObjective te_objective_classification = {
+	.statement = "finetune",
+	.task = "classification",
+	.name = "classification",
+	.columns = label_columns,
+	.head = TE_HEAD_SEQUENCE,
+	.model_task = "classification",
+	.problem_type = "single_label_classification",
+	.labels = TE_LABELS_NAMED,
+	.dropout = 0.1,
+	.learning_rate = 5e-5,
+	.encode = encode_label,
+	.prepare = label_weight,
+	.compute = compute,
+	.loss = loss_label,
+};
+
+/* ---- any number of labels ---- */
+
+static void
+encode_labels(TeExamples *examples, const TeValue *values)
+{
+	TeExample	example = example_of_texts(examples, values);
+	size_t		n = values[TARGET].n_texts;
+
+	example.n_targets = (int32_t) n;
+	example.targets = te_new_array(te_examples_arena(examples), int32_t, n);
+	for (size_t i = 0; i < n; i++)
+		example.targets[i] = te_examples_label(examples, values[TARGET].texts[i]);
+	te_examples_put(examples, &example);
+}
+
+static void
+loss_labels(const TePiece *piece, const float *outputs, size_t rows, size_t cols, float scale, float *d_outputs, TeLossSum *sum)
+{
+	float	   *targets = te_new_array(piece->arena, float, rows * cols);
+
+	for (size_t i = 0; i < rows; i++)
+	{
+		for (int32_t t = 0; t < piece->examples[i].n_targets; t++)
+			targets[i * cols + (size_t) piece->examples[i].targets[t]] = 1;
+	}
+	te_loss_binary(outputs, rows, cols, targets, scale, d_outputs, sum);
+}
+
+static const TeColumn labels_columns[] = {
+	{"text", TE_COLUMN_TEXT, false},
+	{"text_pair", TE_COLUMN_TEXT, true},
+	{"labels", TE_COLUMN_TEXTS, false},
+	{NULL}
+};
+
+const TeObjective te_objective_multi_label = {
+	.statement = "finetune",
+	.task = "multi-label",
+	.name = "multi_label",
+	.columns = labels_columns,
+	.head = TE_HEAD_SEQUENCE,
+	.model_task = "classification",
+	.problem_type = "multi_label_classification",
+	.labels = TE_LABELS_NAMED,
+	.dropout = 0.1,
+	.learning_rate = 5e-5,
+	.encode = encode_labels,
+	.compute = compute,
+	.loss = loss_labels,
+};
+
+/* ---- a number ---- */
+
+static void
+encode_number(TeExamples *examples, const TeValue *values)
+{
+	TeExample	example = example_of_texts(examples, values);
+	int32_t		bits = te_target_of_real((float) values[TARGET].real);
+
+	example.n_targets = 1;
+	example.targets = &bits;
+	te_examples_put(examples, &example);
+}
+
+static void
+loss_number(const TePiece *piece, const float *outputs, size_t rows, size_t cols, float scale, float *d_outputs, TeLossSum *sum)
+{
+	float	   *targets = te_new_array(piece->arena, float, rows);
+
+	te_assert(cols == 1);
+	for (size_t i = 0; i < rows; i++)
+		targets[i] = te_real_of_target(piece->examples[i].targets[0]);
+	te_loss_square(outputs, rows, cols, targets, scale, d_outputs, sum);
+}
+
+static const TeColumn number_columns[] = {
+	{"text", TE_COLUMN_TEXT, false},
+	{"text_pair", TE_COLUMN_TEXT, true},
+	{"score", TE_COLUMN_REAL, false},
+	{NULL}
+};
+
+const TeObjective te_objective_regression = {
+	.statement = "finetune",
+	.task = "regression",
+	.name = "regression",
+	.columns = number_columns,
+	.head = TE_HEAD_SEQUENCE,
+	.model_task = "regression",
+	.problem_type = "regression",
+	.dropout = 0.1,
+	.learning_rate = 5e-5,
+	.encode = encode_number,
+	.compute = compute,
+	.loss = loss_number,
+};

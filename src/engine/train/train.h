@@ -1,0 +1,258 @@
+/*-------------------------------------------------------------------------
+ * train.h
+ *	  Inside of training: examples, objectives, losses, optimizers, the trainer.
+ *
+ * engine.h has what a host sees, and says how a run goes.  Here is what the files of train/
+ * share.  All of it is written against the graph and against lists of tensors: nothing
+ * here knows an architecture.
+ *
+ * To add an objective: objective_<topic>.c with its row, and its name in TE_OBJECTIVES.
+ * To add an optimizer or a schedule: a function and a row in optimizer.c.
+ * To add an option: a member of TeTrainOptions and a row in options.c.
+ *-------------------------------------------------------------------------
+ */
+#ifndef TE_TRAIN_H
+#define TE_TRAIN_H
+
+#include "model/model.h"
+
+/* ---- options (options.c) ---- */
+
+struct TeTrainOptions
+{
+	TeArena    *arena;			/* of the strings */
+	/* how long, how fast */
+	double		epochs;
+	int64_t		batch_size;
+	int64_t		max_steps;		/* 0: no bound */
+	double		learning_rate;
+	double		warmup;			/* steps; below 1: of all steps */
+	TeStr		schedule;
+	int64_t		max_length;		/* tokens; 0: the model's */
+	int64_t		seed;
+	/* the optimizer */
+	TeStr		optimizer;
+	double		weight_decay;
+	double		beta1;			/* SGD: momentum */
+	double		beta2;
+	double		epsilon;
+	double		clip;			/* norm of the gradient; 0: none */
+	/* against learning by heart */
+	double		dropout;
+	double		label_smoothing;
+	const TeJson *class_weights;	/* object by label, or "balanced"; NULL: none */
+	/* what is trained */
+	TeStr		freeze;			/* build.c */
+	int64_t		lora_rank;
+	double		lora_alpha;		/* 0: twice the rank */
+	TeStr		lora_tensors;	/* patterns; empty: all matrices of the encoder */
+	bool		merge;			/* add the overlays to the matrices at the end */
+	TeStr		quantization;	/* of what was trained; empty: as the base has it */
+	bool		new_labels;		/* a new head, whatever labels the model has */
+	/* evaluation */
+	int64_t		eval_steps;		/* 0: after each epoch */
+	int64_t		patience;		/* evaluations without a better loss before the run ends; 0: no such end */
+	/* objectives' own */
+	double		temperature;
+	double		alpha;
+	double		cosine_scale;
+	double		margin;
+	double		mask_rate;
+	bool		whole_word;
+	/* speed and memory */
+	TeStr		precision;		/* of products: f32, bf16 */
+	int64_t		piece_tokens;	/* of a batch, computed together; 0: by the model's width */
+};
+
+/* ---- examples (examples.c) ---- */
+
+#define TE_MAX_SEQUENCES 3
+
+typedef struct TeSequence
+{
+	int32_t		n;
+	int32_t    *ids;
+	int32_t    *type_ids;
+} TeSequence;
+
+/* What is learned from at once: up to three sequences of tokens, and numbers that mean what the objective says. */
+typedef struct TeExample
+{
+	int			n_sequences;
+	TeSequence	sequences[TE_MAX_SEQUENCES];
+	int32_t		n_targets;
+	int32_t    *targets;
+	int32_t		n_soft;			/* a teacher's vector */
+	float	   *soft;
+} TeExample;
+
+/* Tokens of a text or pair, cut to the run's longest; in the arena of the row.  Counts what is cut. */
+extern TeToken *te_examples_tokenize(TeExamples *examples, TeStr text, TeStr pair, size_t *n);
+/* The same as a sequence. */
+extern TeSequence te_examples_sequence(TeExamples *examples, TeStr text, TeStr pair);
+extern TeSequence te_sequence_of_tokens(TeArena *arena, const TeToken *tokens, size_t n);
+/* The number of a label; throws where it is none of those that may occur. */
+extern int32_t te_examples_label(TeExamples *examples, TeStr label);
+/* Memory until the next row. */
+extern TeArena *te_examples_arena(TeExamples *examples);
+extern const TeModel *te_examples_model(const TeExamples *examples);
+extern const TeTrainOptions *te_examples_options(const TeExamples *examples);
+/* An example of the row that is being added. */
+extern void te_examples_put(TeExamples *examples, const TeExample *example);
+
+/* Of a finished set. */
+extern int32_t te_examples_labels(const TeExamples *examples, const TeStr **labels);
+extern void te_examples_read(const TeExamples *examples, size_t i, TeArena *arena, TeExample *into);
+
+static inline int32_t
+te_target_of_real(float x)
+{
+	int32_t		bits;
+
+	memcpy(&bits, &x, sizeof(bits));
+	return bits;
+}
+
+static inline float
+te_real_of_target(int32_t bits)
+{
+	float		x;
+
+	memcpy(&x, &bits, sizeof(x));
+	return x;
+}
+
+/* ---- objectives ---- */
+
+/* The part of a batch that is computed together. */
+typedef struct TePiece
+{
+	TeArena    *arena;			/* until the next piece */
+	const TeModel *model;
+	const TeTrainOptions *options;
+	const float *class_weights; /* by label, or NULL */
+	const TeBatch *batch;		/* the sequences of its examples, one example's after the other's */
+	size_t		n_examples;
+	const TeExample *examples;
+	size_t		n_labels;
+} TePiece;
+
+/* Sums over what was computed. */
+typedef struct TeLossSum
+{
+	double		loss;			/* sum of terms, each with its weight */
+	double		weight;			/* of the terms */
+	double		n_right;		/* of n_judged answers */
+	double		n_judged;
+} TeLossSum;
+
+typedef enum TeLabelUse
+{
+	TE_LABELS_NONE,
+	TE_LABELS_NAMED				/* targets are numbers of labels: -1 for none, else an index in order of occurrence until the set is finished */
+} TeLabelUse;
+
+struct TeObjective
+{
+	const char *statement;
+	const char *task;			/* as users say it */
+	const char *name;			/* unique */
+	const TeColumn *columns;
+	TeHeadKind	head;			/* of the model that comes out */
+	const char *model_task;		/* its task */
+	const char *problem_type;	/* config.json's; NULL: as it is */
+	TeLabelUse	labels;
+	bool		whole;			/* the loss compares the examples of a batch with one another */
+	double		dropout;		/* defaults that differ from one to another */
+	double		learning_rate;
+
+	/* A row to examples: calls te_examples_put(). */
+	void		(*encode) (TeExamples *examples, const TeValue *values);
+	/*
+	 * Before an example is computed: choose what is random, by the stream.  Gives the weight of its terms in the loss,
+	 * which is their mean over the batch.  NULL: one term of weight 1.
+	 */
+	double		(*prepare) (const TePiece *piece, TeExample *example, uint64_t stream);
+	/* The outputs that the loss reads: [rows, cols]. */
+	TeNode	   *(*compute) (TeGraph *graph, const TePiece *piece);
+	/*
+	 * Add the loss of the outputs, and its gradient times scale to d_outputs (NULL: only the loss).
+	 */
+	void		(*loss) (const TePiece *piece, const float *outputs, size_t rows, size_t cols, float scale, float *d_outputs,
+						 TeLossSum *sum);
+};
+
+#define TE_OBJECTIVES(O) \
+	O(classification) \
+	O(multi_label) \
+	O(regression)
+
+#define TE_OBJECTIVE_DECLARE(name) extern const TeObjective te_objective_##name;
+TE_OBJECTIVES(TE_OBJECTIVE_DECLARE)
+#undef TE_OBJECTIVE_DECLARE
+
+/* ---- losses (losses.c): rows on workers; each adds to d (NULL: no gradient) scale times its gradient ---- */
+
+/*
+ * Cross-entropy of softmax(row) with targets[row], -1: none; class_weights by target or NULL; label smoothing as in
+ * Szegedy et al. 2016.
+ */
+extern void te_loss_cross_entropy(TeArena *arena, const float *logits, size_t rows, size_t cols, const int32_t *targets,
+								  const float *class_weights, float smoothing, float scale, float *d, TeLossSum *sum);
+/* Sigmoid cross-entropy of each element with targets in [0, 1], the mean over a row being a term. */
+extern void te_loss_binary(const float *logits, size_t rows, size_t cols, const float *targets, float scale, float *d, TeLossSum *sum);
+/* Squared difference, the mean over a row being a term. */
+extern void te_loss_square(const float *values, size_t rows, size_t cols, const float *targets, float scale, float *d, TeLossSum *sum);
+
+/* ---- what is trained (build.c) ---- */
+
+/* A tensor of the model in training. */
+typedef struct TeTrained
+{
+	TeStr		name;
+	TeWeight   *weight;			/* data is changed in place, grad added to by backward */
+	float	   *data;
+	size_t		n;				/* elements */
+	bool		decays;			/* by weight_decay: not biases and norms */
+	bool		optional;		/* the graph may not read it: then it stays as it is */
+	float	   *state[2];		/* of the optimizer */
+} TeTrained;
+
+/* The model that a run trains, in private memory. */
+typedef struct TeTrainee
+{
+	TeModelDef *def;			/* what it began as: base with a head and overlays; tensors in f32 where they are trained */
+	const TeModelDef *base;
+	TeModel    *model;
+	size_t		n_trained;
+	TeTrained  *trained;
+	uint64_t	n_parameters;
+} TeTrainee;
+
+extern void te_trainee_build(TeArena *arena, const TeModelDef *base, const TeObjective *objective, const TeTrainOptions *options,
+							 const TeStr *labels, int32_t n_labels, TeTrainee *into);
+/* The new version, in the types that the options or the base say. */
+extern TeModelDef *te_trainee_definition(TeArena *arena, const TeTrainee *trainee, const TeTrainOptions *options);
+
+/* ---- optimizers and schedules (optimizer.c) ---- */
+
+typedef struct TeOptimizer
+{
+	const char *name;
+	int			n_states;		/* floats an element */
+	/* Elements [0, n): data is changed by grad * grad_scale and grad zeroed.  step from 1.  Pure. */
+	void		(*update) (const TeTrainOptions *options, double rate, int64_t step, bool decays, float grad_scale, size_t n,
+						   float *data, float *grad, float *const *state);
+} TeOptimizer;
+
+extern const TeOptimizer *te_optimizer_by_name(TeStr name); /* NULL: none */
+/* The learning rate of step 1 .. n_steps. */
+extern double te_schedule_rate(const TeTrainOptions *options, int64_t step, int64_t n_steps);
+extern bool te_schedule_exists(TeStr name);
+/* Norm of all gradients together. */
+extern double te_gradient_norm(TeArena *scratch, const TeTrained *trained, size_t n);
+/* A step on all tensors; gradients are multiplied by grad_scale, and zero afterwards. */
+extern void te_optimize(const TeOptimizer *optimizer, const TeTrainOptions *options, double rate, int64_t step, float grad_scale,
+						TeTrained *trained, size_t n);
+
+#endif							/* TE_TRAIN_H */

@@ -1,0 +1,339 @@
+/*-------------------------------------------------------------------------
+ * test_train.c
+ *	  Runs: examples and their spool, steps, checkpoints, what comes out.
+ *
+ * Fixtures have random weights, so what is asked here is that losses fall, that nothing depends on the number of
+ * workers or on how a batch is cut, and that what is restored goes on bit for bit.  Losses and gradients
+ * against the reference are test_train_reference.c's.
+ *-------------------------------------------------------------------------
+ */
+#include "model_fixture.h"
+
+#define N_TEXTS 24
+
+static const char *const words[] = {"good", "bad", "fine", "poor", "warm", "cold", "day", "night", "city", "river", "music", "paper"};
+
+typedef struct Run
+{
+	TeModelDef *base;
+	const TeObjective *objective;
+	TeTrainOptions *options;
+	TeBuffer	spool;
+	TeSource	source;
+	TeExamples *examples;
+} Run;
+
+static void
+option(Run *run, const char *name, const char *json, TeArena *arena)
+{
+	te_train_set(run->options, te_str(name), te_json_parse(arena, te_str(json), "option"));
+}
+
+static const char *
+text_of(TeArena *arena, int i)
+{
+	return te_format(arena, "%s %s %s", words[i % 4], words[(i * 5 + 1) % 12], words[(i * 7 + 2) % 12]);
+}
+
+/* Texts whose first word says their label. */
+static void
+feed(TeArena *arena, TeExamples *examples, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		TeValue		values[3] = {{0}};
+
+		values[0].given = values[2].given = true;
+		values[0].text = te_str(text_of(arena, i));
+		values[2].text = i % 2 == 0 ? TE_STR("up") : TE_STR("down");
+		te_examples_add(examples, values);
+	}
+}
+
+static Run *
+begin(TeArena *arena, const char *fixture, const char *quantization)
+{
+	Run		   *run = te_new(arena, Run);
+	TeStr		columns[] = {TE_STR("label"), TE_STR("text")};
+
+	run->base = fixture_load(arena, fixture, quantization)->def;
+	run->objective = te_objective_find(arena, "finetune", TE_STR("classification"), run->base->task, columns, 2);
+	run->options = te_train_options(arena, run->objective);
+	option(run, "learning_rate", "0.002", arena);
+	option(run, "batch_size", "8", arena);
+	option(run, "epochs", "4", arena);
+	option(run, "warmup", "0", arena);
+	option(run, "schedule", "\"constant\"", arena);
+	return run;
+}
+
+static void
+spool(TeArena *arena, Run *run)
+{
+	TeSink		sink;
+	TeExamples *examples;
+
+	te_buffer_init(&run->spool, arena);
+	sink = te_sink_buffer(&run->spool);
+	examples = te_examples_create(arena, load_model(arena, run->base), run->objective, run->options, NULL, &sink);
+	feed(arena, examples, N_TEXTS);
+	te_examples_finish(examples);
+	run->source = te_source_memory("spool", run->spool.data, run->spool.len);
+	run->examples = te_examples_open(arena, run->objective, &run->source);
+}
+
+static TeTrainer *
+trainer(TeArena *arena, const Run *run)
+{
+	return te_trainer_create(arena, run->base, run->objective, run->options, run->examples, run->examples, 0);
+}
+
+/* All steps that are left; the last loss. */
+static double
+train(TeTrainer *trainer, int most)
+{
+	TeTrainStep step = {0};
+
+	for (int i = 0; i < most && te_trainer_step(trainer, &step); i++)
+		;
+	return step.loss;
+}
+
+static double
+evaluation(TeTrainer *trainer, const char *metric)
+{
+	size_t		n;
+	const TeTrainMetric *metrics = te_trainer_evaluate(trainer, &n);
+
+	for (size_t i = 0; i < n; i++)
+	{
+		if (strcmp(metrics[i].name, metric) == 0)
+			return metrics[i].value;
+	}
+	return NAN;
+}
+
+/* What a trainer's state is, as bytes. */
+static TeStr
+state_of(TeArena *arena, const TeTrainer *trainer)
+{
+	TeBuffer	buffer;
+	TeSink		sink;
+
+	te_buffer_init(&buffer, arena);
+	sink = te_sink_buffer(&buffer);
+	te_trainer_save(trainer, &sink);
+	return (TeStr) {buffer.data, buffer.len};
+}
+
+static const float *
+logits_of(TeArena *arena, const TeModelDef *def, const char *text, int *n)
+{
+	TeSession  *session = te_session_create(arena, load_model(arena, def), 0);
+	TeJob	   *job = te_job_create(session, "classify", NULL);
+
+	te_job_feed(job, te_str(text), (TeStr) {NULL, 0});
+	te_job_run(job);
+	return te_job_vector(job, 0, n);
+}
+
+TEST(a_classifier_learns)
+{
+	static const char *const fixtures[] = {"bert", "distilbert", "roberta", "mpnet", "modernbert", "nomic-bert", "albert", "electra",
+		"deberta-v3"};
+
+	for (size_t i = 0; i < TE_LENGTH(fixtures); i++)
+	{
+		Run		   *run = begin(arena, fixtures[i], NULL);
+		TeTrainer  *t;
+		TeModelDef *def;
+		double		before;
+		double		after;
+		int			n;
+
+		option(run, "epochs", "40", arena);
+		spool(arena, run);
+		CHECK(te_examples_rows(run->examples) == N_TEXTS && te_examples_count(run->examples) == N_TEXTS);
+		t = trainer(arena, run);
+		before = evaluation(t, "loss");
+		train(t, 1000);
+		after = evaluation(t, "loss");
+		if (!CHECK(after < before / 3 && evaluation(t, "accuracy") == 1))
+			fprintf(stderr, "  %s: loss %g, then %g\n", fixtures[i], before, after);
+		def = te_trainer_definition(t, arena);
+		CHECK(def->n_labels == 2 && te_str_is(def->labels[0], "down") && te_str_is(def->labels[1], "up"));
+		CHECK(te_str_is(def->task, "classification"));
+		te_def_check(arena, def);
+		for (int text = 0; text < 4; text++)
+		{
+			const float *logits = logits_of(arena, def, text_of(arena, text), &n);
+
+			CHECK(n == 2 && (logits[1] > logits[0]) == (text % 2 == 0));
+		}
+	}
+}
+
+TEST(a_batch_cut_into_pieces_has_the_same_gradient)
+{
+	double		losses[2];
+	const float *logits[2];
+	int			n;
+
+	for (int i = 0; i < 2; i++)
+	{
+		Run		   *run = begin(arena, "bert", NULL);
+		TeTrainer  *t;
+
+		option(run, "piece_tokens", i == 0 ? "4096" : "5", arena);
+		option(run, "dropout", "0", arena);
+		spool(arena, run);
+		t = trainer(arena, run);
+		losses[i] = train(t, 6);
+		logits[i] = logits_of(arena, te_trainer_definition(t, arena), "warm city", &n);
+	}
+	CHECK_NEAR(losses[0], losses[1], 1e-4 * losses[0]);
+	CHECK_NEAR(logits[0][0], logits[1][0], 1e-3);
+}
+
+TEST(nothing_depends_on_the_number_of_workers)
+{
+	TeStr		states[2];
+
+	for (int i = 0; i < 2; i++)
+	{
+		Run		   *run = begin(arena, "bert", NULL);
+		TeTrainer  *t;
+
+		te_std_set_workers(i == 0 ? 1 : 3);
+		spool(arena, run);
+		t = trainer(arena, run);
+		train(t, 5);
+		states[i] = state_of(arena, t);
+	}
+	te_std_set_workers(1);
+	CHECK(te_str_eq(states[0], states[1]));
+}
+
+TEST(what_is_restored_goes_on_bit_for_bit)
+{
+	static const char *const optimizers[] = {"\"adamw\"", "\"sgd\"", "\"lion\""};
+
+	for (size_t i = 0; i < TE_LENGTH(optimizers); i++)
+	{
+		Run		   *run = begin(arena, "bert", NULL);
+		TeTrainer  *whole;
+		TeTrainer  *first;
+		TeTrainer  *second;
+		TeStr		checkpoint;
+		TeSource	source;
+
+		option(run, "optimizer", optimizers[i], arena);
+		option(run, "patience", "2", arena);
+		spool(arena, run);
+		whole = trainer(arena, run);
+		train(whole, 3);
+		evaluation(whole, "loss");
+		train(whole, 100);
+		first = trainer(arena, run);
+		train(first, 3);
+		evaluation(first, "loss");
+		train(first, 2);
+		checkpoint = state_of(arena, first);
+		source = te_source_memory("checkpoint", checkpoint.data, checkpoint.len);
+		second = trainer(arena, run);
+		te_trainer_restore(second, &source);
+		train(second, 100);
+		CHECK(te_str_eq(state_of(arena, whole), state_of(arena, second)));
+
+		/* damage is found out */
+		((char *) checkpoint.data)[20] ^= 1;
+		CHECK_THROWS(TE_ERR_CORRUPT, te_trainer_restore(second, &source));
+		source.size -= 4;
+		CHECK_THROWS(TE_ERR_CORRUPT, te_trainer_restore(second, &source));
+	}
+}
+
+TEST(an_overlay_is_small_and_can_be_merged)
+{
+	static const char *const types[] = {NULL, "q8_0"};
+
+	for (size_t i = 0; i < TE_LENGTH(types); i++)
+	{
+		Run		   *run = begin(arena, "bert", types[i]);
+		TeTrainer  *t;
+		TeModelDef *def;
+		const TeModelDef *merged;
+		size_t		same = 0;
+		int			n;
+		const float *apart;
+		const float *together;
+
+		option(run, "lora_rank", "2", arena);
+		option(run, "learning_rate", "0.02", arena);
+		option(run, "epochs", "40", arena);
+		spool(arena, run);
+		t = trainer(arena, run);
+		CHECK(te_trainer_parameters(t) < run->base->parameters / 4);
+		train(t, 1000);
+		CHECK(evaluation(t, "accuracy") == 1);
+		def = te_trainer_definition(t, arena);
+		/* the base's tensors are the base's own sources */
+		for (size_t j = 0; j < run->base->tensors.n; j++)
+		{
+			const TeTensorInfo *tensor = te_tensor_find(&def->tensors, run->base->tensors.tensors[j].name);
+
+			same += tensor != NULL && tensor->source == run->base->tensors.tensors[j].source && tensor->dtype == run->base->tensors.tensors[j].dtype;
+		}
+		CHECK(same >= run->base->tensors.n - 2);
+		merged = te_lora_merged(arena, def);
+		CHECK(merged->tensors.n < def->tensors.n);
+		apart = logits_of(arena, def, "poor night", &n);
+		together = logits_of(arena, merged, "poor night", &n);
+		CHECK_NEAR(apart[0], together[0], (i == 0 ? 1e-4 : 0.1) * fabs(apart[0]));
+	}
+}
+
+TEST(frozen_tensors_stay_as_they_are)
+{
+	Run		   *run = begin(arena, "bert", NULL);
+	TeTrainer  *t;
+	TeModelDef *def;
+
+	option(run, "freeze", "\"base\"", arena);
+	spool(arena, run);
+	t = trainer(arena, run);
+	train(t, 3);
+	def = te_trainer_definition(t, arena);
+	CHECK(te_tensor_find(&def->tensors, TE_STR("embeddings.word_embeddings.weight"))->source ==
+		  te_tensor_find(&run->base->tensors, TE_STR("embeddings.word_embeddings.weight"))->source);
+	option(run, "freeze", "\"no_such_tensor\"", arena);
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "no_such_tensor", trainer(arena, run));
+}
+
+TEST(rows_that_cannot_be_learned_from)
+{
+	Run		   *run = begin(arena, "classify-bert", NULL);
+	TeStr		columns[] = {TE_STR("label"), TE_STR("body")};
+	TeBuffer	buffer;
+	TeSink		sink;
+	TeExamples *examples;
+	TeValue		values[3] = {{0}};
+
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "no column \"text\"",
+					  te_objective_find(arena, "finetune", TE_STR("classification"), run->base->task, columns, 2));
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "knows no task", te_objective_find(arena, "finetune", TE_STR("juggling"), run->base->task, columns, 2));
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "no option", option(run, "speed", "1", arena));
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "between", option(run, "batch_size", "0", arena));
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "integer", option(run, "batch_size", "1.5", arena));
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "cannot be", option(run, "optimizer", "\"adam\"", arena));
+	te_buffer_init(&buffer, arena);
+	sink = te_sink_buffer(&buffer);
+	examples = te_examples_create(arena, load_model(arena, run->base), run->objective, run->options, NULL, &sink);
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "nothing to learn", te_examples_finish(examples));
+	values[0].given = values[2].given = true;
+	values[0].text = TE_STR("text");
+	values[2].text = TE_STR("a label that the model does not have");
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "is not known", te_examples_add(examples, values));
+}
+
+TEST_MAIN()

@@ -391,12 +391,18 @@ te_workers(void)
 	return n_workers;
 }
 
-/* A check of its own, then the pool asks between tasks; the error is thrown here, when all have stopped. */
 void
 te_parallel_for(size_t n_tasks, TeTask task, void *arg)
 {
+	te_parallel_for_few(n_workers, n_tasks, task, arg);
+}
+
+/* A check of its own, then the pool asks between tasks; the error is thrown here, when all have stopped. */
+void
+te_parallel_for_few(int n, size_t n_tasks, TeTask task, void *arg)
+{
 	te_check_interrupts();
-	if (te_pool_run(n_workers, n_tasks, task, arg, interrupted))
+	if (te_pool_run(TE_MIN(n, n_workers), n_tasks, task, arg, interrupted))
 		return;
 	if (interrupt_at == 0)
 		te_throw(TE_ERR_INTERNAL, "te_parallel_for() was called from inside a task");

@@ -101,6 +101,8 @@ extern void te_check_interrupts(void);
  */
 typedef void (*TeTask) (void *arg, size_t task, int worker);
 extern void te_parallel_for(size_t n_tasks, TeTask task, void *arg);
+/* The same on at most n_workers, for which there is scratch memory; worker is in [0, n_workers). */
+extern void te_parallel_for_few(int n_workers, size_t n_tasks, TeTask task, void *arg);
 
 /* How many workers te_parallel_for() may use at present, >= 1. */
 extern int	te_workers(void);

@@ -34,7 +34,7 @@ feed_slice(TeAnswers *answers, const TrTexts *pairs, int from, Size bytes, TeStr
 		question = tr_utf8(DatumGetTextPP(pairs->values[i]));
 		contexts[i - from] = tr_utf8(DatumGetTextPP(pairs->pairs[i]));
 		(void) te_answers_feed(answers, question, contexts[i - from]);
-		fed += question.len + contexts[i - from].len;
+		fed += question.len + contexts[i - from].len + TR_TEXT_OVERHEAD;
 	}
 	return i;
 }

@@ -317,7 +317,7 @@ feed_window(TeJob *job, const TrTexts *texts, int from, Window window)
 		input = tr_utf8(DatumGetTextPP(texts->values[i]));
 		pair = texts->pairs ? tr_utf8(DatumGetTextPP(texts->pairs[i])) : (TeStr) {NULL, 0};
 		te_job_feed(job, input, pair);
-		bytes += input.len + pair.len;
+		bytes += input.len + pair.len + TR_TEXT_OVERHEAD;
 		rows++;
 	}
 	return i;

@@ -17,14 +17,14 @@
 
 /*
  * How many bytes of text to work on at a time: tokens, logits and entities then
- * stay in a quarter of the session's memory, even were each byte a token.
+ * stay in an eighth of the session's memory, even were each byte a token.
  */
 static Size
 slice_bytes(const TeModel *engine)
 {
 	Size		token_bytes = sizeof(TeToken) + sizeof(TeEntity) + 2 * sizeof(int32) + 2 * sizeof(float) * te_model_labels(engine);
 
-	return Max(1, tr_session_limit() / 4 / token_bytes);
+	return Max(1, tr_session_limit() / 8 / token_bytes);
 }
 
 /* Feed texts from `from` on, and keep them in UTF-8; gives the index behind the last one. */
@@ -43,7 +43,7 @@ feed_slice(TeTagger *tagger, const TrTexts *texts, int from, Size most, TeStr *u
 			continue;
 		*place = tr_utf8(DatumGetTextPP(texts->values[i]));
 		te_tagger_feed(tagger, *place);
-		bytes += place->len;
+		bytes += place->len + TR_TEXT_OVERHEAD;
 	}
 	return i;
 }

@@ -288,7 +288,13 @@ te_workers(void)
 void
 te_parallel_for(size_t n_tasks, TeTask task, void *arg)
 {
-	int			wanted = (int) Min((size_t) te_workers(), n_tasks);
+	te_parallel_for_few(te_workers(), n_tasks, task, arg);
+}
+
+void
+te_parallel_for_few(int n_workers, size_t n_tasks, TeTask task, void *arg)
+{
+	int			wanted = (int) Min((size_t) Min(n_workers, te_workers()), n_tasks);
 	int			granted = wanted > 1 ? tr_threads_acquire(wanted) : 1;
 	bool		finished;
 
@@ -306,7 +312,8 @@ te_parallel_for(size_t n_tasks, TeTask task, void *arg)
 TeArena *
 tr_arena(MemoryContext context, const char *name, Size limit)
 {
-	return te_arena_create_root(context, name, limit, limit > 0 ? "Raise transformer.session_memory." : NULL);
+	return te_arena_create_root(context, name, limit, limit > 0 ?
+								"Raise transformer.session_memory, or lower transformer.threads: each thread takes a share of it." : NULL);
 }
 
 void *

@@ -184,6 +184,9 @@ typedef struct TrTexts
 	int			n;
 } TrTexts;
 
+/* What a text takes beside its tokens while it is computed, in bytes of text. */
+#define TR_TEXT_OVERHEAD 8
+
 extern ArrayType *tr_real_array(const float *values, int n);
 extern ArrayType *tr_int_array(const int32 *values, int n);
 extern ArrayType *tr_text_array(Datum *values, int n);

@@ -110,6 +110,31 @@ $session->quit;
 is(sqlstate($node, q{SET transformer.session_memory = '1MB'; SET transformer.truncate = silent; SELECT transformer.embed(repeat('quick brown fox ', 400), 'big');}),
 	'53400', 'a text that cannot be computed in 1 MB is an error that says so');
 
+# ---- little memory: fewer threads, smaller batches, and the same results; the models stay, since sessions keep what they can ----
+
+import_model($node, "tiny_$_", fixture($_)) for qw(classify-bert token-bert answer-bert);
+my $short = q{ARRAY(SELECT substr('abcdefghijklmnopqrst', 1 + i % 20, 1) FROM generate_series(1, 3000) i)};
+my $mixed = q{ARRAY(SELECT repeat('the smell of bread ', 1 + i % 30) FROM generate_series(1, 200) i)};
+my $growing = q{ARRAY(SELECT repeat('quick brown fox ', 1 + i / 8) FROM generate_series(0, 39) i)};
+my @calls = map { my $texts = $_; (
+	"transformer.classify($texts, 'tiny_classify-bert')", "transformer.entities($texts, 'tiny_token-bert')",
+	"transformer.embed($texts, 'tiny')", "transformer.answer('bread', $texts, 'tiny_answer-bert')") } $short, $mixed;
+my $checks = join ' ', map { "SELECT md5(string_agg(t::text, '' ORDER BY t.ordinality)) FROM $_ WITH ORDINALITY t;" } @calls,
+	"transformer.embed($growing, 'big')";
+my $base_settings = q{LOAD 'transformer'; SET transformer.isa = 'ref'; SET transformer.truncate = silent; SET transformer.threads = 1;};
+my $expected = $node->safe_psql('postgres', "$base_settings $checks");
+is(() = $expected =~ /^\w{32}$/mg, 9, 'nine results to compare with');
+for my $with (['1MB', 1], ['1MB', 64], ['2MB', 64], ['8MB', 64])
+{
+	my ($out, $err);
+	$node->psql('postgres', "$base_settings SET transformer.session_memory = '$with->[0]'; SET transformer.threads = $with->[1]; $checks",
+		stdout => \$out, stderr => \$err);
+	is($out . $err, $expected, "$with->[0] and $with->[1] threads: the same results");
+}
+($state, $message) = sqlstate($node, q{LOAD 'transformer'; SET transformer.session_memory = '1MB'; SET transformer.truncate = silent; SELECT transformer.embed(repeat('quick brown fox ', 40000), 'tiny');});
+is($state, '53400', 'a text that is too long for all that');
+like($message, qr/transformer\.session_memory.*transformer\.threads/, 'says which settings matter');
+
 allow('16MB');
 $node->safe_psql('postgres', q{SELECT transformer.unload_model('big')});
 ($state, $message) = sqlstate($node, q{SELECT transformer.embed('x', 'big');});

@@ -81,6 +81,38 @@ TEST(reset_keeps_a_block)
 	CHECK(te_std_allocations() == allocations);
 }
 
+TEST(blocks_that_resets_kept_give_way)
+{
+	TeArena    *root = te_arena_create_root(NULL, "session", 1000000, NULL);
+	TeArena    *step = te_arena_create(root, "step");
+	TeArena    *other = te_arena_create(root, "other");
+
+	te_alloc(step, 300000);
+	te_alloc(other, 300000);
+	te_arena_reset(step);
+	te_arena_reset(other);
+	CHECK(te_arena_bytes(root) > 600000);
+	CHECK(te_arena_fits(step, 800000));
+	te_alloc(step, 800000);
+	CHECK(!te_arena_fits(step, 300000) && !te_arena_fits(other, 300000) && te_arena_fits(other, 100000));
+	te_alloc(other, 100000);
+	CHECK_THROWS(TE_ERR_LIMIT, te_alloc(other, 300000));
+
+	/* one that has begun to be used does not, unless it is cleared */
+	te_arena_reset(step);
+	te_arena_reset(other);
+	te_alloc(step, 500000);
+	te_arena_reset(step);
+	te_alloc(step, 20000);
+	CHECK(!te_arena_fits(step, 790000));
+	te_arena_clear(step);
+	CHECK(te_arena_bytes(step) < 20000);
+	te_alloc(step, 20000);
+	CHECK(te_arena_fits(step, 790000));
+	te_alloc(step, 790000);
+	te_arena_destroy(root);
+}
+
 TEST(limit_of_a_root)
 {
 	TeArena    *root = te_arena_create_root(NULL, "session", 200000, "Raise the setting.");
@@ -269,6 +301,26 @@ TEST(parallel_for_runs_each_task_once)
 			CHECK(sums[i] == i);
 		te_std_interrupt(workers == 1 ? 3 : 1);
 		CHECK_THROWS(TE_STD_INTERRUPTED, te_parallel_for(TE_LENGTH(sums), add_task, sums));
+	}
+	te_std_set_workers(1);
+}
+
+static void
+note_worker(void *arg, size_t task, int worker)
+{
+	((int *) arg)[task] = worker;
+}
+
+TEST(parallel_for_few_has_few_workers)
+{
+	int			worker_of[200];
+
+	te_std_set_workers(4);
+	for (int few = 1; few <= 8; few++)
+	{
+		te_parallel_for_few(few, TE_LENGTH(worker_of), note_worker, worker_of);
+		for (size_t i = 0; i < TE_LENGTH(worker_of); i++)
+			CHECK(worker_of[i] >= 0 && worker_of[i] < few && worker_of[i] < 4);
 	}
 	te_std_set_workers(1);
 }

@@ -215,6 +215,35 @@ TEST(inference_reuses_memory)
 	CHECK(reused <= 100 * (192 + 48 + 48) * sizeof(float) + 256);
 }
 
+TEST(scratch_is_for_as_many_workers_as_fit)
+{
+	static const int lengths[] = {30, 50, 20};
+	Encoder		e = {.n_layers = 2, .hidden = 48, .inner = 192, .n_head = 4};
+	TeBatch		batch = make_batch(arena, lengths, 3);
+	const float *expected;
+	size_t		one;
+	size_t		many;
+
+	fill_encoder(arena, &e);
+	expected = run_encoder(arena, &e, &batch, TE_INFER, &one);
+	te_std_set_workers(64);
+	run_encoder(arena, &e, &batch, TE_INFER, &many);
+	CHECK(many > 2 * one);
+	for (size_t limit = one / 2; limit < 2 * many; limit += limit / 2)
+	{
+		TeGraph    *graph = te_graph_create(arena, TE_INFER, &batch);
+		TeNode	   *x = build_encoder(graph, &e, &batch, NULL);
+		size_t		bytes;
+
+		te_graph_keep(graph, x);
+		bytes = te_graph_plan_within(graph, limit);
+		CHECK(bytes >= one && bytes <= TE_MAX(one, one + limit / 2));
+		te_graph_run(graph);
+		CHECK(same_floats(expected, te_node_value(x), te_node_rows(x) * te_node_cols(x)));
+	}
+	te_std_set_workers(1);
+}
+
 TEST(frozen_weights_keep_nothing)
 {
 	static const int lengths[] = {30, 50, 20};

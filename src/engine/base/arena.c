@@ -259,6 +259,16 @@ te_arena_reset(TeArena *arena)
 	}
 }
 
+void
+te_arena_clear(TeArena *arena)
+{
+	te_arena_reset(arena);
+	free_others(arena, NULL);
+	arena->blocks = arena->home;
+	arena->home->next = NULL;
+	arena->reserve = 0;
+}
+
 size_t
 te_arena_bytes(const TeArena *arena)
 {
@@ -283,10 +293,39 @@ alloc_own_block(TeArena *arena, size_t bytes, size_t block_bytes)
 	return block_take(block, bytes);
 }
 
+/* What a block of its own for so many bytes takes. */
+static size_t
+block_bytes(size_t bytes)
+{
+	return bytes + sizeof(ArenaBlock) + ARENA_WIDE_ALIGN + ARENA_GAP;
+}
+
+/* Give back the blocks that resets have kept and nobody has used since; of this arena and all below it. */
+static void
+shed_blocks(TeArena *arena)
+{
+	ArenaBlock **link = &arena->blocks;
+
+	while (*link != NULL)
+	{
+		ArenaBlock *block = *link;
+
+		if (block == arena->home || block->free != (char *) (block + 1))
+		{
+			link = &block->next;
+			continue;
+		}
+		*link = block->next;
+		block_free(arena, block);
+	}
+	for (TeArena *child = arena->children; child != NULL; child = child->next_sibling)
+		shed_blocks(child);
+}
+
 /*
  * The current block is full: a new one, unless home has room left.  Near the
  * limit an ordinary block may not fit where the request alone still does; then
- * it gets just that.
+ * it gets just that, in place of what resets have kept if need be.
  */
 static void *
 alloc_slow(TeArena *arena, size_t bytes)
@@ -302,7 +341,9 @@ alloc_slow(TeArena *arena, size_t bytes)
 	if (result != NULL)
 		return result;
 
-	needed = bytes + sizeof(ArenaBlock) + ARENA_WIDE_ALIGN + ARENA_GAP;
+	needed = block_bytes(bytes);
+	if (!fits_limit(arena->root, needed))
+		shed_blocks(arena->root);
 	if (arena->reserve >= needed && fits_limit(arena->root, arena->reserve))
 		size = arena->reserve;
 	else if (needed > size / 4 || !fits_limit(arena->root, size))
@@ -317,6 +358,20 @@ alloc_slow(TeArena *arena, size_t bytes)
 	else
 		arena->next_block = TE_MIN(size * 2, ARENA_LARGEST_BLOCK);
 	return block_take(block, bytes);
+}
+
+bool
+te_arena_fits(TeArena *arena, size_t bytes)
+{
+	size_t		room = (size_t) (arena->blocks->end - arena->blocks->free);
+
+	if (bytes > ARENA_LARGEST_REQUEST)
+		return false;
+	if (room >= bytes + ARENA_WIDE_ALIGN + ARENA_GAP)
+		return true;
+	if (!fits_limit(arena->root, block_bytes(bytes)))
+		shed_blocks(arena->root);
+	return fits_limit(arena->root, block_bytes(bytes));
 }
 
 void *

@@ -66,6 +66,9 @@ extern TeArena *te_arena_create_root(void *owner, const char *name, size_t limit
 extern TeArena *te_arena_create(TeArena *parent, const char *name);
 extern void te_arena_destroy(TeArena *arena);	/* with its children */
 extern void te_arena_reset(TeArena *arena); /* frees children too; keeps one block */
+extern void te_arena_clear(TeArena *arena); /* the same, and keeps nothing */
+/* Has the arena room for one allocation of so many bytes within the root's limit? */
+extern bool te_arena_fits(TeArena *arena, size_t bytes);
 extern size_t te_arena_bytes(const TeArena *arena); /* held from the host, children included */
 
 /* 16-byte aligned; 64-byte aligned from 256 bytes on.  Not zeroed. Size 0 gives a valid pointer. */

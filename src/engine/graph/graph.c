@@ -179,10 +179,10 @@ te_input(TeGraph *graph, const float *data, size_t rows, size_t cols, float *gra
 void
 te_graph_tasks(TeGraph *graph, size_t n_tasks, size_t work, TeTask task, void *arg)
 {
-	/* there is scratch for as many workers as there were when the graph was planned */
-	if (n_tasks > 1 && work > INLINE_WORK && graph->n_workers > 1 && te_workers() <= graph->n_workers)
+	/* there is scratch for as many workers as the graph was planned with */
+	if (n_tasks > 1 && work > INLINE_WORK && graph->n_workers > 1)
 	{
-		te_parallel_for(n_tasks, task, arg);
+		te_parallel_for_few(graph->n_workers, n_tasks, task, arg);
 		return;
 	}
 	for (size_t i = 0; i < n_tasks; i++)
@@ -244,19 +244,34 @@ te_graph_keep(TeGraph *graph, TeNode *node)
 	node->keep = true;
 }
 
+/* How many workers have scratch within so many bytes; 0: no bound. */
+static int
+fit_workers(const TeGraph *graph, size_t bytes)
+{
+	size_t		most = graph->scratch_stride == 0 || bytes == 0 ? SIZE_MAX : bytes / (graph->scratch_stride * sizeof(float));
+
+	return (int) TE_MAX((size_t) 1, TE_MIN((size_t) te_workers(), most));
+}
+
 size_t
-te_graph_plan(TeGraph *graph)
+te_graph_plan_within(TeGraph *graph, size_t limit)
 {
 	size_t		scratch;
 
 	if (!graph->planned)
 	{
-		graph->n_workers = te_workers();
 		te_plan_areas(graph);
+		graph->n_workers = fit_workers(graph, limit / 2);
 		graph->planned = true;
 	}
 	scratch = te_mul_size((size_t) graph->n_workers, graph->scratch_stride);
 	return te_mul_size(te_add_size(graph->workspace, scratch), sizeof(float));
+}
+
+size_t
+te_graph_plan(TeGraph *graph)
+{
+	return te_graph_plan_within(graph, 0);
 }
 
 static void

@@ -155,6 +155,8 @@ extern TeNode *te_l2_normalize(TeGraph *graph, TeNode *x, float eps);
 
 extern void te_graph_keep(TeGraph *graph, TeNode *node);	/* its value stays valid after the run; before planning */
 extern size_t te_graph_plan(TeGraph *graph);	/* bytes of workspace that a run takes */
+/* The same, and the run has fewer workers where the scratch of all would take more than half of limit; 0: no bound. */
+extern size_t te_graph_plan_within(TeGraph *graph, size_t limit);
 extern void te_graph_profile(TeGraph *graph, double *seconds);	/* runs add the seconds of each op, by its number; NULL: no clock is read */
 extern int	te_op_count(void);
 extern const char *te_op_name(int op);

@@ -7,7 +7,7 @@
  * beforehand: as many as the text has bytes, which nearly always suffices, and
  * never more than the model takes.  Where it does not, or the text is longer
  * than the workers' scratch allows for, the calling thread does the row again
- * with an arena.
+ * with an arena.  Of scratch there is as much as the session's limit has room for.
  *
  * Rows that are fed as tokens (te_job_feed_tokens()) are passed over.
  *
@@ -40,13 +40,19 @@ is_tokenized(const TeJobRow *row)
 	return row->n_tokens > 0;
 }
 
-/* Scratch for each worker that suffices for most texts of this many bytes. */
+/*
+ * Scratch for each worker that suffices for most texts of this many bytes; for fewer workers where that of all would
+ * take more than half of the workspace, and not for all texts where it is too much for one.
+ */
 static void
 prepare_scratch(TeSession *session, const TeTokenizer *tokenizer, size_t text_bytes)
 {
 	size_t		bytes = te_encode_scratch(tokenizer, TE_MIN(text_bytes, WORKER_TEXT));
-	int			n = te_workers();
+	size_t		most = session->limit > 0 ? session->limit / 2 : SIZE_MAX;
+	int			n;
 
+	bytes = TE_MIN(bytes, most);
+	n = (int) TE_MIN((size_t) te_workers(), most / bytes);
 	if (session->n_scratch >= n && session->scratch_bytes >= bytes)
 		return;
 	te_arena_reset(session->text_arena);
@@ -218,7 +224,7 @@ te_rows_tokenize(TeSession *session, TeArena *keep, TeJobRow *rows, size_t n_row
 		longest = TE_MAX(longest, rows[i].text.len + rows[i].pair.len);
 	prepare_scratch(session, call.tokenizer, longest);
 	place_rows(&call, keep, te_model_config(session->model)->type_vocab_size > 0);
-	te_parallel_for((n_rows + ROWS_PER_TASK - 1) / ROWS_PER_TASK, tokenize_task, &call);
+	te_parallel_for_few(session->n_scratch, (n_rows + ROWS_PER_TASK - 1) / ROWS_PER_TASK, tokenize_task, &call);
 
 	for (size_t i = 0; i < n_rows; i++)
 	{

@@ -36,6 +36,14 @@ struct TeJob
 	size_t		capacity;
 };
 
+/* A batch, and what it takes to compute it; in the step. */
+typedef struct Built
+{
+	TeBatch    *batch;
+	TeGraph    *graph;
+	TeNode	   *output;
+} Built;
+
 static const TeTaskKind *const tasks[] = {
 #define TASK_ROW(name) &te_task_##name,
 	TE_TASKS(TASK_ROW)
@@ -219,23 +227,46 @@ cut_batch(TeJobRow *const *rows, size_t n_rows, size_t tokens)
 	return n;
 }
 
-/* Build the graph of a batch, with fewer rows while its workspace passes the limit; gives the number of rows. */
-static size_t
-build_batch(TeJob *job, TeJobRow *const *rows, size_t n_rows, TeGraph **graph, TeNode **output, TeBatch **batch)
+static void
+build_graph(TeJob *job, TeJobRow *const *rows, size_t n_rows, Built *built)
 {
 	TeSession  *session = job->session;
 
+	te_arena_reset(session->step);
+	built->batch = te_rows_batch(session->step, session->model, rows, n_rows);
+	built->graph = te_graph_create(session->step, TE_INFER, built->batch);
+	te_graph_profile(built->graph, session->profile);
+	built->output = job->task->compute(session->step, built->graph, session->model, built->batch);
+	te_graph_keep(built->graph, built->output);
+}
+
+/*
+ * Build the graph of a batch, with fewer rows while its workspace passes the limit, or what is left of all memory;
+ * gives the number of rows.  First of all goes what the step has kept of other batches.
+ */
+static size_t
+build_batch(TeJob *job, TeJobRow *const *rows, size_t n_rows, Built *built)
+{
+	TeSession  *session = job->session;
+	bool		cleared = false;
+
 	for (;;)
 	{
-		te_arena_reset(session->step);
-		*batch = te_rows_batch(session->step, session->model, rows, n_rows);
-		*graph = te_graph_create(session->step, TE_INFER, *batch);
-		te_graph_profile(*graph, session->profile);
-		*output = job->task->compute(session->step, *graph, session->model, *batch);
-		te_graph_keep(*graph, *output);
-		if (session->limit == 0 || n_rows == 1 || te_graph_plan(*graph) <= session->limit)
+		size_t		bytes;
+		bool		fits;
+
+		build_graph(job, rows, n_rows, built);
+		bytes = te_graph_plan_within(built->graph, session->limit);
+		fits = te_arena_fits(session->step, bytes);
+		if (fits && (session->limit == 0 || n_rows == 1 || bytes <= session->limit))
 			return n_rows;
-		n_rows = (n_rows + 1) / 2;
+		if (!fits && !cleared)
+			te_arena_clear(session->step);
+		else if (n_rows == 1)
+			return n_rows;
+		else
+			n_rows = (n_rows + 1) / 2;
+		cleared |= !fits;
 	}
 }
 
@@ -264,15 +295,13 @@ run_batch(TeJob *job, TeJobRow *const *rows, size_t n_rows, size_t tokens)
 {
 	TeSession  *session = job->session;
 	double		start = te_host_seconds();
-	TeGraph    *graph;
-	TeNode	   *output;
-	TeBatch    *batch;
+	Built		built;
 
-	n_rows = build_batch(job, rows, cut_batch(rows, n_rows, tokens), &graph, &output, &batch);
-	te_graph_run(graph);
-	keep_results(job, rows, n_rows, output);
+	n_rows = build_batch(job, rows, cut_batch(rows, n_rows, tokens), &built);
+	te_graph_run(built.graph);
+	keep_results(job, rows, n_rows, built.output);
 	session->usage.rows += n_rows;
-	session->usage.tokens += batch->n_tok;
+	session->usage.tokens += built.batch->n_tok;
 	session->usage.batches++;
 	session->usage.seconds += te_host_seconds() - start;
 	return n_rows;

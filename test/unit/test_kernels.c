@@ -618,37 +618,18 @@ byte_rows_free(TeByteRows *b)
 	floats_free((float *) b->block_sum);
 }
 
-static void
-check_rotate(double error)
-{
-	static const size_t lengths[] = {1, 4, 8, 24, 96, 160, 192, 384, 1024, 1536};
-
-	for (size_t s = 0; s < LENGTH(lengths); s++)
-	{
-		size_t		n = lengths[s];
-		float	   *x = floats(n, 1);
-		float	   *actual = floats(n, 2);
-		float	   *expected = floats(n, 3);
-
-		te_kernel.rotate(n, te_rotation(n), x, actual);
-		te_kernel_ref.rotate(n, te_rotation(n), x, expected);
-		check_all("rotate", n, actual, expected, n, error);
-		te_kernel.rotate(n, te_rotation(n), actual, actual);
-		check_all("rotate back", n, actual, x, n, 1e-6);
-		floats_free(x);
-		floats_free(actual);
-		floats_free(expected);
-	}
-}
-
+/* Lengths with blocks of rotation of every kind, and as many as not to be rotated. */
 static void
 check_quantize(double error)
 {
 	static const float odd[] = {0, 1e-38f, 1e-37f, 1e30f, INFINITY, -INFINITY, NAN};
+	static const size_t rotated[] = {8, 24, 32, 96, 160, 192, 320, 384, 1024, 1536};
 
-	for (size_t s = 0; s < LENGTH(sizes); s++)
+	for (size_t s = 0; s < LENGTH(sizes) + LENGTH(rotated); s++)
 	{
-		size_t		n = sizes[s] + 1;
+		size_t		n = s < LENGTH(sizes) ? sizes[s] + 1 : rotated[s - LENGTH(sizes)];
+		size_t		rotation = s < LENGTH(sizes) ? 1 : te_rotation(n);
+		float	   *scratch = floats(n * TE_QUANTIZED_ROWS, 2);
 		size_t		rows = LENGTH(odd);
 		float	   *x = floats(rows * n, 1);
 		TeByteRows	actual = byte_rows(rows + 1, n);
@@ -665,10 +646,10 @@ check_quantize(double error)
 					x[r * n + i] *= odd[r];
 			}
 		}
-		te_kernel.quantize(1, rows, n, x, n, &actual);
-		te_kernel_ref.quantize(1, rows, n, x, n, &expected);
+		te_kernel.quantize(1, rows, n, rotation, x, n, scratch, &actual);
+		te_kernel_ref.quantize(1, rows, n, rotation, x, n, scratch, &expected);
 		without.block_sum = NULL;
-		te_kernel.quantize(1, rows, n, x, n, &without);
+		te_kernel.quantize(1, rows, n, rotation, x, n, scratch, &without);
 		check_all("quantize", n, actual.scale + 1, expected.scale + 1, rows, error);
 		check_all("quantize", n, actual.zero + 1, expected.zero + 1, rows, 0);
 		CHECK(isnan(actual.scale[5]) && isnan(actual.scale[7]) && actual.scale[1] == 0);
@@ -679,6 +660,7 @@ check_quantize(double error)
 		CHECK(different == 0);
 		byte_rows_free(&actual);
 		byte_rows_free(&expected);
+		floats_free(scratch);
 		floats_free(x);
 	}
 }

@@ -144,7 +144,7 @@ rounded(const TeLinear *l)
 		zero = -nearbyintf((most / 2 + least / 2) * (252 / (most - least)));
 		for (size_t i = 0; i < n; i++)
 		{
-			float		level = nearbyintf(row[i] * (252 / (most - least))) + zero;
+			float		level = (float) nearbyint((double) row[i] * (252 / (most - least)) + zero);
 
 			CHECK(fabsf(level) <= 127);
 			row[i] = (level - zero) * ((most - least) / 252);

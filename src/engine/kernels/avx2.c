@@ -29,6 +29,7 @@
 #include "kernels/vec_avx2.inc"
 #include "kernels/vec.inc"
 
+#define ROTATED 8
 #define DOT_NV 2
 #define DOT_ROWS 4
 #define BLOCK_NV 2

@@ -27,6 +27,7 @@
 
 #include "kernels/vec_avx512.inc"
 
+#define ROTATED 16
 #define DOT_NV 4
 #define DOT_ROWS 6
 #define BLOCK_NV 2

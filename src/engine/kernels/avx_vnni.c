@@ -27,6 +27,7 @@
 
 #include "kernels/vec_avx2.inc"
 
+#define ROTATED 8
 #define DOT_NV 2
 #define DOT_ROWS 6
 #define BLOCK_NV 2

@@ -99,6 +99,10 @@ te_byte_scale(float least, float most, float *inverse, float *zero)
 	return width / 252;
 }
 
+/* Added to a small float it leaves no fraction: 1.5 * 2^23, and its bits. */
+#define TE_BYTE_ROUND 12582912.0f
+#define TE_BYTE_ROUND_BITS 0x4b400000
+
 /* Row r of bytes as zeros; their sum. */
 static inline int32_t
 te_byte_row_clear(const TeByteRows *rows, size_t r)

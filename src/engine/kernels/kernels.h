@@ -112,6 +112,9 @@ typedef struct TeByteRows
 	int32_t    *block_sum;		/* [ld / 32] of 32 each, or NULL */
 } TeByteRows;
 
+/* Rows that the kernel `quantize` rotates before it rounds them. */
+#define TE_QUANTIZED_ROWS 4
+
 typedef struct TeKernels
 {
 #define TE_KERNEL_TYPE(name, ret, args) ret (*name) args;

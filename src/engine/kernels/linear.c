@@ -86,7 +86,7 @@ te_linear_scratch(const TeLinear *linear)
 {
 	size_t		tile = (size_t) TILE_ROWS_MOST * TE_PANEL + TE_EXPAND_MOST * TE_PANEL + TE_EXPAND_BUFFER;
 
-	return TE_MAX(tile, (size_t) linear->weight[0]->n_in);	/* a rotated row */
+	return TE_MAX(tile, (size_t) linear->weight[0]->n_in * TE_QUANTIZED_ROWS);
 }
 
 /* All parts are panels of bf16, and there are products of them. */
@@ -178,22 +178,13 @@ te_linear_quantize_task(void *arg, size_t task, int worker)
 	size_t		row = task * QUANTIZE_ROWS;
 	size_t		end = TE_MIN(row + QUANTIZE_ROWS, linear->n_tok);
 	size_t		n = (size_t) linear->weight[0]->n_in;
-	float	   *rotated = linear->scratch + (size_t) worker * linear->scratch_stride;
 
 	for (; linear->x_bf16 != NULL && row < end; row++)
 		te_kernel.round_bf16(n, linear->x + row * linear->ld_x, linear->x_bf16 + row * bf16_stride(linear));
 	if (row == end)
 		return;
-	if (!is_rotated(linear, 0))
-	{
-		te_kernel.quantize(row, end - row, n, linear->x + row * linear->ld_x, linear->ld_x, &linear->x_bytes);
-		return;
-	}
-	for (; row < end; row++)
-	{
-		te_kernel.rotate(n, te_rotation(n), linear->x + row * linear->ld_x, rotated);
-		te_kernel.quantize(row, 1, n, rotated, n, &linear->x_bytes);
-	}
+	te_kernel.quantize(row, end - row, n, is_rotated(linear, 0) ? te_rotation(n) : 1, linear->x + row * linear->ld_x, linear->ld_x,
+					   linear->scratch + (size_t) worker * linear->scratch_stride, &linear->x_bytes);
 }
 
 size_t

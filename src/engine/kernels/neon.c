@@ -28,6 +28,7 @@
 #include "kernels/vec_neon.inc"
 #include "kernels/vec.inc"
 
+#define ROTATED 16
 #define DOT_NV 4
 #define DOT_ROWS 4
 #define BLOCK_NV 2

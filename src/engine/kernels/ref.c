@@ -593,22 +593,19 @@ te_ref_unpack_int8(const void *panel, size_t k0, size_t k1, float *out)
 
 /* ---- products of bytes ---- */
 
-void
-te_ref_rotate(size_t n, size_t block, const float *x, float *y)
-{
-	te_rotate(n, block, x, y);
-}
-
 /* Levels are rounded to nearest, ties to even. */
 void
-te_ref_quantize(size_t first, size_t rows, size_t n, const float *x, size_t ld_x, const TeByteRows *to)
+te_ref_quantize(size_t first, size_t rows, size_t n, size_t rotation, const float *from, size_t ld_x, float *rotated, const TeByteRows *to)
 {
-	for (size_t r = first; r < first + rows; r++, x += ld_x)
+	for (size_t r = first; r < first + rows; r++, from += ld_x)
 	{
+		const float *x = rotation > 1 ? rotated : from;
 		float		least = 0;
 		float		most = 0;
 		float		inverse;
 
+		if (rotation > 1)
+			te_rotate(n, rotation, from, rotated);
 		for (size_t i = 0; i < n && !isnan(most); i++)
 		{
 			least = fminf(least, x[i]);
@@ -619,7 +616,7 @@ te_ref_quantize(size_t first, size_t rows, size_t n, const float *x, size_t ld_x
 		to->sum[r] = te_byte_row_clear(to, r);
 		for (size_t i = 0; i < n && !isnan(to->scale[r]); i++)
 		{
-			to->q[r * to->ld + i] = (int8_t) (nearbyintf(x[i] * inverse) + to->zero[r]);
+			to->q[r * to->ld + i] = (int8_t) (fmaf(x[i], inverse, TE_BYTE_ROUND + to->zero[r]) - TE_BYTE_ROUND);
 			to->sum[r] += to->q[r * to->ld + i];
 		}
 		if (to->block_sum != NULL)

@@ -57,10 +57,13 @@ encoder_size(const TeConfig *config, TeEncoderSize size)
 		[TE_SIZE_RELATIVE_QUERY] = config->relative_queries && !config->relative_shared ? config->hidden_size : 0,
 		[TE_SIZE_RELATIVE_KEY] = config->relative_keys && !config->relative_shared ? config->hidden_size : 0,
 		[TE_SIZE_HEADS] = config->n_heads,
+		[TE_SIZE_QUERY] = (int64_t) config->n_heads * config->head_size,
+		[TE_SIZE_KEY] = (int64_t) config->n_kv_heads * config->head_size,
 		[TE_SIZE_JOINT] = 3 * (int64_t) config->hidden_size,
 		[TE_SIZE_GATED] = 2 * (int64_t) config->intermediate_size,
 		[TE_SIZE_NORM_BIAS] = config->norm_bias,
 		[TE_SIZE_ATTENTION_BIAS] = config->attention_bias,
+		[TE_SIZE_OUT_BIAS] = config->out_bias,
 		[TE_SIZE_UP_BIAS] = config->up_bias,
 		[TE_SIZE_DOWN_BIAS] = config->down_bias,
 	};

@@ -70,10 +70,13 @@ typedef enum TeEncoderSize
 	TE_SIZE_RELATIVE_QUERY,		/* hidden_size, or 0 where relative positions are not projected so */
 	TE_SIZE_RELATIVE_KEY,
 	TE_SIZE_HEADS,
+	TE_SIZE_QUERY,				/* of all heads together */
+	TE_SIZE_KEY,				/* of all key-value heads */
 	TE_SIZE_JOINT,				/* of query, key and value together */
 	TE_SIZE_GATED,				/* of both halves of a gated up */
 	TE_SIZE_NORM_BIAS,			/* 1, or 0 where these have none */
 	TE_SIZE_ATTENTION_BIAS,
+	TE_SIZE_OUT_BIAS,
 	TE_SIZE_UP_BIAS,
 	TE_SIZE_DOWN_BIAS
 } TeEncoderSize;

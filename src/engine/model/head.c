@@ -55,6 +55,7 @@ static const struct
 	[TE_HEAD_TOKEN] = {"ForTokenClassification", "token-classification", read_labels, 0, true},
 	[TE_HEAD_ANSWER] = {"ForQuestionAnswering", "question-answering", NULL, 2, true},
 	[TE_HEAD_MASK] = {"ForMaskedLM", "fill-mask", NULL, -1, false},
+	[TE_HEAD_CAUSAL] = {"ForCausalLM", "text-generation", NULL, -1, false},
 };
 
 /* Other names of tasks, which are taken at import. */
@@ -63,6 +64,8 @@ static const char *const synonyms[][2] = {
 	{"sentiment-analysis", "classification"},
 	{"ner", "token-classification"},
 	{"masked-lm", "fill-mask"},
+	{"causal-lm", "text-generation"},
+	{"generation", "text-generation"},
 	{"next-sentence-prediction", "next-sentence"},
 	{"feature-extraction", "embedding"},
 	{"sentence-similarity", "embedding"},
@@ -343,7 +346,8 @@ find_row(const TeArch *arch, TeStr task, TeHeadKind kind, const TeJson *config)
 static TePooling
 read_pooling(const TeArchHead *head, const TeJson *config)
 {
-	TeStr		name = head->pooling_key == NULL ? TE_STR("cls") : te_json_str(config, head->pooling_key, "cls");
+	const char *usual = head->last ? "last" : "cls";
+	TeStr		name = head->pooling_key == NULL ? te_str(usual) : te_json_str(config, head->pooling_key, usual);
 	TePooling	pooling = te_pooling_by_name(name);
 
 	if (pooling == TE_N_POOLINGS)
@@ -370,7 +374,7 @@ te_head_read(TeArena *arena, const TeArch *arch, TeStr task, const TeJson *confi
 	into->scoring = choose_scoring(task, kind, config, into->n_labels);
 	into->pair_scoring = kind == TE_HEAD_SEQUENCE && into->n_labels == 1 ? choose_pair_scoring(task, config) : into->scoring;
 	into->pooling = read_pooling(head, config);
-	into->tied = te_json_bool(config, "tie_word_embeddings", true);
+	into->tied = te_json_bool(config, "tie_word_embeddings", !head->untied);
 	for (int i = 0; i < count_layers(head); i++)
 	{
 		const TeHeadLayer *layer = &head->layers[i];

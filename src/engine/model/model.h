@@ -56,6 +56,7 @@ typedef struct TeConfig
 	/* which matrices have biases, 0 or 1 */
 	int32_t		norm_bias;
 	int32_t		attention_bias;
+	int32_t		out_bias;
 	int32_t		up_bias;
 	int32_t		down_bias;
 	int32_t		n_layer_groups; /* so many sets of weights serve all layers; 0: each layer has its own */
@@ -125,6 +126,7 @@ typedef enum TeHeadKind
 	TE_HEAD_TOKEN,				/* a number a label, of each token */
 	TE_HEAD_ANSWER,				/* two numbers of each token: an answer begins, or ends, with it */
 	TE_HEAD_MASK,				/* a number a word of the vocabulary, of each mask token */
+	TE_HEAD_CAUSAL,				/* the same of each token, for the one that follows */
 	TE_N_HEADS
 } TeHeadKind;
 
@@ -156,6 +158,8 @@ typedef struct TeArchHead
 {
 	TeHeadKind	kind;			/* TE_HEAD_NONE ends the list */
 	const char *also_class;		/* ending of another class that has it too ("ForPreTraining"), or NULL */
+	bool		last;			/* texts are pooled by their last token, not their first */
+	bool		untied;			/* layers that may be tied are not where config.json does not say so */
 	const char *pooling_key;	/* of config.json, where texts may be pooled otherwise than by their first token; or NULL */
 	const char *flag;			/* of config.json, true by default, that this row of its kind wants; NULL: any */
 	TeHeadLayer layers[TE_MAX_HEAD_LAYERS];
@@ -222,7 +226,8 @@ typedef struct TeArch
 	A(nomic) \
 	A(albert) \
 	A(electra) \
-	A(deberta)
+	A(deberta) \
+	A(llama)
 
 #define TE_ARCH_DECLARE(name) extern const TeArch te_arch_##name;
 TE_ARCHS(TE_ARCH_DECLARE)

@@ -185,7 +185,9 @@ struct TeObjective
 #define TE_OBJECTIVES(O) \
 	O(classification) \
 	O(multi_label) \
-	O(regression)
+	O(regression) \
+	O(causal) \
+	O(completion)
 
 #define TE_OBJECTIVE_DECLARE(name) extern const TeObjective te_objective_##name;
 TE_OBJECTIVES(TE_OBJECTIVE_DECLARE)

@@ -140,8 +140,12 @@ choose_piece(const TeTrainer *trainer)
 {
 	const TeConfig *config = te_model_config(trainer->trainee.model);
 	size_t		floats = ((size_t) config->hidden_size * 8 + (size_t) config->intermediate_size * 2);
-	size_t		tokens = PIECE_BYTES / (floats * sizeof(float));
+	size_t		tokens;
 
+	/* a logit a word, and its gradient, of every token */
+	if (trainer->objective->head == TE_HEAD_CAUSAL)
+		floats += 2 * (size_t) config->vocab_size;
+	tokens = PIECE_BYTES / (floats * sizeof(float));
 	if (trainer->options->piece_tokens > 0)
 		return (size_t) trainer->options->piece_tokens;
 	return TE_MAX((size_t) PIECE_MIN, TE_MIN(tokens, (size_t) PIECE_MAX));

@@ -513,35 +513,62 @@ matmul_body(void *arg)
 	te_parallel_for(te_matmul_prepare(matmul), te_matmul_task, matmul);
 }
 
+/* GFLOP/s and share of the peak, 1 and all threads. */
+static void
+matmul_rate(TeMatmul *mm, const double *limit)
+{
+	for (int i = 0; i < 2; i++)
+	{
+		double		rate;
+
+		te_std_set_workers(i == 0 ? 1 : max_threads);
+		rate = 2e-9 * (double) (mm->m * mm->n * mm->k) / best_time(matmul_body, mm);
+		printf("  %7.1f %5.1f %%", rate, 100 * rate / (limit[0] > 0 ? limit : peak)[i]);
+	}
+}
+
+static void
+matmul_row(size_t m, size_t n, size_t k, bool trans_a, bool trans_b)
+{
+	TeMatmul	mm = {.m = m,.n = n,.k = k,.trans_a = trans_a,.trans_b = trans_b};
+
+	mm.a = floats(m * k);
+	mm.b = floats(n * k);
+	mm.c = floats(m * n);
+	mm.ld_a = trans_a ? m : k;
+	mm.ld_b = trans_b ? k : n;
+	mm.ld_c = n;
+	printf("  %s%s %4zu x %4zu <- %4zu", trans_a ? "T" : "N", trans_b ? "T" : "N", m, n, k);
+	matmul_rate(&mm, peak);
+	mm.bf16 = true;
+	matmul_rate(&mm, bf16_peak);
+	printf("\n");
+	free((void *) mm.a);
+	free((void *) mm.b);
+	free(mm.c);
+}
+
+/* The three products of each linear of MiniLM: y = x . W', dx = dy . W, dW = dy' . x. */
 static void
 bench_matmul(void)
 {
-	printf("matmul: GFLOP/s and share of the peak with OpenBLAS (%s), then without; 1 and %d threads\n",
-		   te_host_blas() != NULL ? te_host_blas()->name : "none", max_threads);
-	for (int kind = 0; kind < 4; kind++)
+	static const size_t tokens[] = {4096, 600};
+	static const size_t sides[][2] = {{384, 384}, {1536, 384}, {384, 1536}};
+
+	printf("matmul, m x n <- k: GFLOP/s and share of the peak: f32, bf16; 1 and %d threads each\n", max_threads);
+	for (size_t t = 0; t < LENGTH(tokens); t++)
 	{
-		TeMatmul	mm = {.m = 1024,.n = 384,.k = 1536,.trans_a = kind & 1,.trans_b = kind & 2};
-
-		mm.a = floats(mm.m * mm.k);
-		mm.b = floats(mm.n * mm.k);
-		mm.c = floats(mm.m * mm.n);
-		mm.ld_a = mm.trans_a ? mm.m : mm.k;
-		mm.ld_b = mm.trans_b ? mm.k : mm.n;
-		mm.ld_c = mm.n;
-		printf("  1024 x 384 <- 1536 %s%s", mm.trans_a ? "T" : "N", mm.trans_b ? "T" : "N");
-		for (int i = te_host_blas() != NULL ? 0 : 2; i < 4; i++)
+		for (size_t s = 0; s < LENGTH(sides); s++)
 		{
-			double		rate;
-
-			mm.blas = i < 2 ? te_host_blas() : NULL;
-			te_std_set_workers(i % 2 == 0 ? 1 : max_threads);
-			rate = 2e-9 * (double) (mm.m * mm.n * mm.k) / best_time(matmul_body, &mm);
-			printf("  %7.1f %5.1f %%", rate, 100 * rate / peak[i % 2]);
+			matmul_row(tokens[t], sides[s][0], sides[s][1], false, true);
+			matmul_row(tokens[t], sides[s][0], sides[s][1], false, false);
+			matmul_row(sides[s][0], sides[s][1], tokens[t], true, false);
 		}
-		printf("\n");
-		free((void *) mm.a);
-		free((void *) mm.b);
-		free(mm.c);
+		/* of an overlay of rank 8 */
+		matmul_row(tokens[t], 8, 384, false, false);
+		matmul_row(384, 8, tokens[t], true, false);
+		matmul_row(8, 384, tokens[t], true, false);
+		matmul_row(tokens[t], 384, 8, false, false);
 	}
 }
 

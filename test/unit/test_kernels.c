@@ -76,25 +76,47 @@ check_gemm_columns_f32(double error)
 	check_gemm(true, error);
 }
 
+/* `rows` rows of k floats into a panel, or k rows of as many. */
 static void
-check_pack_panel(double error)
+check_pack(bool columns, double error)
 {
 	for (size_t rows = 1; rows <= TE_PANEL; rows += 7)
 	{
 		for (size_t k = 1; k < 70; k += 5)
 		{
-			float	   *a = floats(rows * k, 1);
+			size_t		ld = (columns ? rows : k) + 3;
+			float	   *a = floats((columns ? k : rows) * ld - 3, 1);
 			float	   *actual = floats(k * TE_PANEL, 1);
 			float	   *expected = floats(k * TE_PANEL, 1);
 
-			te_kernel.pack_panel(rows, k, a, k, actual);
-			te_kernel_ref.pack_panel(rows, k, a, k, expected);
-			check_all("pack_panel", rows * 1000 + k, actual, expected, k * TE_PANEL, error);
+			if (columns)
+			{
+				te_kernel.pack_columns(k, rows, a, ld, actual);
+				te_kernel_ref.pack_columns(k, rows, a, ld, expected);
+			}
+			else
+			{
+				te_kernel.pack_panel(rows, k, a, ld, actual);
+				te_kernel_ref.pack_panel(rows, k, a, ld, expected);
+			}
+			check_all(columns ? "pack_columns" : "pack_panel", rows * 1000 + k, actual, expected, k * TE_PANEL, error);
 			floats_free(a);
 			floats_free(actual);
 			floats_free(expected);
 		}
 	}
+}
+
+static void
+check_pack_panel(double error)
+{
+	check_pack(false, error);
+}
+
+static void
+check_pack_columns(double error)
+{
+	check_pack(true, error);
 }
 
 static void

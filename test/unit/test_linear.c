@@ -303,10 +303,15 @@ TEST(linear_rows_do_not_depend_on_the_batch)
 
 /* ---- matmul ---- */
 
+/* kind: bits of trans_a, trans_b, add, bf16 */
 static void
-check_matmul(size_t m, size_t n, size_t k, int kind, const TeBlas *blas)
+check_matmul(size_t m, size_t n, size_t k, int kind)
 {
-	TeMatmul	mm = {.m = m,.n = n,.k = k,.trans_a = kind & 1,.trans_b = kind & 2,.add = kind & 4,.blas = blas};
+	TeMatmul	mm = {.m = m,.n = n,.k = k,.trans_a = kind & 1,.trans_b = kind & 2,.add = kind & 4,.bf16 = kind & 8};
+	size_t		n_a = m * k + m + k;
+	size_t		n_b = n * k + 2 * n + 2 * k;
+	float	   *a = floats(n_a, 1);
+	float	   *b = floats(n_b, 1);
 	float	   *c;
 	float	   *before;
 	int			wrong = 0;
@@ -314,11 +319,16 @@ check_matmul(size_t m, size_t n, size_t k, int kind, const TeBlas *blas)
 	mm.ld_a = (mm.trans_a ? m : k) + 1;
 	mm.ld_b = (mm.trans_b ? k : n) + 2;
 	mm.ld_c = n + 3;
-	mm.a = floats(m * k + m + k, 1);
-	mm.b = floats(n * k + 2 * n + 2 * k, 1);
+	mm.a = copy_of(a, n_a);
+	mm.b = copy_of(b, n_b);
 	mm.c = c = floats(m * mm.ld_c, 1);
 	before = copy_of(c, m * mm.ld_c);
 	te_parallel_for(te_matmul_prepare(&mm), te_matmul_task, &mm);
+	if (mm.bf16)
+	{
+		te_kernel_ref.round_floats_bf16(n_a, a, a);
+		te_kernel_ref.round_floats_bf16(n_b, b, b);
+	}
 	for (size_t i = 0; i < m; i++)
 	{
 		for (size_t j = 0; j < mm.ld_c; j++)
@@ -326,30 +336,63 @@ check_matmul(size_t m, size_t n, size_t k, int kind, const TeBlas *blas)
 			double		sum = mm.add || j >= n ? before[i * mm.ld_c + j] : 0;
 
 			for (size_t x = 0; j < n && x < k; x++)
-				sum += (double) mm.a[mm.trans_a ? x * mm.ld_a + i : i * mm.ld_a + x] * mm.b[mm.trans_b ? j * mm.ld_b + x : x * mm.ld_b + j];
+				sum += (double) a[mm.trans_a ? x * mm.ld_a + i : i * mm.ld_a + x] * b[mm.trans_b ? j * mm.ld_b + x : x * mm.ld_b + j];
 			wrong += !near(c[i * mm.ld_c + j], (float) sum, 1e-6 * (double) (k + 1));
 		}
 	}
 	if (!CHECK(wrong == 0))
-		fprintf(stderr, "  matmul %zu %zu %zu kind %d %s: %d wrong\n", m, n, k, kind, blas != NULL ? blas->name : "own", wrong);
+		fprintf(stderr, "  %s matmul %zu %zu %zu kind %d: %d wrong\n", te_isa_name(), m, n, k, kind, wrong);
 	floats_free((float *) mm.a);
 	floats_free((float *) mm.b);
+	floats_free(a);
+	floats_free(b);
 	floats_free(c);
 	floats_free(before);
 }
 
-TEST(matmul_with_and_without_blas)
+TEST(matmul_of_every_kind_and_shape)
 {
-	static const size_t shapes[][3] = {{1, 1, 1}, {5, 7, 3}, {64, 64, 64}, {130, 70, 65}, {3, 300, 129}, {0, 5, 5}, {5, 70, 0}, {300, 64, 520}};
+	/* the last ones: several pieces of k, narrow, several blocks */
+	static const size_t shapes[][3] = {{1, 1, 1}, {5, 7, 3}, {64, 64, 64}, {130, 70, 65}, {3, 300, 129}, {0, 5, 5}, {5, 70, 0},
+	{70, 65, 1040}, {100, 8, 37}, {8, 100, 520}, {401, 2, 7}, {390, 450, 9}};
+	size_t		n_isas = isa_count();
 
-	for (size_t i = 0; i < LENGTH(shapes); i++)
+	for (size_t i = 0; i < n_isas * LENGTH(shapes); i++)
 	{
-		for (int kind = 0; kind < 8; kind++)
-		{
-			check_matmul(shapes[i][0], shapes[i][1], shapes[i][2], kind, NULL);
-			if (te_host_blas() != NULL)
-				check_matmul(shapes[i][0], shapes[i][1], shapes[i][2], kind, te_host_blas());
-		}
+		const size_t *shape = shapes[i / n_isas];
+
+		te_isa_select(isas[i % n_isas]);
+		for (int kind = 0; kind < 16; kind++)
+			check_matmul(shape[0], shape[1], shape[2], kind);
+	}
+	te_isa_select("auto");
+}
+
+/* Each element is one chain over k, so a matrix of fewer rows, cut otherwise, has the same ones. */
+TEST(matmul_does_not_depend_on_its_cut)
+{
+	for (int kind = 0; kind < 16; kind++)
+	{
+		TeMatmul	mm = {.m = 300,.n = 200,.k = 700,.trans_a = kind & 1,.trans_b = kind & 2,.add = kind & 4,.bf16 = kind & 8,.ld_c = 200};
+		TeMatmul	part;
+		float	   *c = floats(300 * 200, 1);
+		float	   *piece = copy_of(c, 300 * 200);
+
+		mm.ld_a = mm.trans_a ? mm.m : mm.k;
+		mm.ld_b = mm.trans_b ? mm.k : mm.n;
+		mm.a = floats(mm.m * mm.k, 1);
+		mm.b = floats(mm.n * mm.k, 1);
+		mm.c = c;
+		part = mm;
+		part.m = 70;
+		part.c = piece;
+		te_parallel_for(te_matmul_prepare(&mm), te_matmul_task, &mm);
+		te_parallel_for(te_matmul_prepare(&part), te_matmul_task, &part);
+		CHECK(memcmp(c, piece, 70 * 200 * sizeof(float)) == 0);
+		floats_free((float *) mm.a);
+		floats_free((float *) mm.b);
+		floats_free(c);
+		floats_free(piece);
 	}
 }
 

@@ -228,9 +228,6 @@ te_graph_matmul(TeGraph *graph, TeMatmul *matmul)
 
 	if (matmul->m == 0 || matmul->n == 0 || matmul->k == 0)
 		return;
-	/* CBLAS takes sizes as int */
-	te_assert(matmul->m <= INT_MAX && matmul->n <= INT_MAX && matmul->k <= INT_MAX);
-	matmul->blas = te_host_blas();
 	n_tasks = te_matmul_prepare(matmul);
 	te_graph_tasks(graph, n_tasks, matmul->m * matmul->n * matmul->k, te_matmul_task, matmul);
 }

@@ -150,7 +150,7 @@ extern void te_graph_tasks(TeGraph *graph, size_t n_tasks, size_t work, TeTask t
 typedef void (*TeRange) (void *arg, size_t first, size_t end, float *scratch);
 extern void te_graph_range(TeGraph *graph, size_t n, size_t work_each, TeRange range, void *arg);
 
-/* C (+)= op(A) · op(B); fields blas and tile_m are filled here. */
+/* C (+)= op(A) · op(B); the fields of the cut are filled here. */
 extern void te_graph_matmul(TeGraph *graph, TeMatmul *matmul);
 
 /* Columns that a task of a reduction over rows takes. */

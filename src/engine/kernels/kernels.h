@@ -211,8 +211,7 @@ extern void te_linear_quantize_task(void *linear, size_t task, int worker); /* a
 extern void te_linear_task(void *linear, size_t task, int worker);	/* a TeTask */
 
 /*
- * C[m, n] (+)= op(A) · op(B), dense f32, for backward passes: OpenBLAS where the host has it, a blocked loop of our own otherwise.
- * Cut into tasks by shape only.
+ * C[m, n] (+)= op(A) · op(B), dense f32, for training; cut into tasks by shape only.
  */
 typedef struct TeMatmul
 {
@@ -228,8 +227,10 @@ typedef struct TeMatmul
 	float	   *c;
 	size_t		ld_c;
 	bool		add;			/* to what is there */
-	const TeBlas *blas;			/* te_host_blas() */
-	size_t		tile_m;			/* te_matmul_prepare() fills */
+	bool		bf16;			/* A and B are rounded to bf16; sums and C are f32 */
+	/* te_matmul_prepare() fills: */
+	size_t		tile_m;
+	size_t		tile_n;
 } TeMatmul;
 
 extern size_t te_matmul_prepare(TeMatmul *matmul);

@@ -295,6 +295,16 @@ te_ref_pack_panel(size_t rows, size_t k, const float *a, size_t ld_a, float *pan
 }
 
 void
+te_ref_pack_columns(size_t k, size_t n, const float *a, size_t ld_a, float *panel)
+{
+	for (size_t i = 0; i < k; i++)
+	{
+		for (size_t c = 0; c < TE_PANEL; c++)
+			panel[i * TE_PANEL + c] = c < n ? a[i * ld_a + c] : 0.0f;
+	}
+}
+
+void
 te_ref_epilogue(size_t rows, size_t n, const float *x, size_t ld_x, const float *bias, TeActivation activation,
 				const float *residual, size_t ld_residual, float *y, size_t ld_y)
 {

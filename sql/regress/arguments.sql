@@ -66,6 +66,11 @@ SELECT call || ': ' || refusal(call)
 FROM unnest(ARRAY[$$detokenize('{{5,6},{7,8}}')$$, $$cosine_distance('{{1,2}}', '{1,2}')$$, $$inner_product('{1,2}', '{{1,2}}')$$]) call;
 -- Arrays that begin elsewhere are of one dimension.
 SELECT count(*) FROM transformer.embed('[3:4]={a,b}'::text[]);
+-- A model for something else: what it is for, what is wanted, what takes it. Only its tokenizer is for all.
+SELECT call || ' by ' || model || ': ' || refusal(replace(call, '$', format('model => %L', 'arguments_' || model)))
+FROM unnest('{bert,classify-bert,token-bert,mask-bert,answer-bert}'::text[]) model,
+	unnest(ARRAY[$$embed('a', $)$$, $$classify('a', $)$$, $$sentiment('a', $)$$, $$intent('{a}'::text[], $)$$, $$rerank('a', 'b', $)$$,
+		$$zero_shot('a', '{a}', $)$$, $$entities('a', $)$$, $$fill_mask('a [MASK]', $)$$, $$answer('a', 'b', $)$$, $$token_count('a', $)$$]) call;
 \pset tuples_only off
 \pset format aligned
 

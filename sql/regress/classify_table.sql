@@ -16,6 +16,24 @@ CALL transformer.classify_table('labelled_rows', 'body', 'mood', 'table_bert');
 CALL transformer.classify_table('labelled_rows', 'body', 'mood', 'table_bert', on_error => 'skip');
 SELECT bool_and(mood::text = label) AS equal, count(*) - count(mood) AS without FROM labelled_rows WHERE body IS NOT NULL;
 CALL transformer.classify_table('labelled_rows', 'body', 'number', 'table_bert');
+\set VERBOSITY sqlstate
+CALL transformer.classify_table('labelled_rows', 'body', 'number', 'table_bert');
+CALL transformer.embed_table('labelled_rows', 'body', 'number', 'table_bert');
+CALL transformer.classify_table('labelled_rows', 'body', 'label', 'table_bert', condition => '');
+\set VERBOSITY default
+CALL transformer.embed_table('labelled_rows', 'body', 'number', 'table_bert');
+CALL transformer.classify_table('labelled_rows', 'body', 'ctid', 'table_bert');
+CALL transformer.classify_table('labelled_rows', 'body', 'label', 'table_bert', condition => E' \n');
+-- What text is assigned to will do.
+CREATE DOMAIN topic AS varchar(20);
+CREATE TABLE assigned (body text DEFAULT 'bread', a topic, b name, c char(20));
+INSERT INTO assigned DEFAULT VALUES;
+CALL transformer.classify_table('assigned', 'body', 'a', 'table_bert');
+CALL transformer.classify_table('assigned', 'body', 'b', 'table_bert');
+CALL transformer.classify_table('assigned', 'body', 'c', 'table_bert');
+SELECT a = b::text AND a = c::text AS equal FROM assigned;
+DROP TABLE assigned;
+DROP DOMAIN topic;
 CALL transformer.classify_table('labelled_rows', 'body', 'short', 'table_bert');
 CALL transformer.classify_table('labelled_rows', 'body', 'label');
 DROP TABLE labelled_rows;

@@ -15,7 +15,7 @@
  *	  batch_ahead.c		where a plain call finds what the node has computed for it
  *	  batch_explain.c	what EXPLAIN says about it
  *
- * To make a function run in batches: a row in batch_funcs.c, a look with
+ * To make a function run in batches: its row in batch_funcs.c, a look with
  * tr_ahead_found() in its C function, and SUPPORT _transformer.batch_support in its
  * CREATE FUNCTION.
  *-------------------------------------------------------------------------
@@ -70,27 +70,33 @@ typedef struct TrCallGroup
 } TrCallGroup;
 
 /*
- * A function that runs in batches.  A call of which one of the first n_texts
- * arguments is NULL gives NULL and looks at nothing else.
+ * A function that computes with a model: what a call costs, and how calls run in
+ * batches.  A call of which one of the first n_texts arguments is NULL gives NULL
+ * and looks at nothing else.
  */
 typedef struct TrBatchFunction
 {
 	const char *symbol;			/* C symbol of the SQL function */
-	void		(*run) (const struct TrBatchFunction *function, TrCallGroup *group);
 	int			n_texts;
+	int			n_computed;		/* of the first arguments, texts or arrays of them, go into a cost; 0: n_texts */
 	int			model;			/* argument that names the model */
-	int			kind;			/* argument with the kind of text; 0: none */
+	TrUse		use;
 	bool		pinned;			/* a version has to be named */
+
+	/* NULL: never in a batch, since an array is one */
+	void		(*run) (const struct TrBatchFunction *function, TrCallGroup *group);
+	int			kind;			/* argument with the kind of text; 0: none */
 	bool		set;			/* returns a set of rows */
-	TrModel    *(*open) (text *model);	/* by a setting of its own; else that of the labeller */
-	const TrLabeller *labeller; /* of run_label; else the model is the embedding model */
+	const TrLabeller *labeller; /* of run_label */
 	TrTextFunction of_text;		/* of run_tokens */
 #ifdef TR_BATCH_STRESS
 	Oid			built_in;		/* of run_built_in */
 #endif
 } TrBatchFunction;
 
-/* NULL: not one of them.  *strict (where not NULL): is it declared STRICT? */
+/* What is known of a function; NULL: it is not one of ours. */
+extern const TrBatchFunction *tr_model_function(Oid funcid);
+/* NULL: does not run in batches.  *strict (where not NULL): is it declared STRICT? */
 extern const TrBatchFunction *tr_batch_function(Oid funcid, bool *strict);
 /* The same for a call in an expression, with its arguments. */
 extern const TrBatchFunction *tr_batch_call(Node *node, Oid *funcid, List **args);

@@ -24,6 +24,7 @@
 #include "pg/store.h"
 
 #include "executor/tuptable.h"
+#include "funcapi.h"
 #include "utils/datum.h"
 #include "utils/memutils.h"
 
@@ -142,4 +143,17 @@ tr_ahead_found(FunctionCallInfo fcinfo, TrModel *model, Datum *result)
 		return true;
 	}
 	return false;
+}
+
+bool
+tr_rows_begin(FunctionCallInfo fcinfo, int n_texts, TrUse use, int model_arg, TrModel **model)
+{
+	Datum		unused;
+
+	tr_srf_begin(fcinfo);
+	for (int i = 0; i < n_texts; i++)
+		if (PG_ARGISNULL(i))
+			return false;
+	*model = tr_model_open(tr_text_argument(fcinfo, model_arg), use);
+	return !tr_ahead_found(fcinfo, *model, &unused);
 }

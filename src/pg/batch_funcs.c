@@ -1,6 +1,7 @@
 /*-------------------------------------------------------------------------
  * batch_funcs.c
- *	  The functions that run in batches: one table, and how each is fed.
+ *	  The functions that compute with a model: one table, which says what cost.c
+ *	  wants to know of each and how its calls run in batches.
  *
  * A function is recognised by library and C symbol, so that it may live in any
  * schema and under any name; what is known about a function is kept by OID
@@ -12,8 +13,10 @@
  *
  * A function that returns a set is only ever computed ahead (batch_ahead.c).
  *
- * To add a function: its row in functions[], a run function if none of these
- * fits, a look with tr_ahead_found() in its C function, and SUPPORT _transformer.batch_support in its CREATE FUNCTION.
+ * To add a function: its row in functions[], and SUPPORT
+ * _transformer.batch_support in its CREATE FUNCTION; where it is scalar, or gives a set
+ * for one text, also a run function if none of these fits, and a look with
+ * tr_ahead_found() in its C function.
  *-------------------------------------------------------------------------
  */
 #include "pg/batch.h"
@@ -344,24 +347,43 @@ run_tokens(const TrBatchFunction *function, TrCallGroup *group)
 
 /* ---- the table ---- */
 
+#define ONE(symbol_, model_, use_) .symbol = "transformer_" symbol_,.n_texts = 1,.model = model_,.use = use_
+#define TWO(symbol_, use_) .symbol = "transformer_" symbol_,.n_texts = 2,.model = 2,.use = use_
+
 static const TrBatchFunction functions[] = {
-	{.symbol = "transformer_embed",.run = run_embed,.n_texts = 1,.model = 1,.kind = 2},
-	{.symbol = "transformer_embed_pinned",.run = run_embed,.n_texts = 1,.model = 1,.pinned = true},
-	{.symbol = "transformer_similarity",.run = run_similarity,.n_texts = 2,.model = 2},
-	{.symbol = "transformer_classify",.run = run_label,.n_texts = 1,.model = 1,.labeller = &tr_classify_labeller},
-	{.symbol = "transformer_classify_pinned",.run = run_label,.n_texts = 1,.model = 1,.labeller = &tr_classify_labeller,.pinned = true},
-	{.symbol = "transformer_sentiment",.run = run_label,.n_texts = 1,.model = 1,.labeller = &tr_sentiment_labeller},
-	{.symbol = "transformer_sentiment_score",.run = run_label,.n_texts = 1,.model = 1,.labeller = &tr_sentiment_score_labeller},
-	{.symbol = "transformer_intent",.run = run_label,.n_texts = 1,.model = 1,.labeller = &tr_intent_labeller},
-	{.symbol = "transformer_rerank",.run = run_rerank,.n_texts = 2,.model = 2,.open = tr_rerank_open},
-	{.symbol = "transformer_token_count",.run = run_tokens,.n_texts = 1,.model = 1,.of_text = tr_token_count},
-	{.symbol = "transformer_tokenize",.run = run_tokens,.n_texts = 1,.model = 1,.of_text = tr_token_ids},
-	{.symbol = "transformer_tokens",.run = run_tokens,.n_texts = 1,.model = 1,.of_text = tr_token_words},
-	{.symbol = "transformer_classify_scores",.run = run_label_scores,.n_texts = 1,.model = 1,.labeller = &tr_classify_labeller,.set = true},
-	{.symbol = "transformer_zero_shot",.run = run_zero_shot,.n_texts = 1,.model = 2,.open = tr_zero_shot_open,.set = true},
-	{.symbol = "transformer_entities",.run = run_entities,.n_texts = 1,.model = 1,.open = tr_entities_open,.set = true},
-	{.symbol = "transformer_fill_mask",.run = run_fill_mask,.n_texts = 1,.model = 2,.open = tr_fill_open,.set = true},
-	{.symbol = "transformer_answer",.run = run_answer,.n_texts = 2,.model = 2,.open = tr_answer_open,.set = true},
+	{ONE("tokenize", 1, TR_USE_TOKENS),.run = run_tokens,.of_text = tr_token_ids},
+	{ONE("tokenize_array", 1, TR_USE_TOKENS)},
+	{ONE("tokens", 1, TR_USE_TOKENS),.run = run_tokens,.of_text = tr_token_words},
+	{ONE("tokens_array", 1, TR_USE_TOKENS)},
+	{ONE("token_count", 1, TR_USE_TOKENS),.run = run_tokens,.of_text = tr_token_count},
+	{ONE("token_count_array", 1, TR_USE_TOKENS)},
+	{ONE("embed", 1, TR_USE_EMBED),.run = run_embed,.kind = 2},
+	{ONE("embed_array", 1, TR_USE_EMBED)},
+	{ONE("embed_pinned", 1, TR_USE_EMBED),.pinned = true,.run = run_embed},
+	{ONE("embed_pinned_array", 1, TR_USE_EMBED),.pinned = true},
+	{TWO("similarity", TR_USE_EMBED),.run = run_similarity},
+	{ONE("classify", 1, TR_USE_CLASSIFY),.run = run_label,.labeller = &tr_classify_labeller},
+	{ONE("classify_array", 1, TR_USE_CLASSIFY)},
+	{ONE("classify_pinned", 1, TR_USE_CLASSIFY),.pinned = true,.run = run_label,.labeller = &tr_classify_labeller},
+	{ONE("classify_pinned_array", 1, TR_USE_CLASSIFY),.pinned = true},
+	{ONE("classify_scores", 1, TR_USE_CLASSIFY),.run = run_label_scores,.set = true},
+	{ONE("classify_scores_array", 1, TR_USE_CLASSIFY)},
+	{ONE("sentiment", 1, TR_USE_SENTIMENT),.run = run_label,.labeller = &tr_sentiment_labeller},
+	{ONE("sentiment_array", 1, TR_USE_SENTIMENT)},
+	{ONE("sentiment_score", 1, TR_USE_SENTIMENT),.run = run_label,.labeller = &tr_sentiment_score_labeller},
+	{ONE("sentiment_score_array", 1, TR_USE_SENTIMENT)},
+	{ONE("intent", 1, TR_USE_INTENT),.run = run_label,.labeller = &tr_intent_labeller},
+	{ONE("intent_array", 1, TR_USE_INTENT)},
+	{TWO("rerank", TR_USE_RERANK),.run = run_rerank},
+	{TWO("rerank_array", TR_USE_RERANK)},
+	{ONE("zero_shot", 2, TR_USE_ZERO_SHOT),.n_computed = 2,.run = run_zero_shot,.set = true},
+	{ONE("zero_shot_array", 2, TR_USE_ZERO_SHOT),.n_computed = 2},
+	{ONE("entities", 1, TR_USE_ENTITIES),.run = run_entities,.set = true},
+	{ONE("entities_array", 1, TR_USE_ENTITIES)},
+	{ONE("fill_mask", 2, TR_USE_FILL),.run = run_fill_mask,.set = true},
+	{ONE("fill_mask_array", 2, TR_USE_FILL)},
+	{TWO("answer", TR_USE_ANSWER),.run = run_answer,.set = true},
+	{TWO("answer_array", TR_USE_ANSWER)},
 };
 
 #ifdef TR_BATCH_STRESS
@@ -440,9 +462,7 @@ run_group(const TrBatchFunction *function, TrCallGroup *group, text *model, text
 {
 	if (function->pinned)
 		tr_check_pinned(model);
-	group->model = function->open ? function->open(model) :
-		function->labeller ? tr_labeller_open(function->labeller, model) :
-		tr_model_open(model, tr_embedding_model, "transformer.embedding_model");
+	group->model = tr_model_open(model, function->use);
 	group->kind = kind != NULL ? tr_utf8(kind) : (TeStr) {NULL, 0};
 	if (group->calls->digests != NULL)
 	{
@@ -523,17 +543,15 @@ is_this_library(const char *probin)
 	return strcmp(name, "transformer") == 0 || strcmp(name, "transformer" DLSUFFIX) == 0;
 }
 
+/* The row of a C function of this library. */
 static const TrBatchFunction *
-find_symbol(HeapTuple tuple)
+find_row(HeapTuple tuple)
 {
 	bool		isnull;
 	Datum		value = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_probin, &isnull);
 	char	   *symbol;
 
-	if (isnull || !is_this_library(TextDatumGetCString(value)))
-		return NULL;
-	(void) SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proconfig, &isnull);
-	if (!isnull)
+	if (((Form_pg_proc) GETSTRUCT(tuple))->prolang != ClanguageId || isnull || !is_this_library(TextDatumGetCString(value)))
 		return NULL;
 	symbol = TextDatumGetCString(SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull));
 	for (int i = 0; i < lengthof(functions); i++)
@@ -542,20 +560,41 @@ find_symbol(HeapTuple tuple)
 	return NULL;
 }
 
+const TrBatchFunction *
+tr_model_function(Oid funcid)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
+	const TrBatchFunction *found;
+
+	if (!HeapTupleIsValid(tuple))
+		return NULL;
+	found = find_row(tuple);
+	ReleaseSysCache(tuple);
+	return found;
+}
+
+static bool
+has_settings(HeapTuple tuple)
+{
+	bool		isnull;
+
+	(void) SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_proconfig, &isnull);
+	return !isnull;
+}
+
 static const TrBatchFunction *
 find_function(Oid funcid, bool *strict)
 {
 	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
 	Form_pg_proc form;
-	const TrBatchFunction *found = NULL;
+	const TrBatchFunction *found;
 
 	*strict = false;
 	if (!HeapTupleIsValid(tuple))
 		return NULL;
 	form = (Form_pg_proc) GETSTRUCT(tuple);
-	if (form->prolang == ClanguageId && !form->prosecdef)
-		found = find_symbol(tuple);
-	if (found != NULL && found->set != form->proretset)
+	found = find_row(tuple);
+	if (found != NULL && (found->run == NULL || found->set != form->proretset || form->prosecdef || has_settings(tuple)))
 		found = NULL;
 	*strict = form->proisstrict;
 	ReleaseSysCache(tuple);

@@ -3,34 +3,34 @@
  *	  What the planner is told of calls: costs, rows, parallel scans.
  *
  * A call costs what its model computes: two floating-point operations a
- * parameter and token.  The model is that of the argument or of the setting, as the active snapshot
- * has it; its parameters are a column of the catalog, so that nothing is
- * loaded for the sake of a plan.  Embeddings of tokens are counted though they
- * are only looked up, weights that layers share are counted once: a cost is
- * right within a factor of some.  Tokens are estimated by the bytes of the
- * constants and columns in the argument, a column's by its statistics (which count a value that
- * is stored out of line as small).  Where the model is not known, is missing or
- * is not the user's to use, the cost is the function's COST; nothing here raises
- * an error, that is the call's business.
+ * parameter and token.  The model is that of the argument or of the setting, as
+ * the active snapshot has it; its parameters are a column of the catalog, so that
+ * nothing is loaded for the sake of a plan.  Embeddings of tokens are counted
+ * though they are only looked up, weights that layers share are counted once: a
+ * cost is right within a factor of some.  Tokens are estimated by the bytes of
+ * the constants and columns in the argument, a column's by its statistics (which
+ * count a value that is stored out of line as small).  Where the model is not
+ * known, is missing or is not the user's to use, the cost is the function's COST;
+ * nothing here raises an error, that is the call's business.
  *
  * The unit.  The planner's costs are ratios: one page read in sequence is 1, an
- * operator cpu_operator_cost, 0.0025.  A page takes some ten microseconds, so
- * an operator stands for 25 nanoseconds, in which one thread of the kernels
- * does 10,000 floating-point operations (0.4 Tflop/s: 8-bit weights on a processor of today; f32 is three
- * times slower).  A call with 12 tokens of a model of 22 million parameters thus
- * costs some 130, of which nine tenths are the products.
+ * operator cpu_operator_cost, 0.0025.  A page takes some ten microseconds, so an
+ * operator stands for 25 nanoseconds, in which one thread of the kernels does
+ * 10,000 floating-point operations (0.4 Tflop/s: 8-bit weights on a processor of
+ * today; f32 is three times slower).  A call with 12 tokens of a model of 22
+ * million parameters thus costs some 130, of which nine tenths are the products.
  *
- * A call whose arguments do not depend on the row is computed once (fn_embed.c's cache,
- * or the Batch node), so that its cost is one of starting.
+ * A call whose arguments do not depend on the row is computed once (fn_embed.c's
+ * cache, or the Batch node), so that its cost is one of starting.
  *
  * Parallel scans.  The planner scans a table in parallel from 8 MB on, since
- * below that reading it is not worth a worker.  Computing is: where a query
- * has calls over a small table, a parallel scan of it is offered beside the planner's own, and
- * the costs decide.
+ * below that reading it is not worth a worker.  Computing is: where a query has
+ * calls over a small table, a parallel scan of it is offered beside the planner's
+ * own, and the costs decide.
  *
  * What was found out about a model is kept for the statement.
  *
- * To add a function: its row in functions[], and SUPPORT _transformer.batch_support in its CREATE FUNCTION.
+ * Which functions there are, and what each computes on, is batch_funcs.c's table.
  *-------------------------------------------------------------------------
  */
 #include "pg/batch.h"
@@ -40,7 +40,6 @@
 #include "access/detoast.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "nodes/nodeFuncs.h"
 #include "nodes/supportnodes.h"
@@ -53,7 +52,6 @@
 #include "utils/lsyscache.h"
 #include "utils/selfuncs.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 
 #define FLOPS_PER_OPERATOR 10000.0
 #define OPERATORS_PER_BYTE 1.0	/* of tokenizing */
@@ -64,75 +62,13 @@
 #define MEMO_ENTRIES 4
 #define MEMO_NAME 136			/* longer names are looked up each time */
 
-/* A function of texts, or arrays of texts: its first n_texts arguments. */
-typedef struct CostFunction
-{
-	const char *symbol;			/* C symbol of the SQL function */
-	int			n_texts;
-	int			model;			/* argument that names the model; 0: only a tokenizer works */
-	char	  **setting;		/* names the model where the argument does not; NULL: it must */
-} CostFunction;
-
-static const CostFunction functions[] = {
-	{"transformer_tokenize", 1, 0, NULL},
-	{"transformer_tokenize_array", 1, 0, NULL},
-	{"transformer_tokens", 1, 0, NULL},
-	{"transformer_tokens_array", 1, 0, NULL},
-	{"transformer_token_count", 1, 0, NULL},
-	{"transformer_token_count_array", 1, 0, NULL},
-	{"transformer_embed", 1, 1, &tr_embedding_model},
-	{"transformer_embed_array", 1, 1, &tr_embedding_model},
-	{"transformer_embed_pinned", 1, 1, NULL},
-	{"transformer_embed_pinned_array", 1, 1, NULL},
-	{"transformer_similarity", 2, 2, &tr_embedding_model},
-	{"transformer_classify", 1, 1, &tr_classification_model},
-	{"transformer_classify_array", 1, 1, &tr_classification_model},
-	{"transformer_classify_scores", 1, 1, &tr_classification_model},
-	{"transformer_classify_pinned", 1, 1, NULL},
-	{"transformer_classify_pinned_array", 1, 1, NULL},
-	{"transformer_sentiment", 1, 1, &tr_sentiment_model},
-	{"transformer_sentiment_array", 1, 1, &tr_sentiment_model},
-	{"transformer_sentiment_score", 1, 1, &tr_sentiment_model},
-	{"transformer_sentiment_score_array", 1, 1, &tr_sentiment_model},
-	{"transformer_intent", 1, 1, &tr_intent_model},
-	{"transformer_intent_array", 1, 1, &tr_intent_model},
-	{"transformer_rerank", 2, 2, &tr_rerank_model},
-	{"transformer_rerank_array", 2, 2, &tr_rerank_model},
-	{"transformer_zero_shot", 2, 2, &tr_zero_shot_model},
-	{"transformer_zero_shot_array", 2, 2, &tr_zero_shot_model},
-	{"transformer_classify_scores_array", 1, 1, &tr_classification_model},
-	{"transformer_entities", 1, 1, &tr_entity_model},
-	{"transformer_entities_array", 1, 1, &tr_entity_model},
-	{"transformer_fill_mask", 1, 2, &tr_mask_model},
-	{"transformer_fill_mask_array", 1, 2, &tr_mask_model},
-	{"transformer_answer", 2, 2, &tr_answer_model},
-	{"transformer_answer_array", 2, 2, &tr_answer_model},
-};
-
 static set_rel_pathlist_hook_type previous_pathlist_hook = NULL;
 
-static const CostFunction *
-find_function(Oid funcid)
+/* How many of the first arguments are texts, or arrays of them, that are computed on. */
+static int
+n_computed(const TrBatchFunction *function)
 {
-	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(funcid));
-	const CostFunction *found = NULL;
-	bool		isnull;
-	Datum		symbol;
-
-	if (!HeapTupleIsValid(tuple))
-		return NULL;
-	symbol = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_prosrc, &isnull);
-	if (!isnull)
-	{
-		char	   *name = TextDatumGetCString(symbol);
-
-		for (int i = 0; found == NULL && i < lengthof(functions); i++)
-			if (strcmp(name, functions[i].symbol) == 0)
-				found = &functions[i];
-		pfree(name);
-	}
-	ReleaseSysCache(tuple);
-	return found;
+	return function->n_computed > 0 ? function->n_computed : function->n_texts;
 }
 
 static List *
@@ -206,16 +142,17 @@ find_size(const char *name, ModelSize *size)
 
 /* The model of a call, if the planner can know it. */
 static bool
-size_of_model(const CostFunction *function, List *args, ModelSize *size)
+size_of_model(const TrBatchFunction *function, List *args, ModelSize *size)
 {
 	Node	   *argument = function->model < list_length(args) ? list_nth(args, function->model) : NULL;
+	const char *setting;
 
 	if (argument != NULL && !IsA(argument, Const))
 		return false;
 	if (argument != NULL && !((Const *) argument)->constisnull)
 		return find_size(TextDatumGetCString(((Const *) argument)->constvalue), size);
-	return function->setting != NULL && *function->setting != NULL && (*function->setting)[0] != '\0' &&
-		find_size(*function->setting, size);
+	setting = tr_use_setting(function->use);
+	return !function->pinned && setting != NULL && setting[0] != '\0' && find_size(setting, size);
 }
 
 /* ---- texts ---- */
@@ -299,11 +236,11 @@ typedef struct Work
 } Work;
 
 static Work
-work_of_call(const CostFunction *function, PlannerInfo *root, List *args)
+work_of_call(const TrBatchFunction *function, PlannerInfo *root, List *args)
 {
 	Work		work = {.calls = 1};
 
-	for (int i = 0; i < function->n_texts && i < list_length(args); i++)
+	for (int i = 0; i < n_computed(function) && i < list_length(args); i++)
 	{
 		Texts		texts = measure(root, list_nth(args, i));
 
@@ -318,18 +255,18 @@ work_of_call(const CostFunction *function, PlannerInfo *root, List *args)
 static bool
 answer_cost(SupportRequestCost *request)
 {
-	const CostFunction *function = find_function(request->funcid);
+	const TrBatchFunction *function = tr_model_function(request->funcid);
 	List	   *args = arguments_of(request->node);
 	ModelSize	size = {0};
 	Work		work;
 	double		operators;
 
-	if (function == NULL || list_length(args) < function->n_texts ||
-		(function->model > 0 && !size_of_model(function, args, &size)))
+	if (function == NULL || list_length(args) < n_computed(function) ||
+		(function->use != TR_USE_TOKENS && !size_of_model(function, args, &size)))
 		return false;
 	work = work_of_call(function, request->root, args);
 	operators = OPERATORS_PER_BYTE * work.bytes;
-	if (function->model > 0)
+	if (function->use != TR_USE_TOKENS)
 	{
 		double		tokens = work.bytes / BYTES_PER_TOKEN + SPECIAL_TOKENS;
 
@@ -349,13 +286,13 @@ answer_cost(SupportRequestCost *request)
 static bool
 answer_rows(SupportRequestRows *request)
 {
-	const CostFunction *function = find_function(request->funcid);
+	const TrBatchFunction *function = tr_model_function(request->funcid);
 	List	   *args = arguments_of(request->node);
 	bool		any = false;
 
-	if (function == NULL || list_length(args) < function->n_texts)
+	if (function == NULL || list_length(args) < n_computed(function))
 		return false;
-	for (int i = 0; i < function->n_texts; i++)
+	for (int i = 0; i < n_computed(function); i++)
 		any |= type_is_array(exprType(list_nth(args, i)));
 	if (any)
 		request->rows = work_of_call(function, request->root, args).calls;

@@ -53,12 +53,6 @@ take_answer(const TeAnswer *answer, TeStr context, int i, TrRowSink take, void *
 	pfree(DatumGetPointer(row[0]));
 }
 
-TrModel *
-tr_answer_open(text *model)
-{
-	return tr_model_open(model, tr_answer_model, "transformer.answer_model");
-}
-
 void
 tr_answer_each(TrModel *model, const TrTexts *pairs, TrRowSink take, void *arg)
 {
@@ -99,19 +93,14 @@ Datum
 transformer_answer(PG_FUNCTION_ARGS)
 {
 	TrModel    *model;
-	Datum		question;
-	Datum		context;
-	bool		isnull = false;
 
-	tr_srf_begin(fcinfo);
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		return (Datum) 0;
-	model = tr_answer_open(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2));
-	if (tr_ahead_found(fcinfo, model, &question))
-		return (Datum) 0;
-	question = PointerGetDatum(PG_GETARG_TEXT_PP(0));
-	context = PointerGetDatum(PG_GETARG_TEXT_PP(1));
-	tr_answer_each(model, &(TrTexts) {.values = &question,.pairs = &context,.nulls = &isnull,.n = 1}, tr_row_to_set, fcinfo);
+	if (tr_rows_begin(fcinfo, 2, TR_USE_ANSWER, 2, &model))
+	{
+		Datum		question = PG_GETARG_DATUM(0);
+		Datum		context = PG_GETARG_DATUM(1);
+
+		tr_answer_each(model, &TR_ONE_PAIR(&question, &context), tr_row_to_set, fcinfo);
+	}
 	return (Datum) 0;
 }
 
@@ -119,18 +108,13 @@ PG_FUNCTION_INFO_V1(transformer_answer_array);
 Datum
 transformer_answer_array(PG_FUNCTION_ARGS)
 {
-	TrTexts		pairs;
-	Datum		question;
+	TrModel    *model;
 
-	tr_srf_begin(fcinfo);
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
-		return (Datum) 0;
-	question = PointerGetDatum(PG_GETARG_TEXT_PP(0));
-	pairs = tr_texts(PG_GETARG_ARRAYTYPE_P(1));
-	pairs.pairs = pairs.values;
-	pairs.values = palloc(sizeof(Datum) * Max(pairs.n, 1));
-	for (int i = 0; i < pairs.n; i++)
-		pairs.values[i] = question;
-	tr_answer_each(tr_answer_open(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2)), &pairs, tr_numbered_row_to_set, fcinfo);
+	if (tr_rows_begin(fcinfo, 2, TR_USE_ANSWER, 2, &model))
+	{
+		TrTexts		pairs = tr_pairs(PG_GETARG_DATUM(0), PG_GETARG_ARRAYTYPE_P(1));
+
+		tr_answer_each(model, &pairs, tr_numbered_row_to_set, fcinfo);
+	}
 	return (Datum) 0;
 }

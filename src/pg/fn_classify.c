@@ -13,7 +13,7 @@
  * Batches of calls (batch_funcs.c) share what arrays of texts do, tr_label_each().
  *
  * To add one: a ScoresFunction if need be, its TrLabeller, its two entry
- * points, and a row in batch_funcs.c.
+ * points, and rows in batch_funcs.c.
  *-------------------------------------------------------------------------
  */
 #include "pg/transformer.h"
@@ -38,8 +38,7 @@ typedef Datum (*ScoresFunction) (const Classifier *classifier, const float *scor
 
 struct TrLabeller
 {
-	char	  **setting;
-	const char *setting_name;
+	TrUse		use;
 	bool		polar;			/* the labels must be those of a sentiment model */
 	Oid			type;			/* of the result */
 	ScoresFunction function;
@@ -84,16 +83,16 @@ sentiment_score_of(const Classifier *classifier, const float *scores)
 }
 
 const TrLabeller tr_classify_labeller = {
-	&tr_classification_model, "transformer.classification_model", false, TEXTOID, label_of
+	TR_USE_CLASSIFY, false, TEXTOID, label_of
 };
 const TrLabeller tr_sentiment_labeller = {
-	&tr_sentiment_model, "transformer.sentiment_model", true, TEXTOID, sentiment_of
+	TR_USE_SENTIMENT, true, TEXTOID, sentiment_of
 };
 const TrLabeller tr_sentiment_score_labeller = {
-	&tr_sentiment_model, "transformer.sentiment_model", true, FLOAT4OID, sentiment_score_of
+	TR_USE_SENTIMENT, true, FLOAT4OID, sentiment_score_of
 };
 const TrLabeller tr_intent_labeller = {
-	&tr_intent_model, "transformer.intent_model", false, TEXTOID, label_of
+	TR_USE_INTENT, false, TEXTOID, label_of
 };
 
 /* ---- models ---- */
@@ -129,12 +128,6 @@ find_polarities(Classifier *classifier)
 	pfree(labels);
 }
 
-TrModel *
-tr_labeller_open(const TrLabeller *labeller, text *model)
-{
-	return tr_model_open(model, *labeller->setting, labeller->setting_name);
-}
-
 static Classifier
 make_classifier(TrModel *model, const TrLabeller *labeller)
 {
@@ -144,8 +137,7 @@ make_classifier(TrModel *model, const TrLabeller *labeller)
 		.n = te_model_labels(tr_model_engine(model)),
 	};
 
-	/* A model without labels is the engine's to refuse, when the job begins. */
-	if (labeller->polar && classifier.n > 0)
+	if (labeller->polar)
 		find_polarities(&classifier);
 	return classifier;
 }
@@ -178,7 +170,7 @@ label_text(FunctionCallInfo fcinfo, const TrLabeller *labeller)
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	model = tr_labeller_open(labeller, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
+	model = tr_model_open(tr_text_argument(fcinfo, 1), labeller->use);
 	if (tr_ahead_found(fcinfo, model, &found))
 		return found;
 	classifier = make_classifier(model, labeller);
@@ -234,7 +226,7 @@ label_array(FunctionCallInfo fcinfo, const TrLabeller *labeller)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
-	tr_label_each(tr_labeller_open(labeller, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1)), labeller, &texts,
+	tr_label_each(tr_model_open(tr_text_argument(fcinfo, 1), labeller->use), labeller, &texts,
 				  label_to_set, fcinfo);
 	PG_RETURN_NULL();
 }
@@ -393,17 +385,13 @@ Datum
 transformer_classify_scores(PG_FUNCTION_ARGS)
 {
 	TrModel    *model;
-	Datum		input;
-	bool		isnull = false;
 
-	tr_srf_begin(fcinfo);
-	if (PG_ARGISNULL(0))
-		return (Datum) 0;
-	model = tr_labeller_open(&tr_classify_labeller, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
-	if (tr_ahead_found(fcinfo, model, &input))
-		return (Datum) 0;
-	input = PG_GETARG_DATUM(0);
-	tr_label_scores_each(model, &(TrTexts) {.values = &input,.nulls = &isnull,.n = 1}, tr_row_to_set, fcinfo);
+	if (tr_rows_begin(fcinfo, 1, TR_USE_CLASSIFY, 1, &model))
+	{
+		Datum		input = PG_GETARG_DATUM(0);
+
+		tr_label_scores_each(model, &TR_ONE_TEXT(&input), tr_row_to_set, fcinfo);
+	}
 	return (Datum) 0;
 }
 
@@ -411,13 +399,13 @@ PG_FUNCTION_INFO_V1(transformer_classify_scores_array);
 Datum
 transformer_classify_scores_array(PG_FUNCTION_ARGS)
 {
-	TrTexts		texts;
+	TrModel    *model;
 
-	tr_srf_begin(fcinfo);
-	if (PG_ARGISNULL(0))
-		return (Datum) 0;
-	texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
-	tr_label_scores_each(tr_labeller_open(&tr_classify_labeller, PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1)), &texts,
-						 tr_numbered_row_to_set, fcinfo);
+	if (tr_rows_begin(fcinfo, 1, TR_USE_CLASSIFY, 1, &model))
+	{
+		TrTexts		texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
+
+		tr_label_scores_each(model, &texts, tr_numbered_row_to_set, fcinfo);
+	}
 	return (Datum) 0;
 }

@@ -143,13 +143,6 @@ cache_add(const CacheKey *key, const ArrayType *value)
 
 /* ---- one text ---- */
 
-static TrModel *
-open_model(FunctionCallInfo fcinfo, int arg)
-{
-	return tr_model_open(PG_ARGISNULL(arg) ? NULL : PG_GETARG_TEXT_PP(arg),
-						 tr_embedding_model, "transformer.embedding_model");
-}
-
 static TeStr
 text_argument(FunctionCallInfo fcinfo, int arg)
 {
@@ -187,7 +180,7 @@ transformer_embed(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	model = open_model(fcinfo, 1);
+	model = tr_model_open(tr_text_argument(fcinfo, 1), TR_USE_EMBED);
 	if (tr_ahead_found(fcinfo, model, &found))
 		return found;
 	PG_RETURN_ARRAYTYPE_P(embed_text(model, text_argument(fcinfo, 0), text_argument(fcinfo, 2)));
@@ -238,8 +231,8 @@ transformer_embed_pinned(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	tr_check_pinned(PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
-	model = open_model(fcinfo, 1);
+	tr_check_pinned(tr_text_argument(fcinfo, 1));
+	model = tr_model_open(tr_text_argument(fcinfo, 1), TR_USE_EMBED);
 	if (tr_ahead_found(fcinfo, model, &found))
 		return found;
 	PG_RETURN_ARRAYTYPE_P(embed_text(model, text_argument(fcinfo, 0), (TeStr) {NULL, 0}));
@@ -260,7 +253,7 @@ transformer_similarity(PG_FUNCTION_ARGS)
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	model = open_model(fcinfo, 2);
+	model = tr_model_open(tr_text_argument(fcinfo, 2), TR_USE_EMBED);
 	if (tr_ahead_found(fcinfo, model, &found))
 		return found;
 	job = tr_job_begin(model, "embed", &options);
@@ -396,7 +389,7 @@ embed_array(FunctionCallInfo fcinfo, TeStr kind)
 	TeJobOptions options = {.kind = kind};
 	TrTexts		texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
 
-	tr_vectors_each(open_model(fcinfo, 1), "embed", &options, &texts, vector_to_set, fcinfo);
+	tr_vectors_each(tr_model_open(tr_text_argument(fcinfo, 1), TR_USE_EMBED), "embed", &options, &texts, vector_to_set, fcinfo);
 }
 
 PG_FUNCTION_INFO_V1(transformer_embed_array);
@@ -416,7 +409,7 @@ transformer_embed_pinned_array(PG_FUNCTION_ARGS)
 	tr_set_begin(fcinfo, FLOAT4ARRAYOID);
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	tr_check_pinned(PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
+	tr_check_pinned(tr_text_argument(fcinfo, 1));
 	embed_array(fcinfo, (TeStr) {NULL, 0});
 	PG_RETURN_NULL();
 }

@@ -109,28 +109,18 @@ tr_entities_each(TrModel *model, const TrTexts *texts, TrRowSink take, void *arg
 	MemoryContextDelete(context);
 }
 
-TrModel *
-tr_entities_open(text *model)
-{
-	return tr_model_open(model, tr_entity_model, "transformer.entity_model");
-}
-
 PG_FUNCTION_INFO_V1(transformer_entities);
 Datum
 transformer_entities(PG_FUNCTION_ARGS)
 {
 	TrModel    *model;
-	Datum		input;
-	bool		isnull = false;
 
-	tr_srf_begin(fcinfo);
-	if (PG_ARGISNULL(0))
-		return (Datum) 0;
-	model = tr_entities_open(PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1));
-	if (tr_ahead_found(fcinfo, model, &input))
-		return (Datum) 0;
-	input = PG_GETARG_DATUM(0);
-	tr_entities_each(model, &(TrTexts) {.values = &input,.nulls = &isnull,.n = 1}, tr_row_to_set, fcinfo);
+	if (tr_rows_begin(fcinfo, 1, TR_USE_ENTITIES, 1, &model))
+	{
+		Datum		input = PG_GETARG_DATUM(0);
+
+		tr_entities_each(model, &TR_ONE_TEXT(&input), tr_row_to_set, fcinfo);
+	}
 	return (Datum) 0;
 }
 
@@ -138,12 +128,13 @@ PG_FUNCTION_INFO_V1(transformer_entities_array);
 Datum
 transformer_entities_array(PG_FUNCTION_ARGS)
 {
-	TrTexts		texts;
+	TrModel    *model;
 
-	tr_srf_begin(fcinfo);
-	if (PG_ARGISNULL(0))
-		return (Datum) 0;
-	texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
-	tr_entities_each(tr_entities_open(PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1)), &texts, tr_numbered_row_to_set, fcinfo);
+	if (tr_rows_begin(fcinfo, 1, TR_USE_ENTITIES, 1, &model))
+	{
+		TrTexts		texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
+
+		tr_entities_each(model, &texts, tr_numbered_row_to_set, fcinfo);
+	}
 	return (Datum) 0;
 }

@@ -44,12 +44,6 @@ take_words(void *arg, int i, const TeJob *job, size_t row)
 	}
 }
 
-TrModel *
-tr_fill_open(text *model)
-{
-	return tr_model_open(model, tr_mask_model, "transformer.mask_model");
-}
-
 void
 tr_fill_each(TrModel *model, const TrTexts *texts, const NullableDatum *top_k, TrRowSink take, void *arg)
 {
@@ -67,17 +61,13 @@ Datum
 transformer_fill_mask(PG_FUNCTION_ARGS)
 {
 	TrModel    *model;
-	Datum		input;
-	bool		isnull = false;
 
-	tr_srf_begin(fcinfo);
-	if (PG_ARGISNULL(0))
-		return (Datum) 0;
-	model = tr_fill_open(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2));
-	if (tr_ahead_found(fcinfo, model, &input))
-		return (Datum) 0;
-	input = PointerGetDatum(PG_GETARG_TEXT_PP(0));
-	tr_fill_each(model, &(TrTexts) {.values = &input,.nulls = &isnull,.n = 1}, &fcinfo->args[1], tr_row_to_set, fcinfo);
+	if (tr_rows_begin(fcinfo, 1, TR_USE_FILL, 2, &model))
+	{
+		Datum		input = PG_GETARG_DATUM(0);
+
+		tr_fill_each(model, &TR_ONE_TEXT(&input), &fcinfo->args[1], tr_row_to_set, fcinfo);
+	}
 	return (Datum) 0;
 }
 
@@ -85,13 +75,13 @@ PG_FUNCTION_INFO_V1(transformer_fill_mask_array);
 Datum
 transformer_fill_mask_array(PG_FUNCTION_ARGS)
 {
-	TrTexts		texts;
+	TrModel    *model;
 
-	tr_srf_begin(fcinfo);
-	if (PG_ARGISNULL(0))
-		return (Datum) 0;
-	texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
-	tr_fill_each(tr_fill_open(PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2)), &texts, &fcinfo->args[1],
-				 tr_numbered_row_to_set, fcinfo);
+	if (tr_rows_begin(fcinfo, 1, TR_USE_FILL, 2, &model))
+	{
+		TrTexts		texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
+
+		tr_fill_each(model, &texts, &fcinfo->args[1], tr_numbered_row_to_set, fcinfo);
+	}
 	return (Datum) 0;
 }

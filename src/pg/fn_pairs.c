@@ -120,18 +120,6 @@ tr_rerank_each(TrModel *model, const TrTexts *pairs, TrScoreSink take, void *arg
 		rerank_by_cosine(model, pairs, &sink);
 }
 
-TrModel *
-tr_rerank_open(text *model)
-{
-	return tr_model_open(model, tr_rerank_model, "transformer.rerank_model");
-}
-
-static text *
-model_argument(FunctionCallInfo fcinfo)
-{
-	return PG_ARGISNULL(2) ? NULL : PG_GETARG_TEXT_PP(2);
-}
-
 static void
 keep_score(void *arg, int i, float score, bool isnull)
 {
@@ -146,17 +134,16 @@ transformer_rerank(PG_FUNCTION_ARGS)
 	Datum		query;
 	Datum		document;
 	Datum		found;
-	bool		isnull = false;
 	float		score = 0;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	model = tr_rerank_open(model_argument(fcinfo));
+	model = tr_model_open(tr_text_argument(fcinfo, 2), TR_USE_RERANK);
 	if (tr_ahead_found(fcinfo, model, &found))
 		return found;
 	query = PG_GETARG_DATUM(0);
 	document = PG_GETARG_DATUM(1);
-	tr_rerank_each(model, &(TrTexts) {.values = &query,.pairs = &document,.nulls = &isnull,.n = 1}, keep_score, &score);
+	tr_rerank_each(model, &TR_ONE_PAIR(&query, &document), keep_score, &score);
 	PG_RETURN_FLOAT4(score);
 }
 
@@ -166,26 +153,22 @@ score_to_set(void *arg, int i, float score, bool isnull)
 	tr_set_add(arg, isnull ? (Datum) 0 : Float4GetDatum(score), isnull);
 }
 
+/* Unlike answer(), a row for each document, NULL where the query is. */
 PG_FUNCTION_INFO_V1(transformer_rerank_array);
 Datum
 transformer_rerank_array(PG_FUNCTION_ARGS)
 {
 	TrTexts		pairs;
-	Datum		query;
+	TrModel    *model;
 
 	tr_set_begin(fcinfo, FLOAT4OID);
 	if (PG_ARGISNULL(1))
 		PG_RETURN_NULL();
-	pairs = tr_texts(PG_GETARG_ARRAYTYPE_P(1));
-	pairs.pairs = pairs.values;
-	pairs.values = palloc(sizeof(Datum) * Max(pairs.n, 1));
-	query = PG_ARGISNULL(0) ? (Datum) 0 : PointerGetDatum(PG_GETARG_TEXT_PP(0));
+	pairs = tr_pairs(PG_ARGISNULL(0) ? PointerGetDatum(cstring_to_text("")) : PG_GETARG_DATUM(0), PG_GETARG_ARRAYTYPE_P(1));
 	for (int i = 0; i < pairs.n; i++)
-	{
-		pairs.values[i] = query;
 		pairs.nulls[i] |= PG_ARGISNULL(0);
-	}
-	tr_rerank_each(tr_rerank_open(model_argument(fcinfo)), &pairs, score_to_set, fcinfo);
+	model = tr_model_open(tr_text_argument(fcinfo, 2), TR_USE_RERANK);
+	tr_rerank_each(model, &pairs, score_to_set, fcinfo);
 	PG_RETURN_NULL();
 }
 
@@ -337,12 +320,6 @@ claims_of(const NullableDatum *args)
 					   !args[3].isnull && DatumGetBool(args[3].value));
 }
 
-TrModel *
-tr_zero_shot_open(text *model)
-{
-	return tr_model_open(model, tr_zero_shot_model, "transformer.zero_shot_model");
-}
-
 void
 tr_zero_shot_each(TrModel *model, const TrTexts *texts, const NullableDatum *args, TrRowSink take, void *arg)
 {
@@ -371,17 +348,13 @@ Datum
 transformer_zero_shot(PG_FUNCTION_ARGS)
 {
 	TrModel    *model;
-	Datum		input;
-	bool		isnull = false;
 
-	tr_srf_begin(fcinfo);
-	if (PG_ARGISNULL(0))
-		return (Datum) 0;
-	model = tr_zero_shot_open(model_argument(fcinfo));
-	if (tr_ahead_found(fcinfo, model, &input))
-		return (Datum) 0;
-	input = PG_GETARG_DATUM(0);
-	tr_zero_shot_each(model, &(TrTexts) {.values = &input,.nulls = &isnull,.n = 1}, fcinfo->args, tr_row_to_set, fcinfo);
+	if (tr_rows_begin(fcinfo, 1, TR_USE_ZERO_SHOT, 2, &model))
+	{
+		Datum		input = PG_GETARG_DATUM(0);
+
+		tr_zero_shot_each(model, &TR_ONE_TEXT(&input), fcinfo->args, tr_row_to_set, fcinfo);
+	}
 	return (Datum) 0;
 }
 
@@ -389,12 +362,13 @@ PG_FUNCTION_INFO_V1(transformer_zero_shot_array);
 Datum
 transformer_zero_shot_array(PG_FUNCTION_ARGS)
 {
-	TrTexts		texts;
+	TrModel    *model;
 
-	tr_srf_begin(fcinfo);
-	if (PG_ARGISNULL(0))
-		return (Datum) 0;
-	texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
-	tr_zero_shot_each(tr_zero_shot_open(model_argument(fcinfo)), &texts, fcinfo->args, tr_numbered_row_to_set, fcinfo);
+	if (tr_rows_begin(fcinfo, 1, TR_USE_ZERO_SHOT, 2, &model))
+	{
+		TrTexts		texts = tr_texts(PG_GETARG_ARRAYTYPE_P(0));
+
+		tr_zero_shot_each(model, &texts, fcinfo->args, tr_numbered_row_to_set, fcinfo);
+	}
 	return (Datum) 0;
 }

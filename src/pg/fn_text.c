@@ -21,17 +21,10 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-static TrModel *
-open_model(FunctionCallInfo fcinfo, int arg)
-{
-	return tr_model_open(PG_ARGISNULL(arg) ? NULL : PG_GETARG_TEXT_PP(arg),
-						 tr_embedding_model, "transformer.embedding_model");
-}
-
 static const TeTokenizer *
 open_tokenizer(FunctionCallInfo fcinfo, int arg)
 {
-	return te_model_tokenizer(tr_model_engine(open_model(fcinfo, arg)));
+	return te_model_tokenizer(tr_model_engine(tr_model_open(tr_text_argument(fcinfo, arg), TR_USE_TOKENS)));
 }
 
 /* ---- functions of one text ---- */
@@ -86,7 +79,7 @@ one_text(FunctionCallInfo fcinfo, TrTextFunction function, bool special)
 
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
-	model = open_model(fcinfo, 1);
+	model = tr_model_open(tr_text_argument(fcinfo, 1), TR_USE_TOKENS);
 	if (tr_ahead_found(fcinfo, model, &found))
 		return found;
 	return function(te_model_tokenizer(tr_model_engine(model)), PG_GETARG_TEXT_PP(0), special);

@@ -14,6 +14,7 @@
  *-------------------------------------------------------------------------
  */
 #include "pg/catalog.h"
+#include "pg/store.h"
 
 #include <math.h>
 
@@ -72,7 +73,7 @@ check_finite(const float *vector, int n)
 static void
 store_references(const TrVersion *version)
 {
-	TrModel    *model = tr_model_open(cstring_to_text(tr_version_name(version->name, version->version)), NULL, NULL);
+	TrModel    *model = tr_model_of(version);
 	TeModel    *engine = tr_model_engine(model);
 	TeArena    *arena;
 	TeJob	   *job;
@@ -218,7 +219,7 @@ cosine(const float *a, const float *b, int n)
 static void
 verify_vectors(ReturnSetInfo *result, const TrVersion *version, List *references)
 {
-	TrModel    *model = tr_model_open(cstring_to_text(tr_version_name(version->name, version->version)), NULL, NULL);
+	TrModel    *model = tr_model_of(version);
 	TeArena    *arena = tr_arena(CurrentMemoryContext, "reference vectors", tr_session_limit());
 	int			n = Min(list_length(references), te_reference_count());
 	TeJob	   *job = embed_references(arena, tr_model_engine(model), n);

@@ -622,9 +622,9 @@ model_name(text *model, const char *setting, const char *setting_name)
 }
 
 TrModel *
-tr_model_open(text *model, const char *setting, const char *setting_name)
+tr_model_open(text *model, TrUse use)
 {
-	const char *name = model_name(model, setting, setting_name);
+	const char *name = model_name(model, tr_use_setting(use), tr_use_setting_name(use));
 	bool		pushed = false;
 	TrModel    *result;
 
@@ -636,11 +636,12 @@ tr_model_open(text *model, const char *setting, const char *setting_name)
 	result = recall(GetActiveSnapshot(), name);
 	if (result == NULL)
 	{
-		result = look_up(name, model == NULL ? setting_name : NULL);
+		result = look_up(name, model == NULL ? tr_use_setting_name(use) : NULL);
 		memorize(GetActiveSnapshot(), name, result);
 	}
 	if (pushed)
 		PopActiveSnapshot();
+	tr_use_check(use, tr_model_engine(result));
 	return result;
 }
 

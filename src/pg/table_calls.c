@@ -1,6 +1,7 @@
 /*-------------------------------------------------------------------------
  * table_calls.c
- *	  CALL embed_table(), classify_table(): compute a column of a table, with a commit per batch.
+ *	  CALL embed_table(), classify_table(): compute a column of a table, with a
+ *	  commit per batch.
  *
  * Rows that need it are those whose target is NULL and whose source is not.
  * The table is walked once, in the order of its blocks, by ranges of ctid:
@@ -60,7 +61,7 @@ typedef struct TableWork
 	const char *name;			/* of the procedure, for messages */
 	const char *done;			/* what it has done to a row */
 	Oid			type;			/* of what it computes */
-	TrModel    *(*open) (text *model);
+	TrUse		use;
 	/* Gives each row's value to store_value(). */
 	void		(*run) (TrModel *model, Batch *batch);
 	/* The value as the target column takes it, made of $1; or an error. */
@@ -180,6 +181,11 @@ check_condition(char *condition)
 		.arg = condition,
 	};
 
+	if (condition[strspn(condition, " \t\r\n\f\v")] == '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("condition must not be blank"),
+				 errhint("Leave it out, or give NULL, for all rows.")));
 	error_context_stack = &callback;
 	(void) raw_parser(condition, RAW_PARSE_PLPGSQL_EXPR);
 	error_context_stack = callback.previous;
@@ -210,33 +216,44 @@ prepare_plans(Task *task, const char *source, const char *target, const char *va
 						  lengthof(write_types), write_types);
 }
 
-/*
- * PostgreSQL itself would refuse the update of a column that takes no vectors,
- * but as text it takes anything.
- */
+/* Before a statement of ours would fail on it. */
+static void
+check_target(Oid relid, const char *target, bool fits, const char *what, const char *hint)
+{
+	if (!fits)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of relation \"%s\" is of type %s, which cannot hold %s",
+						target, get_rel_name(relid), format_type_be(get_atttype(relid, get_attnum(relid, target))), what),
+				 errhint("%s", hint)));
+}
+
+static bool
+takes_type(Oid type, Oid from)
+{
+	return can_coerce_type(1, &from, &type, COERCION_ASSIGNMENT);
+}
+
+/* As text a column takes anything. */
 static const char *
 assign_vector(Oid relid, const char *target)
 {
-	Oid			type = getBaseType(get_atttype(relid, get_attnum(relid, target)));
+	Oid			type = get_atttype(relid, get_attnum(relid, target));
 
-	if (TypeCategory(type) == TYPCATEGORY_STRING)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" of relation \"%s\" is of type %s, which cannot hold vectors",
-						target, get_rel_name(relid), format_type_be(type)),
-				 errhint("Use real[], or pgvector's vector.")));
+	check_target(relid, target, takes_type(type, FLOAT4ARRAYOID) && TypeCategory(getBaseType(type)) != TYPCATEGORY_STRING,
+				 "vectors", "Use real[], or pgvector's vector.");
 	return "$1";
 }
 
-/* Text is assigned to no enum; all other types are as the server has it. */
+/* Text is assigned to no enum. */
 static const char *
 assign_label(Oid relid, const char *target)
 {
 	Oid			type = get_atttype(relid, get_attnum(relid, target));
+	bool		is_enum = get_typtype(getBaseType(type)) == TYPTYPE_ENUM;
 
-	if (get_typtype(getBaseType(type)) != TYPTYPE_ENUM)
-		return "$1";
-	return psprintf("$1::%s", format_type_be_qualified(type));
+	check_target(relid, target, is_enum || takes_type(type, TEXTOID), "labels", "Use text, varchar or an enum.");
+	return is_enum ? psprintf("$1::%s", format_type_be_qualified(type)) : "$1";
 }
 
 /* ---- one batch ---- */
@@ -274,18 +291,6 @@ store_label(void *arg, int i, Datum label, bool isnull)
 	store_value(arg, i, label);
 }
 
-static TrModel *
-open_embedder(text *model)
-{
-	return tr_model_open(model, tr_embedding_model, "transformer.embedding_model");
-}
-
-static TrModel *
-open_classifier(text *model)
-{
-	return tr_labeller_open(&tr_classify_labeller, model);
-}
-
 static void
 embed_rows(TrModel *model, Batch *batch)
 {
@@ -300,8 +305,8 @@ classify_rows(TrModel *model, Batch *batch)
 	tr_label_each(model, &tr_classify_labeller, &batch->texts, store_label, batch);
 }
 
-static const TableWork embedding = {"embed_table", "embedded", FLOAT4ARRAYOID, open_embedder, embed_rows, assign_vector};
-static const TableWork classification = {"classify_table", "classified", TEXTOID, open_classifier, classify_rows, assign_label};
+static const TableWork embedding = {"embed_table", "embedded", FLOAT4ARRAYOID, TR_USE_EMBED, embed_rows, assign_vector};
+static const TableWork classification = {"classify_table", "classified", TEXTOID, TR_USE_CLASSIFY, classify_rows, assign_label};
 
 /* Compute and store rows [from, to) of the batch. */
 static void
@@ -315,7 +320,7 @@ run_rows(Batch *batch, int from, int to)
 		.places = batch->places + from,
 	};
 
-	task->work->run(task->work->open(task->model), &part);
+	task->work->run(tr_model_open(task->model, task->work->use), &part);
 	batch->computed += part.computed;
 	batch->changed += part.changed;
 }
@@ -612,7 +617,7 @@ begin(FunctionCallInfo fcinfo, Task *task)
 				  task->work->assign(relid, NameStr(*PG_GETARG_NAME(2))),
 				  PG_ARGISNULL(5) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(5)));
 	/* A model that does not exist is an error with an empty table, too. */
-	(void) task->work->open(task->model);
+	(void) tr_model_open(task->model, task->work->use);
 }
 
 /* They are kept over commits, so an error does not take them. */

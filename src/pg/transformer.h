@@ -17,6 +17,7 @@
  *	  control.c		the shared control file: hits, pins, statistics, cluster-wide thread cap
  *	  store.c		images in shared memory: build once, map, evict; the two weights stores
  *	  resolve.c		name -> version by the active snapshot -> image -> attached model
+ *	  use.c			what models are used for: settings, tasks
  *	  values.c		arrays and sets between SQL and the engine
  *	  arguments.c	what functions demand of their arguments
  *	  query_rows.c	rows of a query that is an argument
@@ -145,6 +146,29 @@ extern void tr_check_owner(const TrVersion *version);
 extern int	tr_threads_acquire(int wanted);
 extern void tr_threads_release(int granted);
 
+/* ---- use.c ---- */
+
+/* What a model is opened for. */
+typedef enum TrUse
+{
+	TR_USE_TOKENS,
+	TR_USE_EMBED,
+	TR_USE_CLASSIFY,
+	TR_USE_SENTIMENT,
+	TR_USE_INTENT,
+	TR_USE_RERANK,
+	TR_USE_ZERO_SHOT,
+	TR_USE_ENTITIES,
+	TR_USE_FILL,
+	TR_USE_ANSWER
+} TrUse;
+
+/* The model that a setting names where none is given, and what the setting is called. */
+extern const char *tr_use_setting(TrUse use);
+extern const char *tr_use_setting_name(TrUse use);
+/* An error where the model is for a task that this use has nothing of. */
+extern void tr_use_check(TrUse use, const TeModel *model);
+
 /* ---- resolve.c ---- */
 
 /*
@@ -155,10 +179,10 @@ typedef struct TrModel TrModel;
 
 /*
  * Resolve by the active snapshot (remembered while the snapshot is the same),
- * check USAGE, build or map the image, attach.  model NULL: the name in *setting, an
- * error with a hint that names `setting_name` where that is empty too.
+ * check USAGE, build or map the image, attach.  model NULL: the name in the setting of that use, an
+ * error with a hint that names the setting where that is empty too.
  */
-extern TrModel *tr_model_open(text *model, const char *setting, const char *setting_name);
+extern TrModel *tr_model_open(text *model, TrUse use);
 extern TeModel *tr_model_engine(TrModel *model);
 /*
  * A job of an idle session of the model, kept for the next call like its session.  tr_job_end() accounts
@@ -187,6 +211,10 @@ typedef struct TrTexts
 /* What a text takes beside its tokens while it is computed, in bytes of text. */
 #define TR_TEXT_OVERHEAD 8
 
+/* One text, or pair of texts, that is not NULL. */
+#define TR_ONE_PAIR(text, pair) ((TrTexts) {.values = (text),.pairs = (pair),.nulls = &(bool) {false},.n = 1})
+#define TR_ONE_TEXT(text) TR_ONE_PAIR(text, NULL)
+
 extern ArrayType *tr_real_array(const float *values, int n);
 extern ArrayType *tr_int_array(const int32 *values, int n);
 extern ArrayType *tr_text_array(Datum *values, int n);
@@ -194,12 +222,13 @@ extern ArrayType *tr_text_array(Datum *values, int n);
 extern const float *tr_reals(ArrayType *array, int *n);
 extern const int32 *tr_ints(ArrayType *array, int *n);
 extern TrTexts tr_texts(ArrayType *array);
+extern TrTexts tr_pairs(Datum first, ArrayType *seconds);	/* one text with each of an array */
 extern bool tr_same_text(text *a, text *b);	/* byte by byte; neither is compressed */
 extern int32 tr_characters(TeStr utf8); /* how many there are */
-/* A set of one plain column; for rows, tr_srf_begin(). */
+/* A set of one plain column; for rows, tr_rows_begin(). */
 extern void tr_set_begin(FunctionCallInfo fcinfo, Oid type);
 extern void tr_set_add(FunctionCallInfo fcinfo, Datum value, bool isnull);
-/* TrRowSinks: rows of the set that tr_srf_begin() began for the FunctionCallInfo `arg`; no column is NULL. */
+/* TrRowSinks: rows of the set that tr_rows_begin() began for the FunctionCallInfo `arg`; no column is NULL. */
 extern void tr_row_to_set(void *arg, int i, Datum *row);
 extern void tr_numbered_row_to_set(void *arg, int i, Datum *row);
 
@@ -254,6 +283,11 @@ extern void tr_query_close(TrQuery *query);
  * checked and the model is open.  The rows of a set go to fcinfo's tuplestore.
  */
 extern bool tr_ahead_found(FunctionCallInfo fcinfo, TrModel *model, Datum *result);
+/*
+ * The head of a function that gives rows: begins the set and opens the model, which an argument may name.  False where
+ * nothing is left to do: one of the first n_texts arguments is NULL, or a Batch node had the rows.
+ */
+extern bool tr_rows_begin(FunctionCallInfo fcinfo, int n_texts, TrUse use, int model_arg, TrModel **model);
 
 /* ---- fn_text.c ---- */
 
@@ -302,8 +336,6 @@ extern void tr_label_each(TrModel *model, const TrLabeller *labeller, const TrTe
 typedef void (*TrRowSink) (void *arg, int i, Datum *row);
 /* Rows of label and score. */
 extern void tr_label_scores_each(TrModel *model, const TrTexts *texts, TrRowSink take, void *arg);
-/* model NULL: what the labeller's setting names. */
-extern TrModel *tr_labeller_open(const TrLabeller *labeller, text *model);
 
 /* Numbers of labels, the largest score first and equal ones in the model's order; palloc'd. */
 extern int *tr_order_scores(const float *scores, int n);
@@ -312,10 +344,8 @@ extern int *tr_order_scores(const float *scores, int n);
 
 /* Gets the score of each pair of query and document in their order; isnull where one of the texts is. */
 typedef void (*TrScoreSink) (void *arg, int i, float score, bool isnull);
-extern TrModel *tr_rerank_open(text *model);	/* NULL: the setting's */
 extern void tr_rerank_each(TrModel *model, const TrTexts *pairs, TrScoreSink take, void *arg);
 
-extern TrModel *tr_zero_shot_open(text *model);
 /* Rows of label and score; args are those of zero_shot(), of which the first (the text) is not looked at. */
 extern void tr_zero_shot_each(TrModel *model, const TrTexts *texts, const NullableDatum *args, TrRowSink take, void *arg);
 
@@ -325,19 +355,16 @@ extern void tr_cost_init(void);
 
 /* ---- fn_entities.c ---- */
 
-extern TrModel *tr_entities_open(text *model);	/* NULL: the setting's */
 /* Rows of label, entity, score, start and stop. */
 extern void tr_entities_each(TrModel *model, const TrTexts *texts, TrRowSink take, void *arg);
 
 /* ---- fn_mask.c ---- */
 
-extern TrModel *tr_fill_open(text *model);	/* NULL: the setting's */
 /* Rows of token, score and sequence for the mask of each text, the best first; top_k NULL: the default. */
 extern void tr_fill_each(TrModel *model, const TrTexts *texts, const NullableDatum *top_k, TrRowSink take, void *arg);
 
 /* ---- fn_answer.c ---- */
 
-extern TrModel *tr_answer_open(text *model);	/* NULL: the setting's */
 /*
  * A row of answer, score, start and stop for each pair of question and context; none where one of the texts is NULL,
  * or the context has no words.

@@ -91,6 +91,19 @@ tr_texts(ArrayType *array)
 	return texts;
 }
 
+TrTexts
+tr_pairs(Datum first, ArrayType *seconds)
+{
+	TrTexts		pairs = tr_texts(seconds);
+
+	first = PointerGetDatum(DatumGetTextPP(first));
+	pairs.pairs = pairs.values;
+	pairs.values = palloc(sizeof(Datum) * Max(pairs.n, 1));
+	for (int i = 0; i < pairs.n; i++)
+		pairs.values[i] = first;
+	return pairs;
+}
+
 int32
 tr_characters(TeStr utf8)
 {

@@ -230,10 +230,12 @@ set_task(TeArena *arena, TeModelDef *def, const TeImportOptions *options)
 	if (options == NULL || options->n_labels == 0)
 		return;
 	if (head.n_labels == 0)
-		te_throw(TE_ERR_INVALID, "labels are for classifiers, and this model is imported for the task \"%.*s\"",
-				 TE_STR_ARGS(def->task));
+		te_throw_hint(TE_ERR_INVALID, NULL, "Leave the labels out, or import the model for a task that has labels.",
+					  "labels are for classifiers, and this model is imported for the task \"%.*s\"",
+					  TE_STR_ARGS(def->task));
 	if (options->n_labels != head.n_labels)
-		te_throw(TE_ERR_INVALID, "%d labels are given, but the model has %d", options->n_labels, (int) head.n_labels);
+		te_throw_hint(TE_ERR_INVALID, NULL, "Give one for each output of the model's head, in their order.",
+					  "%d labels are given, but the model has %d", options->n_labels, (int) head.n_labels);
 	def->config = te_json_text(arena, te_head_relabel(arena, config, options->labels, options->n_labels), 0);
 }
 

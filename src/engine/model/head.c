@@ -263,7 +263,9 @@ read_pair_labels(TeArena *arena, const TeJson *config, TeHead *into)
 		return;
 	read_labels(arena, config, into);
 	if (into->n_labels != TE_LENGTH(pair_labels))
-		te_throw(TE_ERR_CORRUPT, "\"id2label\" must have 2 labels, not %d", (int) into->n_labels);
+		te_throw_hint(TE_ERR_CORRUPT, "A head for next sentences has two outputs.",
+					  "Correct config.json: name the two, the one for a text that follows first, or leave \"id2label\" out.",
+					  "\"id2label\" must have 2 labels, not %d", (int) into->n_labels);
 }
 
 const TeJson *

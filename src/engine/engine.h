@@ -379,6 +379,12 @@ extern uint64_t te_trainer_parameters(const TeTrainer *trainer);
 /* A new model with random weights: config.json, a tokenizer.json, and a task ({NULL, 0}: by the configuration). */
 extern TeModelDef *te_model_create(TeArena *arena, const TeJson *config, const TeJson *tokenizer, TeStr task, uint64_t seed);
 
+/*
+ * The model with another tokenizer: words begin as what it made of them before (vocabulary.c).  Tensors without a row a word keep
+ * their sources.
+ */
+extern TeModelDef *te_model_with_vocabulary(TeArena *arena, const TeModelDef *def, const TeJson *tokenizer);
+
 /* =====================================================================
  * Verification
  * ===================================================================== */

@@ -310,6 +310,39 @@ TEST(frozen_tensors_stay_as_they_are)
 	CHECK_THROWS_LIKE(TE_ERR_INVALID, "no_such_tensor", trainer(arena, run));
 }
 
+/* A vocabulary that has some of the words in another order, a new one, and no others. */
+TEST(a_model_takes_another_vocabulary)
+{
+	Fixture    *fixture = fixture_load(arena, "mask-bert", NULL);
+	const TeJson *tokenizer = te_json_parse(arena, TE_STR("{\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"[UNK]\","
+		"\"continuing_subword_prefix\":\"##\",\"max_input_chars_per_word\":100,\"vocab\":{\"[PAD]\":0,\"[UNK]\":1,\"[CLS]\":2,\"[SEP]\":3,"
+		"\"[MASK]\":4,\"b\":5,\"a\":6,\"ab\":7}},\"normalizer\":{\"type\":\"BertNormalizer\",\"clean_text\":true,\"handle_chinese_chars\":true,"
+		"\"strip_accents\":null,\"lowercase\":true},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},\"post_processor\":null,\"decoder\":"
+		"{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true},\"added_tokens\":[],\"truncation\":null,\"padding\":null,\"version\":\"1.0\"}"),
+		"tokenizer.json");
+	TeModelDef *def = te_model_with_vocabulary(arena, fixture->def, tokenizer);
+	const TeTokenizer *old = te_model_tokenizer(load_model(arena, fixture->def));
+	const TeTensorInfo *words = te_tensor_find(&def->tensors, TE_STR("embeddings.word_embeddings.weight"));
+	const TeTensorInfo *old_words = te_tensor_find(&fixture->def->tensors, TE_STR("embeddings.word_embeddings.weight"));
+	size_t		n = (size_t) words->dims[1];
+	float	   *rows = te_new_array(arena, float, 8 * n);
+	float	   *row = te_new_array(arena, float, n);
+
+	CHECK(words->dims[0] == 8 && def->tensors.n == fixture->def->tensors.n);
+	te_source_read(words->source, words->offset, rows, 8 * n * sizeof(float));
+	for (int32_t id = 0; id < 7; id++)
+	{
+		static const char *const tokens[] = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "b", "a"};
+		int32_t		was = te_token_id(old, te_str(tokens[id]));
+
+		CHECK(was >= 0);
+		te_source_read(old_words->source, old_words->offset + (uint64_t) was * n * sizeof(float), row, n * sizeof(float));
+		CHECK(memcmp(row, rows + (size_t) id * n, n * sizeof(float)) == 0);
+	}
+	te_def_check(arena, def);
+	load_model(arena, def);
+}
+
 TEST(rows_that_cannot_be_learned_from)
 {
 	Run		   *run = begin(arena, "classify-bert", NULL);

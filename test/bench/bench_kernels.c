@@ -513,16 +513,39 @@ matmul_body(void *arg)
 	te_parallel_for(te_matmul_prepare(matmul), te_matmul_task, matmul);
 }
 
+/* The same by OpenBLAS: a part of the longer side of C for each thread, as large as can be. */
+static void
+blas_task(void *arg, size_t task, int worker)
+{
+	const TeMatmul *mm = arg;
+	size_t		parts = (size_t) te_workers();
+	bool		rows = mm->m >= mm->n;
+	size_t		first = (rows ? mm->m : mm->n) * task / parts;
+	size_t		n = (rows ? mm->m : mm->n) * (task + 1) / parts - first;
+	const float *a = mm->a + (rows ? first * (mm->trans_a ? 1 : mm->ld_a) : 0);
+	const float *b = mm->b + (rows ? 0 : first * (mm->trans_b ? mm->ld_b : 1));
+
+	te_host_blas()->sgemm(TE_BLAS_ROW_MAJOR, mm->trans_a ? TE_BLAS_TRANS : TE_BLAS_NO_TRANS,
+						  mm->trans_b ? TE_BLAS_TRANS : TE_BLAS_NO_TRANS, (int) (rows ? n : mm->m), (int) (rows ? mm->n : n), (int) mm->k,
+						  1.0f, a, (int) mm->ld_a, b, (int) mm->ld_b, 0.0f, mm->c + first * (rows ? mm->ld_c : 1), (int) mm->ld_c);
+}
+
+static void
+blas_body(void *arg)
+{
+	te_parallel_for((size_t) te_workers(), blas_task, arg);
+}
+
 /* GFLOP/s and share of the peak, 1 and all threads. */
 static void
-matmul_rate(TeMatmul *mm, const double *limit)
+matmul_rate(TeMatmul *mm, void (*body) (void *arg), const double *limit)
 {
 	for (int i = 0; i < 2; i++)
 	{
 		double		rate;
 
 		te_std_set_workers(i == 0 ? 1 : max_threads);
-		rate = 2e-9 * (double) (mm->m * mm->n * mm->k) / best_time(matmul_body, mm);
+		rate = 2e-9 * (double) (mm->m * mm->n * mm->k) / best_time(body, mm);
 		printf("  %7.1f %5.1f %%", rate, 100 * rate / (limit[0] > 0 ? limit : peak)[i]);
 	}
 }
@@ -539,9 +562,11 @@ matmul_row(size_t m, size_t n, size_t k, bool trans_a, bool trans_b)
 	mm.ld_b = trans_b ? k : n;
 	mm.ld_c = n;
 	printf("  %s%s %4zu x %4zu <- %4zu", trans_a ? "T" : "N", trans_b ? "T" : "N", m, n, k);
-	matmul_rate(&mm, peak);
+	matmul_rate(&mm, matmul_body, peak);
 	mm.bf16 = true;
-	matmul_rate(&mm, bf16_peak);
+	matmul_rate(&mm, matmul_body, bf16_peak);
+	if (te_host_blas() != NULL)
+		matmul_rate(&mm, blas_body, peak);
 	printf("\n");
 	free((void *) mm.a);
 	free((void *) mm.b);
@@ -555,7 +580,8 @@ bench_matmul(void)
 	static const size_t tokens[] = {4096, 600};
 	static const size_t sides[][2] = {{384, 384}, {1536, 384}, {384, 1536}};
 
-	printf("matmul, m x n <- k: GFLOP/s and share of the peak: f32, bf16; 1 and %d threads each\n", max_threads);
+	printf("matmul, m x n <- k: GFLOP/s and share of the peak: f32, bf16, OpenBLAS (%s); 1 and %d threads each\n",
+		   te_host_blas() != NULL ? te_host_blas()->name : "none", max_threads);
 	for (size_t t = 0; t < LENGTH(tokens); t++)
 	{
 		for (size_t s = 0; s < LENGTH(sides); s++)

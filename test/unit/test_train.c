@@ -195,6 +195,27 @@ TEST(a_batch_cut_into_pieces_has_the_same_gradient)
 	CHECK_NEAR(logits[0][0], logits[1][0], 1e-3);
 }
 
+TEST(products_in_bf16_learn_as_those_in_f32_do)
+{
+	double		losses[2];
+	TeStr		states[2];
+
+	for (int i = 0; i < 2; i++)
+	{
+		Run		   *run = begin(arena, "bert", NULL);
+		TeTrainer  *t;
+
+		option(run, "precision", i == 0 ? "\"f32\"" : "\"bf16\"", arena);
+		option(run, "dropout", "0", arena);
+		spool(arena, run);
+		t = trainer(arena, run);
+		losses[i] = train(t, 8);
+		states[i] = state_of(arena, t);
+	}
+	CHECK_NEAR(losses[0], losses[1], 0.03 * losses[0]);
+	CHECK(!te_str_eq(states[0], states[1]));
+}
+
 TEST(nothing_depends_on_the_number_of_workers)
 {
 	TeStr		states[2];

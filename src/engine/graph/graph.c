@@ -72,6 +72,12 @@ te_graph_create(TeArena *step, TeGraphMode mode, const TeBatch *batch)
 }
 
 void
+te_graph_set_bf16(TeGraph *graph, bool bf16)
+{
+	graph->bf16 = bf16 && graph->mode == TE_TRAIN;
+}
+
+void
 te_graph_set_dropout(TeGraph *graph, float rate, uint64_t seed)
 {
 	te_check_shape("dropout", rate >= 0 && rate < 1, "the rate is %g", (double) rate);

@@ -46,6 +46,8 @@ typedef enum TeGraphMode
 /* batch may be NULL where no op needs one (attention, relative_bias, rope_table and pool do).  Sequences have at least one token. */
 extern TeGraph *te_graph_create(TeArena *step, TeGraphMode mode, const TeBatch *batch);
 
+/* In training, linear ops that are built from here on multiply in bf16, with f32 sums, forward and backward. */
+extern void te_graph_set_bf16(TeGraph *graph, bool bf16);
 /* Rate [0, 1) of the dropouts that are built from here on, and what their choice follows from. */
 extern void te_graph_set_dropout(TeGraph *graph, float rate, uint64_t seed);
 

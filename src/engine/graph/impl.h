@@ -90,6 +90,7 @@ struct TeGraph
 	TeArena    *arena;
 	TeGraphMode mode;
 	const TeBatch *batch;		/* NULL where no op needs one */
+	bool		bf16;			/* products of training round to it */
 	float		dropout;		/* rate; 0: none */
 	uint64_t	seed;			/* of what is dropped */
 	TeNode	   *first;

@@ -18,6 +18,9 @@
  * where t = scale * x · Aᵀ is saved.  dx of a weight that is not rows of f32 expands EXPAND_ROWS
  * rows at a time, so a quantized or packed weight is never f32 as a whole.
  * dW is computed only where weight->grad is set, and only then is x kept.
+ *
+ * Where the graph trains in bf16, the products of x, W and dp, in both directions, round their operands to
+ * bf16 as they are packed; weights, gradients and sums are f32, and so are overlays, which are narrow.
  *-------------------------------------------------------------------------
  */
 #include "graph/impl.h"
@@ -37,6 +40,7 @@ typedef struct LinearParams
 	size_t		expanded;		/* floats of EXPAND_ROWS rows of the widest weight that backward must expand */
 	size_t		bytes;			/* floats for x rounded, the last of temp */
 	bool		exact;			/* x stays in floats */
+	bool		bf16;			/* products are those of te_graph_matmul() in bf16 */
 } LinearParams;
 
 /*
@@ -149,6 +153,9 @@ te_linear(TeGraph *graph, TeNode *x, const TeOperand *operands, int n_operands, 
 		if (!is_f32_rows(operand->matrix))
 			params->expanded = te_mul_size(EXPAND_ROWS, x->cols);
 	}
+	params->bf16 = graph->bf16 && node->needs_grad;
+	for (int i = 0; i < n_operands; i++)
+		params->bf16 &= is_f32_rows(operands[i].matrix);
 	params->exact = node->needs_grad || !rounds_inputs(params);
 	shape.exact = params->exact;
 	params->bytes = te_linear_bytes(&shape);
@@ -239,6 +246,53 @@ activate_range(void *arg, size_t first, size_t end, float *scratch)
 	te_kernel.activate(params->activation, (end - first) * node->cols, from + at, node->value.data + at);
 }
 
+/* What is in `y` of a node that was made by products: + bias + what overlays add, for all operands. */
+typedef struct Finish
+{
+	const TeNode *node;
+	float	   *y;
+	const float *residual;		/* NULL: none */
+} Finish;
+
+static void
+finish_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const Finish *finish = arg;
+	const LinearParams *params = finish->node->params;
+	size_t		ld = finish->node->cols;
+	size_t		at = first * ld;
+
+	for (int i = 0; i < params->n_parts; i++)
+	{
+		size_t		n = (size_t) params->operands[i].matrix->n_out;
+
+		te_kernel.epilogue(end - first, n, finish->y + at, ld, params->bias[i], TE_ACT_NONE,
+						   finish->residual != NULL ? finish->residual + at : NULL, ld, finish->y + at, ld);
+		at += n;
+	}
+}
+
+/* x · Wᵀ + bias + residual in bf16, a product for each operand. */
+static void
+run_products(TeGraph *graph, TeNode *node, float *y, const float *residual)
+{
+	const LinearParams *params = node->params;
+	const TeNode *x = node->inputs[0];
+	Finish		finish = {node, y, residual};
+	size_t		column = 0;
+
+	for (int i = 0; i < params->n_parts; i++)
+	{
+		const TeWeight *w = params->operands[i].matrix;
+		TeMatmul	mm = {.m = node->rows, .n = (size_t) w->n_out, .k = x->cols, .a = x->value.data, .ld_a = x->cols,
+			.b = w->data, .ld_b = x->cols, .trans_b = true, .c = y + column, .ld_c = node->cols, .bf16 = true};
+
+		te_graph_matmul(graph, &mm);
+		column += (size_t) w->n_out;
+	}
+	te_graph_range(graph, node->rows, node->cols * TE_WORK_FLOAT, finish_range, &finish);
+}
+
 void
 te_linear_forward(TeGraph *graph, TeNode *node)
 {
@@ -258,7 +312,10 @@ te_linear_forward(TeGraph *graph, TeNode *node)
 	}
 	if (params->rank > 0)
 		linear.residual = run_overlays(graph, node);
-	run_linear(graph, &linear);
+	if (params->bf16)
+		run_products(graph, node, linear.y, linear.residual);
+	else
+		run_linear(graph, &linear);
 	if (apart)
 		te_graph_range(graph, node->rows, node->cols * 4 * TE_WORK_FLOAT, activate_range, node);
 }
@@ -326,11 +383,11 @@ bias_columns(void *arg, size_t first, size_t end, float *scratch)
 /* grad[m, n] += aᵀ · b over the rows of the batch */
 static void
 add_weight_grad(TeGraph *graph, const TeNode *node, const TeWeight *weight,
-				const float *a, size_t ld_a, const float *b, size_t ld_b)
+				const float *a, size_t ld_a, const float *b, size_t ld_b, bool bf16)
 {
 	TeMatmul	mm = {.m = (size_t) weight->n_out, .n = (size_t) weight->n_in, .k = node->rows,
 		.a = a, .ld_a = ld_a, .trans_a = true, .b = b, .ld_b = ld_b,
-		.c = weight->grad, .ld_c = (size_t) weight->n_in, .add = true};
+		.c = weight->grad, .ld_c = (size_t) weight->n_in, .add = true, .bf16 = bf16};
 
 	if (weight->grad != NULL)
 		te_graph_matmul(graph, &mm);
@@ -338,11 +395,11 @@ add_weight_grad(TeGraph *graph, const TeNode *node, const TeWeight *weight,
 
 /* dx += a[rows, k] · b[k, n_in] */
 static void
-add_input_grad(TeGraph *graph, const TeNode *node, const float *a, size_t ld_a, size_t k, const float *b)
+add_input_grad(TeGraph *graph, const TeNode *node, const float *a, size_t ld_a, size_t k, const float *b, bool bf16)
 {
 	TeNode	   *x = node->inputs[0];
 	TeMatmul	mm = {.m = node->rows, .n = x->cols, .k = k, .a = a, .ld_a = ld_a, .b = b, .ld_b = x->cols,
-		.c = x->grad.data, .ld_c = x->cols, .add = true};
+		.c = x->grad.data, .ld_c = x->cols, .add = true, .bf16 = bf16};
 
 	if (x->grad.data != NULL)
 		te_graph_matmul(graph, &mm);
@@ -369,7 +426,7 @@ matrix_input_grad(TeGraph *graph, Part *part)
 		return;
 	if (is_f32_rows(weight))
 	{
-		add_input_grad(graph, node, part->d_p, node->cols, part->n_out, weight->data);
+		add_input_grad(graph, node, part->d_p, node->cols, part->n_out, weight->data, graph->bf16);
 		return;
 	}
 	for (part->first_row = 0; part->first_row < part->n_out; part->first_row += EXPAND_ROWS)
@@ -377,7 +434,7 @@ matrix_input_grad(TeGraph *graph, Part *part)
 		size_t		n = TE_MIN((size_t) EXPAND_ROWS, part->n_out - part->first_row);
 
 		te_graph_range(graph, n, node->inputs[0]->cols * 2 * TE_WORK_FLOAT, expand_range, part);
-		add_input_grad(graph, node, part->d_p + part->first_row, node->cols, n, part->expanded);
+		add_input_grad(graph, node, part->d_p + part->first_row, node->cols, n, part->expanded, graph->bf16);
 	}
 }
 
@@ -390,11 +447,12 @@ overlay_grads(TeGraph *graph, Part *part)
 	TeMatmul	mm = {.m = node->rows, .n = rank, .k = part->n_out, .a = part->d_p, .ld_a = node->cols,
 		.b = operand->matrix->lora_b->data, .ld_b = rank, .c = part->d_t, .ld_c = rank};
 
-	add_weight_grad(graph, node, operand->matrix->lora_b, part->d_p, node->cols, part->t, rank);
+	add_weight_grad(graph, node, operand->matrix->lora_b, part->d_p, node->cols, part->t, rank, false);
 	te_graph_matmul(graph, &mm);
 	te_kernel.scale(node->rows * rank, operand->matrix->lora_scale, part->d_t, part->d_t);
-	add_weight_grad(graph, node, operand->matrix->lora_a, part->d_t, rank, node->inputs[0]->value.data, node->inputs[0]->cols);
-	add_input_grad(graph, node, part->d_t, rank, rank, operand->matrix->lora_a->data);
+	add_weight_grad(graph, node, operand->matrix->lora_a, part->d_t, rank, node->inputs[0]->value.data, node->inputs[0]->cols,
+					false);
+	add_input_grad(graph, node, part->d_t, rank, rank, operand->matrix->lora_a->data, false);
 }
 
 static void
@@ -407,7 +465,7 @@ part_backward(TeGraph *graph, Part *part)
 		te_graph_range(graph, (part->n_out + TE_COLUMN_BLOCK - 1) / TE_COLUMN_BLOCK,
 					   node->rows * TE_COLUMN_BLOCK * TE_WORK_FLOAT, bias_columns, part);
 	add_weight_grad(graph, node, operand->matrix, part->d_p, node->cols,
-					node->inputs[0]->value.data, node->inputs[0]->cols);
+					node->inputs[0]->value.data, node->inputs[0]->cols, graph->bf16);
 	matrix_input_grad(graph, part);
 	if (operand->matrix->lora_a != NULL)
 		overlay_grads(graph, part);

@@ -331,6 +331,7 @@ run_piece(TeTrainer *trainer, const Batch *batch, size_t first, TePiece *piece, 
 	te_arena_reset(trainer->piece_arena);
 	pack_piece(piece);
 	*graph = te_graph_create(piece->arena, batch->learns ? TE_TRAIN : TE_INFER, piece->batch);
+	te_graph_set_bf16(*graph, te_str_is(trainer->options->precision, "bf16"));
 	if (batch->learns)
 		te_graph_set_dropout(*graph, (float) trainer->options->dropout, te_random_stream(batch->stream, batch->n + first));
 	outputs = trainer->objective->compute(*graph, piece);

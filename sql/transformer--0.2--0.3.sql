@@ -2,3 +2,157 @@
 
 -- complain if script is sourced in psql, rather than via ALTER EXTENSION
 \echo Use "ALTER EXTENSION transformer UPDATE TO '0.3'" to load this file. \quit
+
+/* ---- training runs ---- */
+
+CREATE SEQUENCE _transformer.training_run_seq;
+
+/* One row per run that made a version; of others only their directories speak. */
+CREATE TABLE _transformer.training_run (
+	run			bigint PRIMARY KEY,
+	owner		regrole NOT NULL,
+	statement	text NOT NULL,
+	base		text NOT NULL,		-- 'name@version', as they were called then
+	model		text NOT NULL,
+	objective	text NOT NULL,
+	options		jsonb NOT NULL,
+	query		text NOT NULL,
+	eval_query	text,
+	rows		bigint NOT NULL,
+	tokens		bigint NOT NULL,
+	steps		bigint NOT NULL,
+	loss		float8,
+	eval_loss	float8,
+	metrics		jsonb,
+	seconds		float8,
+	started_at	timestamptz NOT NULL,
+	finished_at	timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+
+CREATE TABLE _transformer.training_log (
+	run			bigint NOT NULL,
+	step		bigint NOT NULL,
+	loss		float8,				-- mean since the row before
+	eval_loss	float8,
+	learning_rate float8,
+	tokens		bigint NOT NULL,
+	at			timestamptz NOT NULL,
+	PRIMARY KEY (run, step)
+);
+
+/* Rows of roles that are no more are not dumped, as with grants. */
+SELECT pg_catalog.pg_extension_config_dump('_transformer.training_run_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('_transformer.training_run',
+	'WHERE owner IN (SELECT oid FROM pg_catalog.pg_roles)');
+SELECT pg_catalog.pg_extension_config_dump('_transformer.training_log',
+	'WHERE run IN (SELECT run FROM _transformer.training_run WHERE owner IN (SELECT oid FROM pg_catalog.pg_roles))');
+
+COMMENT ON SEQUENCE _transformer.training_run_seq IS 'Numbers of training runs';
+COMMENT ON TABLE _transformer.training_run IS 'Training runs that made a version';
+COMMENT ON TABLE _transformer.training_log IS 'How the losses of these runs went';
+
+CREATE FUNCTION @extschema@.finetune(model text, query text, task text DEFAULT 'classification', output text DEFAULT NULL,
+	epochs real DEFAULT NULL, batch_size int DEFAULT NULL, learning_rate real DEFAULT NULL, warmup real DEFAULT NULL,
+	weight_decay real DEFAULT NULL, schedule text DEFAULT NULL, max_length int DEFAULT NULL, max_steps int DEFAULT NULL,
+	eval_query text DEFAULT NULL, seed bigint DEFAULT NULL, background bool DEFAULT false, options jsonb DEFAULT NULL,
+	lora_rank int DEFAULT 0, freeze text DEFAULT NULL,
+	OUT model text, OUT run bigint, OUT rows bigint, OUT tokens bigint, OUT steps int, OUT loss real, OUT eval_loss real,
+	OUT metrics jsonb, OUT seconds float8)
+AS 'MODULE_PATHNAME', 'transformer_finetune'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 100000000;
+REVOKE ALL ON FUNCTION @extschema@.finetune FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.finetune IS
+	'Train a model on the rows of a query, which becomes a new version of it or of the name given as output';
+
+CREATE FUNCTION @extschema@.pretrain(model text, query text, objective text DEFAULT NULL, output text DEFAULT NULL,
+	epochs real DEFAULT NULL, batch_size int DEFAULT NULL, learning_rate real DEFAULT NULL, warmup real DEFAULT NULL,
+	weight_decay real DEFAULT NULL, schedule text DEFAULT NULL, max_length int DEFAULT NULL, max_steps int DEFAULT NULL,
+	eval_query text DEFAULT NULL, seed bigint DEFAULT NULL, background bool DEFAULT false, options jsonb DEFAULT NULL,
+	lora_rank int DEFAULT 0, freeze text DEFAULT NULL,
+	OUT model text, OUT run bigint, OUT rows bigint, OUT tokens bigint, OUT steps int, OUT loss real, OUT eval_loss real,
+	OUT metrics jsonb, OUT seconds float8)
+AS 'MODULE_PATHNAME', 'transformer_pretrain'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 100000000;
+REVOKE ALL ON FUNCTION @extschema@.pretrain FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.pretrain IS
+	'Train a model on texts without labels; the result is a new version of it or of the name given as output';
+
+CREATE FUNCTION @extschema@.resume_training(run bigint,
+	OUT model text, OUT run bigint, OUT rows bigint, OUT tokens bigint, OUT steps int, OUT loss real, OUT eval_loss real,
+	OUT metrics jsonb, OUT seconds float8)
+AS 'MODULE_PATHNAME', 'transformer_resume_training'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 100000000;
+REVOKE ALL ON FUNCTION @extschema@.resume_training FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.resume_training IS
+	'Go on with a training run that was interrupted, from its last checkpoint, to the same weights as without';
+
+CREATE FUNCTION @extschema@.cancel_training(run bigint) RETURNS bool
+AS 'MODULE_PATHNAME', 'transformer_cancel_training'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000;
+COMMENT ON FUNCTION @extschema@.cancel_training IS
+	'Stop a training run that is at work, or remove what one that is not has left; false where it is finished';
+
+CREATE FUNCTION @extschema@.training_chart(run bigint, width int DEFAULT 78, height int DEFAULT 20) RETURNS text
+AS 'MODULE_PATHNAME', 'transformer_training_chart'
+LANGUAGE C STABLE PARALLEL SAFE COST 10000;
+COMMENT ON FUNCTION @extschema@.training_chart IS 'The losses of a training run, drawn with characters';
+
+CREATE FUNCTION @extschema@.training_svg(run bigint, width int DEFAULT 720, height int DEFAULT 360) RETURNS text
+AS 'MODULE_PATHNAME', 'transformer_training_svg'
+LANGUAGE C STABLE PARALLEL SAFE COST 10000;
+COMMENT ON FUNCTION @extschema@.training_svg IS 'The losses of a training run as a picture (SVG)';
+
+/* What is not in the tables; each gives the rows that the current user may see. */
+CREATE FUNCTION _transformer.unfinished_runs(OUT run bigint, OUT owner oid, OUT statement text, OUT status text, OUT message text,
+	OUT base text, OUT model text, OUT objective text, OUT options jsonb, OUT query text, OUT eval_query text,
+	OUT steps bigint, OUT loss float8, OUT started_at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_unfinished_runs'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 1000 ROWS 10;
+COMMENT ON FUNCTION _transformer.unfinished_runs() IS 'Training runs that have made no version yet';
+
+CREATE FUNCTION _transformer.unfinished_log(OUT run bigint, OUT step bigint, OUT loss float8, OUT eval_loss float8,
+	OUT learning_rate float8, OUT tokens bigint, OUT at timestamptz)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_unfinished_log'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 1000 ROWS 1000;
+COMMENT ON FUNCTION _transformer.unfinished_log() IS 'Logs of training runs that have made no version yet';
+
+CREATE FUNCTION _transformer.training_progress(OUT run bigint, OUT pid int, OUT owner oid, OUT model text, OUT phase text,
+	OUT rows bigint, OUT epoch float8, OUT step bigint, OUT steps bigint, OUT loss float8, OUT eval_loss float8,
+	OUT learning_rate float8, OUT tokens_per_second float8, OUT seconds_left float8)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_training_progress'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 1000 ROWS 1;
+COMMENT ON FUNCTION _transformer.training_progress() IS 'Training runs at work';
+
+CREATE VIEW @extschema@.training_progress WITH (security_barrier) AS
+SELECT run, pid, pg_catalog.pg_get_userbyid(owner) AS owner, model, phase, rows, epoch, step, steps, loss, eval_loss, learning_rate,
+	tokens_per_second, seconds_left
+FROM _transformer.training_progress();
+GRANT SELECT ON @extschema@.training_progress TO PUBLIC;
+COMMENT ON VIEW @extschema@.training_progress IS 'Training runs at work: the current user''s, or all for a superuser';
+
+CREATE VIEW @extschema@.training_runs WITH (security_barrier) AS
+SELECT run, pg_catalog.pg_get_userbyid(owner) AS owner, statement, 'finished' AS status, NULL AS message, base, model, objective,
+	rows, tokens, steps, loss, eval_loss, metrics, seconds, started_at, finished_at, options, query, eval_query
+FROM _transformer.training_run
+WHERE pg_catalog.pg_has_role(owner, 'USAGE')
+UNION ALL
+SELECT run, pg_catalog.pg_get_userbyid(owner), statement, status, message, base, model, objective,
+	NULL, NULL, steps, loss, NULL, NULL, NULL, started_at, NULL, options, query, eval_query
+FROM _transformer.unfinished_runs();
+GRANT SELECT ON @extschema@.training_runs TO PUBLIC;
+COMMENT ON VIEW @extschema@.training_runs IS
+	'Training runs, finished or not: the current user''s, or all for a superuser';
+
+CREATE VIEW @extschema@.training_log WITH (security_barrier) AS
+SELECT l.run, l.step, l.loss, l.eval_loss, l.learning_rate, l.tokens, l.at
+FROM _transformer.training_log l JOIN _transformer.training_run r ON r.run = l.run
+WHERE pg_catalog.pg_has_role(r.owner, 'USAGE')
+UNION ALL
+SELECT run, step, loss, eval_loss, learning_rate, tokens, at
+FROM _transformer.unfinished_log();
+GRANT SELECT ON @extschema@.training_log TO PUBLIC;
+COMMENT ON VIEW @extschema@.training_log IS
+	'How the losses of training runs go: the current user''s, or all for a superuser';

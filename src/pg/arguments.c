@@ -41,6 +41,11 @@ static const struct
 	{"max_tokens", "Write how many tokens a piece may have."},
 	{"tbl", "Write the name of a table."},
 	{"source", "Write the name of the column with the texts."},
+	{"teacher", "Write the name of the model that is learned from."},
+	{"query", "Write a SELECT that gives the rows."},
+	{"run", "Write the number of a training run; the view transformer.training_runs lists them."},
+	{"width", "Write a number of columns, or of pixels."},
+	{"height", "Write a number of lines, or of pixels."},
 	{"target", "Write the name of the column for the results."},
 };
 

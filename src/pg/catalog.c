@@ -132,7 +132,7 @@ static void
 init_scan_key(ScanKey key, TupleDesc columns, int column, Datum value)
 {
 	Form_pg_attribute attribute = TupleDescAttr(columns, column - 1);
-	RegProcedure equal = attribute->atttypid == INT4OID ? F_INT4EQ :
+	RegProcedure equal = attribute->atttypid == INT4OID ? F_INT4EQ : attribute->atttypid == INT8OID ? F_INT8EQ :
 		attribute->atttypid == BYTEAOID ? F_BYTEAEQ : F_TEXTEQ;
 
 	ScanKeyInit(key, column, BTEqualStrategyNumber, equal, value);

@@ -239,6 +239,13 @@ extern void tr_catalog_drop(const char *name, int32 version);
 extern bool tr_catalog_grant(const char *name, Oid role);	/* false: was granted */
 extern bool tr_catalog_revoke(const char *name, Oid role);
 
+/* ---- fn_model.c ---- */
+
+/* An error on a standby, in a read-only transaction and in a parallel query. */
+extern void tr_must_be_writable(const char *function);
+/* Fail before the work where the name is somebody else's. */
+extern void tr_check_name_is_free(const char *name);
+
 /* fn_verify.c: compute and store what the scalar kernels give for the reference texts; nothing where the model embeds nothing. */
 extern void tr_make_references(const TrVersion *version);
 

@@ -38,7 +38,9 @@
  * only tried.
  *-------------------------------------------------------------------------
  */
-#include "pg/catalog.h"
+#include "pg/train.h"
+
+#include <math.h>
 
 #include "access/xact.h"
 #include "catalog/pg_class.h"
@@ -49,6 +51,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/float.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
@@ -103,9 +106,9 @@ execute_plan(SPIPlanPtr plan, Datum *values, const char *nulls, Snapshot snapsho
 	return SPI_execute_plan(plan, values, nulls, false, 0);
 }
 
-/* As the catalog's owner; the number of rows.  *result: the first column of the first row, an int. */
+/* As the catalog's owner; the number of rows.  *result: the first column of the first row, a bigint. */
 static uint64
-execute_with(const char *sql, const Argument *arguments, int n, Snapshot snapshot, int32 *result)
+execute_with(const char *sql, const Argument *arguments, int n, Snapshot snapshot, int64 *result)
 {
 	Oid			types[MAX_ARGUMENTS];
 	Datum		values[MAX_ARGUMENTS];
@@ -134,7 +137,7 @@ execute_with(const char *sql, const Argument *arguments, int n, Snapshot snapsho
 		elog(ERROR, "could not run \"%s\": %s", sql, SPI_result_code_string(SPI_result));
 	rows = SPI_processed;
 	if (result != NULL && rows > 0)
-		*result = DatumGetInt32(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		*result = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
 
 	AtEOXact_GUC(false, guc_level);
@@ -143,7 +146,7 @@ execute_with(const char *sql, const Argument *arguments, int n, Snapshot snapsho
 }
 
 static uint64
-execute(const char *sql, const Argument *arguments, int n, int32 *result)
+execute(const char *sql, const Argument *arguments, int n, int64 *result)
 {
 	return execute_with(sql, arguments, n, InvalidSnapshot, result);
 }
@@ -327,13 +330,13 @@ static void
 take_version(const char *name, TrVersion *into)
 {
 	TrVersion	current;
-	int32		number = 0;
+	int64		number = 0;
 
 	RUN(&number, "INSERT INTO _transformer.model AS m (name, deployed, last_version) VALUES ($1, 1, 1) "
-		"ON CONFLICT (name) DO UPDATE SET last_version = m.last_version + 1 RETURNING last_version", P_TEXT(name));
+		"ON CONFLICT (name) DO UPDATE SET last_version = m.last_version + 1 RETURNING last_version::bigint", P_TEXT(name));
 	memset(into, 0, sizeof(*into));
 	into->name = pstrdup(name);
-	into->version = number;
+	into->version = (int32) number;
 	into->deployed = 1;
 	into->owner = GetUserId();
 	if (number == 1)
@@ -515,6 +518,69 @@ tr_catalog_revoke(const char *name, Oid role)
 			   P_TEXT(name), P_ROLE(role)) > 0;
 }
 
+/* ---- training runs ---- */
+
+int64
+tr_catalog_next_run(void)
+{
+	int64		run = 0;
+
+	execute_with("SELECT nextval('_transformer.training_run_seq')", NULL, 0, InvalidSnapshot, &run);
+	return run;
+}
+
+bool
+tr_catalog_find_run(int64 run, Oid *owner)
+{
+	TrScan	   *scan = tr_scan_begin("training_run", N_TRAINING_RUN, 1, Int64GetDatum(run));
+	Datum		values[N_TRAINING_RUN + 1];
+	bool		nulls[N_TRAINING_RUN + 1];
+	bool		there = tr_scan_next(scan, values, nulls);
+
+	if (there)
+		*owner = DatumGetObjectId(values[TRAINING_OWNER]);
+	tr_scan_end(scan);
+	return there;
+}
+
+#define P_REAL(number) ((Argument) {FLOAT8OID, Float8GetDatum(isnan(number) ? 0 : (number)), isnan(number)})
+
+void
+tr_catalog_add_run(const TrRunRow *row)
+{
+	const TrResult *result = row->result;
+
+	RUN(NULL, "INSERT INTO _transformer.training_run (run, owner, statement, base, model, objective, options, query, eval_query, "
+		"rows, tokens, steps, loss, eval_loss, metrics, seconds, started_at) VALUES ($1, $2, $3, $4, $5, $6, $7::jsonb, "
+		"$8, $9, $10, $11, $12, $13, $14, $15::jsonb, $16, $17)",
+		P_BIGINT(row->run), P_ROLE(row->owner), P_TEXT(row->statement), P_TEXT(row->base), P_TEXT(row->model),
+		P_TEXT(row->objective), P_STR(row->options), P_TEXT(row->query), P_TEXT_OR_NULL(row->eval_query),
+		P_BIGINT(result->rows), P_BIGINT(result->tokens), P_BIGINT(result->steps), P_REAL(result->loss),
+		P_REAL(result->eval_loss), result->metrics.data != NULL ? P_STR(result->metrics) : P_NULL(TEXTOID),
+		P_REAL(result->seconds), P_DATUM(TIMESTAMPTZOID, TimestampTzGetDatum(row->started_at)));
+}
+
+void
+tr_catalog_add_log(int64 run, const TrLogRecord *records, size_t n)
+{
+	MemoryContext memory = AllocSetContextCreate(CurrentMemoryContext, "training log", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(memory);
+
+	for (size_t i = 0; i < n; i++)
+	{
+		const TrLogRecord *record = &records[i];
+		double		eval_loss = record->n_metrics > 0 ? record->metrics[0].value : get_float8_nan();
+
+		MemoryContextReset(memory);
+		RUN(NULL, "INSERT INTO _transformer.training_log (run, step, loss, eval_loss, learning_rate, tokens, at) "
+			"VALUES ($1, $2, $3, $4, $5, $6, $7)",
+			P_BIGINT(run), P_BIGINT(record->step), P_REAL(record->loss), P_REAL(eval_loss), P_REAL(record->learning_rate),
+			P_BIGINT((int64) record->tokens), P_DATUM(TIMESTAMPTZOID, TimestampTzGetDatum(record->at)));
+	}
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(memory);
+}
+
 /* ---- dropping ---- */
 
 /* Who made a model and has committed may be about to let go of it: we may be here because its row was unlocked before. */
@@ -573,10 +639,10 @@ void
 tr_catalog_drop(const char *name, int32 version)
 {
 	int32		deployed = lock_name(name);
-	int32		left = 0;
+	int64		left = 0;
 
 	must_be_there(delete_versions(name, version), version != 0 ? tr_version_name(name, version) : name);
-	RUN(&left, "SELECT count(*)::int FROM _transformer.version WHERE name = $1", P_TEXT(name));
+	RUN(&left, "SELECT count(*) FROM _transformer.version WHERE name = $1", P_TEXT(name));
 	if (left > 0 && version == deployed)
 		ereport(ERROR, (errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 						errmsg("cannot drop the deployed version of model \"%s\"", name),

@@ -67,6 +67,20 @@
 #define TR_PARALLEL_SUBTRANSACTIONS false
 #endif
 
+/* All settings of the server. */
+#if PG_VERSION_NUM >= 160000
+#define tr_guc_variables(n) get_guc_variables(n)
+#else
+#define tr_guc_variables(n) (*(n) = GetNumConfigOptions(), get_guc_variables())
+#endif
+
+/* A worker for a role that may not log in. */
+#if PG_VERSION_NUM >= 170000
+#define TR_BGWORKER_FLAGS BGWORKER_BYPASS_ROLELOGINCHECK
+#else
+#define TR_BGWORKER_FLAGS 0
+#endif
+
 /* EXPLAIN's headers were taken apart. */
 #include "commands/explain.h"
 #if PG_VERSION_NUM >= 180000

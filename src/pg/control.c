@@ -3,11 +3,12 @@
  *	  The control file: what backends tell each other about models.
  *
  * A small file in the cache directory, mapped shared by every backend that
- * uses a model, so that nothing has to be preloaded.  It has three parts:
+ * uses a model, so that nothing has to be preloaded.  It has four parts:
  *
  *	  images	hits, pins, statistics and DSM segments by digest
  *	  backends	who is there, which images it maps
  *	  threads	how many threads each of those backends computes with
+ *	  trainings	how far each training is
  *
  * There are no locks in it.  Fields are atomics, and a process that dies in
  * the middle leaves nothing inconsistent: counters are independent of each
@@ -31,6 +32,7 @@
  *-------------------------------------------------------------------------
  */
 #include "pg/store.h"
+#include "pg/train.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -51,9 +53,10 @@
 
 #define CONTROL_PATH TR_CACHE_DIRECTORY "/control"
 #define CONTROL_MAGIC UINT64CONST(0x54524d434f4e5431)
-#define CONTROL_LAYOUT 1		/* raise when a struct below changes */
+#define CONTROL_LAYOUT 2		/* raise when a struct below changes */
 #define CONTROL_BACKENDS 1024
 #define USE_WORDS (TR_MAX_IMAGES / 64)
+#define TRAINING_WORDS (sizeof(TrProgress) / sizeof(uint64))
 #define RECLAIM_INTERVAL 1.0	/* seconds between looks at who is dead */
 
 typedef struct ControlHeader
@@ -91,16 +94,27 @@ typedef struct ControlBackend
 	char		pad[TE_CACHE_LINE - 8 * (USE_WORDS + 1)];
 } ControlBackend;
 
+/* A training; of the process with this owner. */
+typedef struct ControlTraining
+{
+	_Atomic uint64 owner;
+	_Atomic uint64 words[TRAINING_WORDS];	/* a TrProgress, whose members may be of different moments */
+	char		pad[2 * TE_CACHE_LINE - 8 * (TRAINING_WORDS + 1)];
+} ControlTraining;
+
 typedef struct Control
 {
 	ControlHeader header;
 	ControlImage images[TR_MAX_IMAGES];
 	_Atomic uint16 threads[CONTROL_BACKENDS];	/* dense: summed up for each grant */
 	ControlBackend backends[CONTROL_BACKENDS];
+	ControlTraining trainings[TR_MAX_TRAININGS];
 } Control;
 
 StaticAssertDecl(sizeof(ControlHeader) == TE_CACHE_LINE, "layout of the control file's header");
 StaticAssertDecl(sizeof(ControlImage) == 2 * TE_CACHE_LINE, "layout of the control file's images");
+StaticAssertDecl(sizeof(TrProgress) == 8 * TRAINING_WORDS, "progress is made of words");
+StaticAssertDecl(sizeof(ControlTraining) == 2 * TE_CACHE_LINE, "layout of the control file's trainings");
 StaticAssertDecl(sizeof(ControlBackend) == TE_CACHE_LINE, "layout of the control file's backends");
 
 static Control *control = NULL;
@@ -704,4 +718,79 @@ tr_control_set_segment(int slot, uint32 segment, uint64 bytes)
 	atomic_store(&image->segment_bytes, bytes);
 	atomic_store(&image->incarnation, shared_memory_incarnation());
 	atomic_store(&image->segment, segment);
+}
+
+/* ---- trainings ---- */
+
+/* Those of dead processes are free. */
+int
+tr_control_training_begin(void)
+{
+	if (get_slot() < 0)
+		return -1;
+	for (int i = 0; i < TR_MAX_TRAININGS; i++)
+	{
+		ControlTraining *training = &control->trainings[i];
+		uint64		owner = atomic_load(&training->owner);
+
+		if (owner != 0 && is_alive(owner))
+			continue;
+		if (!atomic_compare_exchange_strong(&training->owner, &owner, my_owner))
+			continue;
+		for (int w = 0; w < TRAINING_WORDS; w++)
+			atomic_store(&training->words[w], 0);
+		return i;
+	}
+	return -1;
+}
+
+/* The file may have been made anew meanwhile; then the slot is not ours. */
+static ControlTraining *
+my_training(int slot)
+{
+	if (slot < 0 || atomic_load(&get_control()->trainings[slot].owner) != my_owner)
+		return NULL;
+	return &control->trainings[slot];
+}
+
+void
+tr_control_training_set(int slot, const TrProgress *progress)
+{
+	ControlTraining *training = my_training(slot);
+	uint64		words[TRAINING_WORDS];
+
+	memcpy(words, progress, sizeof(words));
+	for (int w = 0; training != NULL && w < TRAINING_WORDS; w++)
+		atomic_store_explicit(&training->words[w], words[w], memory_order_relaxed);
+}
+
+void
+tr_control_training_end(int slot)
+{
+	ControlTraining *training = my_training(slot);
+
+	if (training != NULL)
+		atomic_store(&training->owner, 0);
+}
+
+int
+tr_control_trainings(TrProgress *into, int most)
+{
+	int			n = 0;
+
+	for (int i = 0; i < TR_MAX_TRAININGS && n < most; i++)
+	{
+		ControlTraining *training = &get_control()->trainings[i];
+		uint64		owner = atomic_load(&training->owner);
+		uint64		words[TRAINING_WORDS];
+
+		if (owner == 0 || !is_alive(owner))
+			continue;
+		for (int w = 0; w < TRAINING_WORDS; w++)
+			words[w] = atomic_load_explicit(&training->words[w], memory_order_relaxed);
+		memcpy(&into[n], words, sizeof(words));
+		if (into[n].database == MyDatabaseId && into[n].run > 0)
+			n++;
+	}
+	return n;
 }

@@ -56,8 +56,8 @@ owned_model(const char *model, TrVersion *into)
 	tr_check_owner(into);
 }
 
-static void
-must_be_writable(const char *function)
+void
+tr_must_be_writable(const char *function)
 {
 	PreventCommandIfReadOnly(function);
 	PreventCommandIfParallelMode(function);
@@ -126,9 +126,8 @@ read_storage(FunctionCallInfo fcinfo)
 	return false;
 }
 
-/* Fail before the work where the name is somebody else's. */
-static void
-check_name_is_free(const char *name)
+void
+tr_check_name_is_free(const char *name)
 {
 	TrVersion	existing;
 
@@ -188,10 +187,10 @@ transformer_import_model(PG_FUNCTION_ARGS)
 	TeArena    *arena;
 	text	   *result;
 
-	must_be_writable("import_model()");
+	tr_must_be_writable("import_model()");
 	tr_check_model_name(name);
 	tr_check_privilege_of(ROLE_PG_READ_SERVER_FILES, "import a model from a file of the server");
-	check_name_is_free(name);
+	tr_check_name_is_free(name);
 	arena = tr_arena(CurrentMemoryContext, "model import", tr_session_limit());
 	result = import_input(fcinfo, arena, tr_input_path(arena, path), in_file);
 	te_arena_destroy(arena);
@@ -211,9 +210,9 @@ transformer_import_model_lo(PG_FUNCTION_ARGS)
 	if (read_storage(fcinfo))
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("storage \"file\" needs a file of the server, not a large object")));
-	must_be_writable("import_model()");
+	tr_must_be_writable("import_model()");
 	tr_check_model_name(name);
-	check_name_is_free(name);
+	tr_check_name_is_free(name);
 	arena = tr_arena(CurrentMemoryContext, "model import", tr_session_limit());
 	input = tr_input_large_object(arena, PG_GETARG_OID(IMPORT_FROM));
 	result = import_input(fcinfo, arena, input, false);
@@ -259,11 +258,11 @@ transformer_copy_model(PG_FUNCTION_ARGS)
 	TrVersion	from;
 	TrVersion	version;
 
-	must_be_writable("copy_model()");
+	tr_must_be_writable("copy_model()");
 	tr_check_model_name(name);
 	tr_catalog_get(model, &from);
 	tr_check_usage(&from);
-	check_name_is_free(name);
+	tr_check_name_is_free(name);
 	tr_catalog_copy(&from, name, &version);
 	PG_RETURN_TEXT_P(report_version(&version));
 }
@@ -279,7 +278,7 @@ transformer_rename_model(PG_FUNCTION_ARGS)
 	TrVersion	version;
 	TrVersion	other;
 
-	must_be_writable("rename_model()");
+	tr_must_be_writable("rename_model()");
 	tr_check_model_name(new_name);
 	owned_model(name, &version);
 	if (tr_catalog_find(new_name, 0, &other))
@@ -299,7 +298,7 @@ transformer_drop_model(PG_FUNCTION_ARGS)
 	TrVersion	version;
 
 	tr_require(fcinfo, 1, "if_exists");
-	must_be_writable("drop_model()");
+	tr_must_be_writable("drop_model()");
 	tr_parse_model_name(model, &name, &number);
 	if (PG_GETARG_BOOL(1) && !tr_catalog_find(name, number, &version))
 	{
@@ -321,7 +320,7 @@ transformer_deploy_model(PG_FUNCTION_ARGS)
 	int32		number;
 	TrVersion	version;
 
-	must_be_writable("deploy_model()");
+	tr_must_be_writable("deploy_model()");
 	tr_parse_model_name(model, &name, &number);
 	if (number == 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_NAME), errmsg("\"%s\" does not say which version to deploy", model),
@@ -348,7 +347,7 @@ transformer_grant_model(PG_FUNCTION_ARGS)
 	char	   *role = required_role(fcinfo, 1);
 	TrVersion	version;
 
-	must_be_writable("grant_model()");
+	tr_must_be_writable("grant_model()");
 	owned_model(name, &version);
 	tr_catalog_grant(name, tr_role(role));
 	PG_RETURN_VOID();
@@ -362,7 +361,7 @@ transformer_revoke_model(PG_FUNCTION_ARGS)
 	char	   *role = required_role(fcinfo, 1);
 	TrVersion	version;
 
-	must_be_writable("revoke_model()");
+	tr_must_be_writable("revoke_model()");
 	owned_model(name, &version);
 	if (!tr_catalog_revoke(name, tr_role(role)))
 		ereport(WARNING, (errcode(ERRCODE_WARNING_PRIVILEGE_NOT_REVOKED),

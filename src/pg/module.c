@@ -37,6 +37,9 @@ int			tr_threads;
 int			tr_max_threads;
 int			tr_session_memory;
 int			tr_max_session_memory;
+int			tr_training_memory;
+int			tr_max_training_memory;
+int			tr_checkpoint_interval;
 int			tr_shared_memory;
 int			tr_weights_store;
 char	   *tr_isa;
@@ -67,6 +70,16 @@ check_session_memory(int *value, void **extra, GucSource source)
 	if (source < PGC_S_INTERACTIVE || *value <= tr_max_session_memory)
 		return true;
 	GUC_check_errdetail("The bound is set by \"transformer.max_session_memory\", which is %d kB.", tr_max_session_memory);
+	return false;
+}
+
+/* The same for training. */
+static bool
+check_training_memory(int *value, void **extra, GucSource source)
+{
+	if (source < PGC_S_INTERACTIVE || *value <= tr_max_training_memory)
+		return true;
+	GUC_check_errdetail("The bound is set by \"transformer.max_training_memory\", which is %d kB.", tr_max_training_memory);
 	return false;
 }
 
@@ -129,6 +142,10 @@ static const Setting settings[] = {
 		.initial = 1024,.min = 1,.max = 16384,.context = PGC_USERSET,
 		.description = "Most rows that a \"Batch\" node gathers.",
 	.more = "Batches begin with a few rows and grow to this."},
+	{.name = "transformer.checkpoint_interval",.type = PGC_INT,.address = &tr_checkpoint_interval,
+		.initial = 60,.min = 0,.max = 24 * 60 * 60,.context = PGC_USERSET,.flags = GUC_UNIT_S,
+		.description = "How much of a training a crash may cost.",
+	.more = "After so long what was learned is written to disk. 0 means after each step."},
 	{.name = "transformer.classification_model",.type = PGC_STRING,.address = &tr_classification_model,.text = "",
 		.context = PGC_USERSET,
 	.description = "Model that classify functions use where none is given."},
@@ -152,6 +169,9 @@ static const Setting settings[] = {
 		.initial = 0,.min = 0,.max = 4096,.context = PGC_SIGHUP,
 		.description = "Threads that all sessions together may compute with.",
 	.more = "0 means as many as the machine has processors."},
+	{.name = "transformer.max_training_memory",.type = PGC_INT,.address = &tr_max_training_memory,
+		.initial = 4 * 1024 * 1024,.min = 1024,.max = MAX_KILOBYTES,.context = PGC_SUSET,.flags = GUC_UNIT_KB,
+	.description = "Largest value that \"transformer.training_memory\" may have."},
 	{.name = "transformer.rerank_model",.type = PGC_STRING,.address = &tr_rerank_model,.text = "",
 		.context = PGC_USERSET,
 	.description = "Model that rerank uses where none is given."},
@@ -170,6 +190,10 @@ static const Setting settings[] = {
 		.initial = 0,.min = 0,.max = TE_POOL_MAX_THREADS,.context = PGC_USERSET,
 		.description = "Threads that one session may compute with.",
 	.more = "0 means as many as the machine has processors, at most 8. A parallel worker uses one."},
+	{.name = "transformer.training_memory",.type = PGC_INT,.address = &tr_training_memory,
+		.initial = 2 * 1024 * 1024,.min = 1024,.max = MAX_KILOBYTES,.context = PGC_USERSET,.flags = GUC_UNIT_KB,
+		.description = "Private memory for a training.",
+	.check_int = check_training_memory},
 	{.name = "transformer.truncate",.type = PGC_ENUM,.address = &tr_truncate,
 		.initial = TR_TRUNCATE_WARN,.words = truncate_words,.context = PGC_USERSET,
 	.description = "What to do with a text that is longer than the model's limit: error, warn or silent."},
@@ -216,6 +240,12 @@ Size
 tr_session_limit(void)
 {
 	return (Size) Min(tr_session_memory, tr_max_session_memory) * 1024;
+}
+
+Size
+tr_training_limit(void)
+{
+	return (Size) Min(tr_training_memory, tr_max_training_memory) * 1024;
 }
 
 void

@@ -278,6 +278,28 @@ open_cursor(Cursor *cursor, const char *sql)
 	SPI_finish();
 }
 
+TeStr *
+tr_query_columns(TeArena *arena, const char *sql, const char *what, int *n)
+{
+	Cursor		cursor = {.query.what = what};
+	SPIPlanPtr	plan;
+	TupleDesc	desc;
+	TeStr	   *names;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	plan = SPI_prepare_cursor(sql, 0, NULL, CURSOR_OPT_NO_SCROLL);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
+	desc = check_query(&cursor, plan);
+	*n = desc->natts;
+	names = te_new_array(arena, TeStr, (size_t) desc->natts);
+	for (int i = 0; i < desc->natts; i++)
+		names[i] = te_str_copy(arena, tr_utf8(cstring_to_text(NameStr(TupleDescAttr(desc, i)->attname))));
+	SPI_finish();
+	return names;
+}
+
 TrQuery *
 tr_query_open(const char *sql, const char *what, const TrQueryColumn *columns, int n_columns)
 {

@@ -21,6 +21,7 @@
  *	  values.c		arrays and sets between SQL and the engine
  *	  arguments.c	what functions demand of their arguments
  *	  query_rows.c	rows of a query that is an argument
+ *	  train_*.c		training runs (train.h)
  *	  fn_*.c		SQL functions by topic; table_calls.c: whole tables
  *	  cost.c		what the planner is told of calls: costs, rows, parallel scans
  *	  batch*.c		a plan node that runs scalar functions for many rows at once (batch.h)
@@ -73,6 +74,9 @@ extern int	tr_threads;			/* transformer.threads; 0: by the machine */
 extern int	tr_max_threads;		/* transformer.max_threads: of all sessions together; 0: by the machine */
 extern int	tr_session_memory;	/* transformer.session_memory, kB */
 extern int	tr_max_session_memory;	/* transformer.max_session_memory, kB: the bound of the former */
+extern int	tr_training_memory; /* transformer.training_memory, kB */
+extern int	tr_max_training_memory; /* transformer.max_training_memory, kB: the bound of the former */
+extern int	tr_checkpoint_interval; /* transformer.checkpoint_interval, seconds */
 extern int	tr_shared_memory;	/* transformer.shared_memory, MB: all images together; 0: no bound */
 extern int	tr_weights_store;	/* transformer.weights_store, TrStoreKind */
 extern char *tr_isa;			/* transformer.isa */
@@ -81,6 +85,9 @@ extern int	tr_batch_size;		/* transformer.batch_size, rows */
 
 /* What a computation of this session may allocate, in bytes: the lesser of the two settings. */
 extern Size tr_session_limit(void);
+
+/* What a training may allocate, in the same way. */
+extern Size tr_training_limit(void);
 
 /* ---- port_pg.c ---- */
 
@@ -265,6 +272,8 @@ typedef struct TrQuery
 	bool	   *found;			/* is there such a column? */
 } TrQuery;
 
+/* Names of the columns that the SQL gives, without running it; errors as of tr_query_open(). */
+extern TeStr *tr_query_columns(TeArena *arena, const char *sql, const char *what, int *n);
 /*
  * Check that the SQL is one SELECT that changes and locks nothing, and has the columns; run it as the caller, under the active
  * snapshot.  Memory of the current context; columns are not copied.  Errors: 22023 (no SELECT, no rows), 42703, 42702, 42804, 22004.

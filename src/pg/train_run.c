@@ -1,0 +1,887 @@
+/*-------------------------------------------------------------------------
+ * train_run.c
+ *	  A training run: from a request to a new version.
+ *
+ *	  resolve	which model, may the caller, which objective, are the options right
+ *	  read		rows of the query, then of eval_query, to spools in the run's directory
+ *	  train		steps, evaluations, log, checkpoints; no transaction is needed
+ *	  store		the new version, the row of the run and its log, in one transaction
+ *
+ * In the foreground all of it is part of the caller's transaction.  In a
+ * background worker `read` and `store` have one each, and nothing holds VACUUM back
+ * in between.  Both queries are read under one snapshot, that of `read`.
+ *
+ * Once the rows are read the directory has all that the run needs but its base: resume_training() begins with
+ * `train`, from the last checkpoint, and comes to the same weights.  A checkpoint has a
+ * head of ours before the engine's state: how long the log was then, and sums for its next line.
+ * What a crash may cost is bounded by the interval of checkpoints, so the end needs none.
+ *
+ * An error before the first step leaves nothing; a later one leaves the directory, with
+ * a status that says what happened.  In a background worker it always does, since nobody else is told.
+ *
+ * Memory: one arena, bounded by transformer.training_memory, and what the
+ * server needs for queries and rows.
+ *-------------------------------------------------------------------------
+ */
+#include "pg/train.h"
+
+#include <math.h>
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "storage/fd.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/float.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#define HEAD_MAGIC UINT64CONST(0x31444145484b5054)
+#define LOG_LINES 1000			/* of a run, evaluations apart */
+#define NOTICE_SECONDS 5.0
+#define SHOW_SECONDS 0.1		/* between updates of what others see */
+
+/* What stands before the engine's state in a checkpoint. */
+typedef struct CheckpointHead
+{
+	uint64		magic;
+	uint64		log_bytes;
+	TeTrainStep step;
+	double		loss_sum;		/* since the last line of the log */
+	int64		loss_n;
+	double		seconds;		/* of training */
+} CheckpointHead;
+
+typedef struct Training
+{
+	TeArena    *arena;
+	MemoryContext memory;		/* of files and small things; that of the arena's owner */
+	MemoryContext step_memory;	/* reset for each step */
+	int64		run;
+	const TrRequest *request;
+	Oid			owner;
+	TimestampTz started_at;
+	const TeJson *description;	/* of a run that was queued: who it is for */
+	bool		worker;			/* transactions are ours */
+	bool		trained;		/* there is something that is worth resuming */
+
+	TrVersion	base;
+	char	   *base_name;		/* 'name@3' */
+	const TeObjective *objective;
+	TeTrainOptions *options;
+	TeModelDef *definition;		/* of base */
+	TeExamples *examples;
+	TeExamples *evaluation;		/* NULL: none */
+	TeTrainer  *trainer;
+	TrFile	   *log;
+	CheckpointHead head;
+	int64		log_every;		/* steps */
+
+	double		began;			/* this process's part: clock, steps, tokens at its beginning */
+	int64		began_step;
+	uint64		began_tokens;
+	double		seconds_before;
+	double		interval;		/* of checkpoints */
+	double		last_checkpoint;
+	double		last_notice;
+	double		last_shown;
+	int			slot;			/* in the control file */
+	TrProgress	progress;
+} Training;
+
+TeArena *
+tr_training_arena(MemoryContext context)
+{
+	return te_arena_create_root(context, "training", tr_training_limit(), "Raise transformer.training_memory.");
+}
+
+/* ---- what others see ---- */
+
+static void
+show_phase(Training *t, TrPhase phase)
+{
+	t->progress.phase = phase;
+	t->last_shown = te_host_seconds();
+	tr_control_training_set(t->slot, &t->progress);
+}
+
+static void
+show_begin(Training *t)
+{
+	t->progress = (TrProgress) {
+		.pid = MyProcPid,.database = MyDatabaseId,.run = t->run,
+		.loss = get_float8_nan(),.eval_loss = get_float8_nan(),.learning_rate = get_float8_nan(),
+		.tokens_per_second = get_float8_nan(),.seconds_left = get_float8_nan(),
+	};
+	t->slot = tr_control_training_begin();
+	show_phase(t, TR_PHASE_READING);
+}
+
+/* "1:02:03", "0:42" */
+static char *
+clock_text(double seconds)
+{
+	int64		s = (int64) fmin(fmax(seconds, 0), 1e9);
+
+	if (s >= 3600)
+		return psprintf(INT64_FORMAT ":%02d:%02d", s / 3600, (int) (s / 60 % 60), (int) (s % 60));
+	return psprintf("%d:%02d", (int) (s / 60), (int) (s % 60));
+}
+
+/* After a step. */
+static void
+show_step(Training *t)
+{
+	const TeTrainStep *step = &t->head.step;
+	TrProgress *progress = &t->progress;
+	double		now = te_host_seconds();
+	double		elapsed = fmax(now - t->began, 1e-9);
+
+	progress->step = step->step;
+	progress->n_steps = step->n_steps;
+	progress->epoch = step->epoch;
+	progress->loss = step->loss;
+	progress->learning_rate = step->learning_rate;
+	progress->tokens_per_second = (double) (step->tokens - t->began_tokens) / elapsed;
+	progress->seconds_left = elapsed / (double) (step->step - t->began_step) * (double) (step->n_steps - step->step);
+	if (now - t->last_shown >= SHOW_SECONDS)
+		show_phase(t, TR_PHASE_TRAINING);
+	if (t->worker || now - t->last_notice < NOTICE_SECONDS)
+		return;
+	t->last_notice = now;
+	ereport(NOTICE,
+			(errmsg("step " INT64_FORMAT " of " INT64_FORMAT ", epoch %.1f, loss %.3f, %.0f tokens/s, %s left",
+					step->step, step->n_steps, step->epoch, step->loss, progress->tokens_per_second,
+					clock_text(progress->seconds_left))));
+}
+
+/* ---- the description ---- */
+
+TeStr
+tr_json_text(TeArena *arena, const TeJson *json)
+{
+	TeBuffer	buffer;
+
+	te_buffer_init(&buffer, arena);
+	te_json_write(&buffer, json, 0);
+	return (TeStr) {buffer.data, buffer.len};
+}
+
+static void
+put_text(TeArena *arena, TeJson *json, const char *key, const char *value)
+{
+	if (value != NULL)
+		te_json_set_str(te_json_add(arena, json, key), te_str_copy(arena, tr_utf8(cstring_to_text(value))));
+}
+
+static char *
+get_text(const TeJson *json, const char *key)
+{
+	TeStr		value = te_json_str(json, key, NULL);
+
+	return value.data == NULL ? NULL : tr_cstring(value);
+}
+
+/* The members that make up a request. */
+static void
+put_request(TeArena *arena, TeJson *json, const TrRequest *request)
+{
+	put_text(arena, json, "statement", request->statement);
+	put_text(arena, json, "model", request->model);
+	put_text(arena, json, "teacher", request->teacher);
+	put_text(arena, json, "query", request->query);
+	put_text(arena, json, "task", request->task);
+	put_text(arena, json, "output", request->output);
+	put_text(arena, json, "eval_query", request->eval_query);
+	te_json_set_copy(arena, te_json_add(arena, json, "options"), request->options);
+	te_json_set_real(te_json_add(arena, json, "checkpoint_interval"), request->checkpoint_interval);
+	te_json_set_bool(te_json_add(arena, json, "background"), request->background);
+}
+
+static TrRequest *
+get_request(TeArena *arena, const TeJson *json)
+{
+	TrRequest  *request = te_new(arena, TrRequest);
+
+	request->statement = get_text(json, "statement");
+	request->model = get_text(json, "model");
+	request->teacher = get_text(json, "teacher");
+	request->query = get_text(json, "query");
+	request->task = get_text(json, "task");
+	request->output = get_text(json, "output");
+	request->eval_query = get_text(json, "eval_query");
+	request->options = te_json_new_object(arena);
+	if (te_json_get(json, "options") != NULL)
+		te_json_set_copy(arena, request->options, te_json_get(json, "options"));
+	request->checkpoint_interval = te_json_real(json, "checkpoint_interval", -1);
+	request->background = te_json_bool(json, "background", false);
+	return request;
+}
+
+static void
+put_digest(TeArena *arena, TeJson *json, const uint8 *digest)
+{
+	char		hex[2 * TR_DIGEST_LENGTH + 1];
+
+	hex[hex_encode((const char *) digest, TR_DIGEST_LENGTH, hex)] = '\0';
+	put_text(arena, json, "digest", hex);
+}
+
+/* Write run.json: before rows are read, and when they are. */
+static void
+describe(Training *t, bool spooled)
+{
+	TeArena    *arena = te_arena_create(t->arena, "description");
+	TeJson	   *json = te_json_new_object(arena);
+
+	put_request(arena, json, t->request);
+	te_json_set_int(te_json_add(arena, json, "owner"), t->owner);
+	put_text(arena, json, "owner_name", GetUserNameFromId(t->owner, false));
+	te_json_set_int(te_json_add(arena, json, "started_at"), t->started_at);
+	put_text(arena, json, "base", t->base_name);
+	put_digest(arena, json, t->base.digest);
+	te_json_set_bool(te_json_add(arena, json, "spooled"), spooled);
+	put_text(arena, json, "objective", te_objective_name(t->objective));
+	te_json_set_copy(arena, te_json_add(arena, json, "settled"), te_train_options_json(arena, t->options));
+	if (t->request->background && !t->worker)
+		tr_background_describe(arena, json);
+	tr_run_write(t->run, "run.json", tr_json_text(arena, json));
+	te_arena_destroy(arena);
+}
+
+const TeJson *
+tr_run_description(TeArena *arena, int64 run)
+{
+	TeStr		text = tr_run_read(arena, run, "run.json");
+
+	return text.data == NULL ? NULL : te_json_parse(arena, text, "run.json");
+}
+
+Oid
+tr_run_owner(const TeJson *description)
+{
+	Oid			owner = (Oid) te_json_int_range(description, "owner", 0, 0, PG_UINT32_MAX);
+	char	   *recorded = get_text(description, "owner_name");
+	char	   *now = OidIsValid(owner) ? GetUserNameFromId(owner, true) : NULL;
+
+	return recorded != NULL && now != NULL && strcmp(recorded, now) == 0 ? owner : InvalidOid;
+}
+
+void
+tr_check_run_owner(int64 run, Oid owner)
+{
+	if (superuser() || (OidIsValid(owner) && has_privs_of_role(GetUserId(), owner)))
+		return;
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of training run " INT64_FORMAT, run)));
+}
+
+/* ---- resolve ---- */
+
+static void
+set_options(TeTrainOptions *options, const TeJson *given)
+{
+	for (uint32 i = 0; i < given->n; i++)
+	{
+		if (given->items[i].kind != TE_JSON_NULL)
+			te_train_set(options, given->items[i].key, &given->items[i]);
+	}
+}
+
+static TeStr
+utf8_or_none(const char *text)
+{
+	return text == NULL ? (TeStr) {NULL, 0} : tr_utf8(cstring_to_text(text));
+}
+
+/* Name and rights of base and output. */
+static void
+resolve_models(Training *t)
+{
+	const TrRequest *request = t->request;
+
+	tr_catalog_get(request->model, &t->base);
+	tr_check_usage(&t->base);
+	t->base_name = tr_version_name(t->base.name, t->base.version);
+	if (request->output != NULL)
+		tr_check_model_name(request->output);
+	tr_check_name_is_free(request->output != NULL ? request->output : t->base.name);
+}
+
+static void
+resolve(Training *t)
+{
+	const TrRequest *request = t->request;
+	TeStr	   *columns;
+	int			n_columns;
+
+	resolve_models(t);
+	t->definition = tr_catalog_definition(t->arena, &t->base);
+	columns = tr_query_columns(t->arena, request->query, "training query", &n_columns);
+	t->objective = te_objective_find(t->arena, request->statement, utf8_or_none(request->task), t->definition->task,
+									 columns, (size_t) n_columns);
+	t->options = te_train_options(t->arena, t->objective);
+	set_options(t->options, request->options);
+}
+
+/* ---- read ---- */
+
+/* Rows of one query on their way to a spool. */
+typedef struct Reader
+{
+	Training   *training;
+	TeExamples *examples;
+	const TeColumn *columns;
+	int			n_columns;
+	TrQueryColumn *wanted;
+	TeValue    *values;
+} Reader;
+
+/* The columns of an objective, as the query is to give them. */
+static void
+want_columns(Reader *reader, const TeObjective *objective)
+{
+	static const Oid types[] = {[TE_COLUMN_TEXT] = TEXTOID,[TE_COLUMN_TEXTS] = TEXTARRAYOID,[TE_COLUMN_REAL] = FLOAT8OID};
+
+	reader->columns = te_objective_columns(objective);
+	while (reader->columns[reader->n_columns].name != NULL)
+		reader->n_columns++;
+	reader->wanted = palloc0(sizeof(TrQueryColumn) * reader->n_columns);
+	reader->values = palloc0(sizeof(TeValue) * reader->n_columns);
+	for (int i = 0; i < reader->n_columns; i++)
+	{
+		reader->wanted[i].name = reader->columns[i].name;
+		reader->wanted[i].type = types[reader->columns[i].type];
+		reader->wanted[i].optional = reader->columns[i].optional;
+	}
+}
+
+static void
+take_texts(TeValue *value, ArrayType *array, const char *column)
+{
+	TrTexts		texts = tr_texts(array);
+	TeStr	   *strings = palloc(sizeof(TeStr) * (texts.n + 1));
+
+	for (int i = 0; i < texts.n; i++)
+	{
+		if (texts.nulls[i])
+			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+							errmsg("column \"%s\" has an array with a null", column)));
+		strings[i] = tr_utf8(DatumGetTextPP(texts.values[i]));
+	}
+	value->n_texts = (size_t) texts.n;
+	value->texts = strings;
+}
+
+/* TrQueryRow */
+static void
+take_row(void *arg, const TrQuery *query)
+{
+	Reader	   *reader = arg;
+	Training   *t = reader->training;
+
+	for (int i = 0; i < reader->n_columns; i++)
+	{
+		TeValue    *value = &reader->values[i];
+
+		value->given = query->found[i];
+		if (!value->given)
+			continue;
+		if (reader->columns[i].type == TE_COLUMN_TEXT)
+			value->text = tr_utf8(DatumGetTextPP(query->values[i]));
+		else if (reader->columns[i].type == TE_COLUMN_REAL)
+			value->real = DatumGetFloat8(query->values[i]);
+		else
+			take_texts(value, DatumGetArrayTypeP(query->values[i]), reader->columns[i].name);
+	}
+	te_examples_add(reader->examples, reader->values);
+	t->progress.rows++;
+	if (te_host_seconds() - t->last_shown >= SHOW_SECONDS)
+		show_phase(t, TR_PHASE_READING);
+}
+
+/* A spool that is whole. */
+static TeExamples *
+open_spool(Training *t, const char *file)
+{
+	char		path[MAXPGPATH];
+
+	tr_run_path(path, t->run, file);
+	return te_examples_open(t->arena, t->objective, tr_file_source(tr_file_open(path, TR_FILE_READ)));
+}
+
+/* Read one query into a spool. */
+static TeExamples *
+read_query(Training *t, const char *sql, const char *what, const char *file, const TeExamples *like)
+{
+	TrModel    *model = tr_model_open(cstring_to_text(t->base_name), NULL, NULL);
+	TeArena    *arena = te_arena_create(t->arena, "rows");
+	Reader		reader = {.training = t};
+	char		path[MAXPGPATH];
+	TrFile	   *spool;
+	TrQuery    *query;
+	uint64		truncated;
+
+	tr_run_path(path, t->run, file);
+	spool = tr_file_open(path, TR_FILE_CREATE);
+	want_columns(&reader, t->objective);
+	reader.examples = te_examples_create(arena, tr_model_engine(model), t->objective, t->options, like, tr_file_sink(spool));
+	query = tr_query_open(sql, what, reader.wanted, reader.n_columns);
+	tr_query_each(query, take_row, &reader);
+	tr_query_close(query);
+	te_examples_finish(reader.examples);
+	truncated = te_examples_truncated(reader.examples);
+	if (truncated > 0)
+		ereport(NOTICE, (errmsg(UINT64_FORMAT " rows of the %s are longer than the model takes, and were cut", truncated, what)));
+	te_arena_destroy(arena);
+	tr_file_sync(spool);
+	tr_file_close(spool);
+	return open_spool(t, file);
+}
+
+static void
+read_rows(Training *t)
+{
+	const TrRequest *request = t->request;
+
+	describe(t, false);
+	t->examples = read_query(t, request->query, "training query", "rows", NULL);
+	if (request->eval_query != NULL)
+		t->evaluation = read_query(t, request->eval_query, "evaluation query", "eval_rows", t->examples);
+	describe(t, true);
+}
+
+/* ---- checkpoints ---- */
+
+static void
+write_checkpoint(Training *t)
+{
+	MemoryContext memory = AllocSetContextCreate(t->memory, "checkpoint", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(memory);
+	char		path[MAXPGPATH];
+	char		temporary[MAXPGPATH];
+	TrFile	   *file;
+
+	show_phase(t, TR_PHASE_CHECKPOINT);
+	tr_file_sync(t->log);
+	t->head.magic = HEAD_MAGIC;
+	t->head.log_bytes = tr_file_size(t->log);
+	t->head.seconds = t->seconds_before + te_host_seconds() - t->began;
+	tr_run_path(path, t->run, "checkpoint");
+	tr_run_path(temporary, t->run, "checkpoint.tmp");
+	file = tr_file_open(temporary, TR_FILE_CREATE);
+	te_sink_write(tr_file_sink(file), &t->head, sizeof(t->head));
+	te_trainer_save(t->trainer, tr_file_sink(file));
+	tr_file_sync(file);
+	tr_file_close(file);
+	(void) durable_rename(temporary, path, ERROR);
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(memory);
+	t->last_checkpoint = te_host_seconds();
+	show_phase(t, TR_PHASE_TRAINING);
+}
+
+/* TeSource.read of what follows the head. */
+static void
+read_behind_head(const TeSource *source, uint64_t offset, void *into, size_t len)
+{
+	te_source_read(source->host, offset + sizeof(CheckpointHead), into, len);
+}
+
+/* False where there is none: the run begins anew. */
+static bool
+read_checkpoint(Training *t)
+{
+	char		path[MAXPGPATH];
+	TrFile	   *file;
+	const TeSource *source;
+	TeSource	state;
+
+	tr_run_path(path, t->run, "checkpoint");
+	if (access(path, F_OK) != 0)
+		return false;
+	file = tr_file_open(path, TR_FILE_READ);
+	source = tr_file_source(file);
+	te_source_read(source, 0, &t->head, sizeof(t->head));
+	if (t->head.magic != HEAD_MAGIC)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("checkpoint of training run " INT64_FORMAT " is damaged", t->run)));
+	state = (TeSource) {.name = path,.size = source->size - sizeof(t->head),.read = read_behind_head,.host = (void *) source};
+	te_trainer_restore(t->trainer, &state);
+	tr_file_close(file);
+	return true;
+}
+
+/* ---- train ---- */
+
+static void
+make_trainer(Training *t)
+{
+	char		path[MAXPGPATH];
+	bool		restored;
+
+	t->trainer = te_trainer_create(t->arena, t->definition, t->objective, t->options, t->examples, t->evaluation,
+								   tr_training_limit());
+	tr_run_path(path, t->run, "log");
+	t->log = tr_file_open(path, TR_FILE_APPEND);
+	restored = read_checkpoint(t);
+	if (!restored)
+		memset(&t->head, 0, sizeof(t->head));
+	tr_file_truncate(t->log, Min(t->head.log_bytes, tr_file_size(t->log)));
+	t->trained |= restored;
+	t->seconds_before = t->head.seconds;
+	t->began_step = t->head.step.step;
+	t->began_tokens = t->head.step.tokens;
+	t->interval = t->request->checkpoint_interval >= 0 ? t->request->checkpoint_interval : tr_checkpoint_interval;
+	t->began = t->last_checkpoint = t->last_notice = te_host_seconds();
+}
+
+static void
+write_log(Training *t, const TeTrainMetric *metrics, size_t n_metrics)
+{
+	TrLogRecord record = {0};
+
+	record.step = t->head.step.step;
+	record.epoch = t->head.step.epoch;
+	record.loss = t->head.loss_n > 0 ? t->head.loss_sum / (double) t->head.loss_n : t->head.step.loss;
+	record.learning_rate = t->head.step.learning_rate;
+	record.tokens = t->head.step.tokens;
+	record.at = GetCurrentTimestamp();
+	record.n_metrics = (int64) Min(n_metrics, TR_LOG_METRICS);
+	for (int64 i = 0; i < record.n_metrics; i++)
+	{
+		strlcpy(record.metrics[i].name, metrics[i].name, TR_METRIC_NAME);
+		record.metrics[i].value = metrics[i].value;
+	}
+	te_sink_write(tr_file_sink(t->log), &record, sizeof(record));
+	t->head.loss_sum = 0;
+	t->head.loss_n = 0;
+}
+
+static void
+evaluate(Training *t)
+{
+	const TeTrainMetric *metrics;
+	size_t		n;
+
+	show_phase(t, TR_PHASE_EVALUATING);
+	metrics = te_trainer_evaluate(t->trainer, &n);
+	t->progress.eval_loss = metrics[0].value;
+	write_log(t, metrics, n);
+	show_phase(t, TR_PHASE_TRAINING);
+}
+
+static void
+train(Training *t)
+{
+	MemoryContext before = MemoryContextSwitchTo(t->step_memory);
+
+	show_phase(t, TR_PHASE_TRAINING);
+	for (;;)
+	{
+		if (te_trainer_evaluation_due(t->trainer))
+			evaluate(t);
+		if (t->trained && te_host_seconds() - t->last_checkpoint >= t->interval)
+			write_checkpoint(t);
+		MemoryContextReset(t->step_memory);
+		CHECK_FOR_INTERRUPTS();
+		if (!te_trainer_step(t->trainer, &t->head.step))
+			break;
+		t->trained = true;
+		t->head.loss_sum += t->head.step.loss;
+		t->head.loss_n++;
+		if (t->head.step.step % Max(1, t->head.step.n_steps / LOG_LINES) == 0 && !te_trainer_evaluation_due(t->trainer))
+			write_log(t, NULL, 0);
+		show_step(t);
+	}
+	if (t->head.loss_n > 0)
+		write_log(t, NULL, 0);
+	tr_file_sync(t->log);
+	MemoryContextSwitchTo(before);
+}
+
+/* ---- store ---- */
+
+const TrLogRecord *
+tr_run_log(TeArena *arena, int64 run, size_t *n)
+{
+	TeStr		bytes = tr_run_read(arena, run, "log");
+
+	*n = bytes.len / sizeof(TrLogRecord);
+	return (const TrLogRecord *) bytes.data;
+}
+
+/* The evaluation of the weights that are kept: the last, or the first of the best where runs stop early. */
+static const TrLogRecord *
+evaluation_that_counts(const Training *t, const TrLogRecord *records, size_t n)
+{
+	bool		best = te_json_int(te_train_options_json(t->arena, t->options), "patience", 0) > 0;
+	const TrLogRecord *found = NULL;
+
+	for (size_t i = 0; i < n; i++)
+	{
+		if (records[i].n_metrics > 0 && (found == NULL || !best || records[i].metrics[0].value < found->metrics[0].value))
+			found = &records[i];
+	}
+	return found;
+}
+
+static void
+make_result(Training *t, const TrLogRecord *records, size_t n, TrResult *result)
+{
+	const TrLogRecord *evaluation = evaluation_that_counts(t, records, n);
+	TeJson	   *metrics = te_json_new_object(t->arena);
+
+	memset(result, 0, sizeof(*result));
+	result->run = t->run;
+	result->rows = (int64) te_examples_rows(t->examples);
+	result->tokens = (int64) t->head.step.tokens;
+	result->steps = t->head.step.step;
+	result->loss = n > 0 ? records[n - 1].loss : t->head.step.loss;
+	result->eval_loss = evaluation != NULL ? evaluation->metrics[0].value : get_float8_nan();
+	result->seconds = t->seconds_before + te_host_seconds() - t->began;
+	if (evaluation == NULL)
+		return;
+	for (int64 i = 0; i < evaluation->n_metrics; i++)
+	{
+		if (isfinite(evaluation->metrics[i].value))
+			te_json_set_real(te_json_add(t->arena, metrics, evaluation->metrics[i].name), evaluation->metrics[i].value);
+	}
+	result->metrics = tr_json_text(t->arena, metrics);
+}
+
+/* A background worker, or whoever resumes, may come to a base that was dropped meanwhile. */
+static void
+check_base_is_there(const Training *t)
+{
+	TrVersion	now;
+
+	if (!tr_catalog_find(t->base.name, t->base.version, &now) || memcmp(now.digest, t->base.digest, TR_DIGEST_LENGTH) != 0)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model \"%s\" was dropped while it was trained", t->base_name)));
+}
+
+static void
+store(Training *t, TrResult *result)
+{
+	const TrRequest *request = t->request;
+	TrNewVersion new = {.name = request->output != NULL ? request->output : t->base.name,.parent = t->base_name};
+	size_t		n;
+	const TrLogRecord *records;
+	TrVersion	version;
+	TrContext	context;
+	TrRunRow	row;
+
+	check_base_is_there(t);
+	show_phase(t, TR_PHASE_STORING);
+	tr_context_push(&context, psprintf("while storing model \"%s\"", new.name));
+	new.def = te_trainer_definition(t->trainer, t->arena);
+	tr_catalog_create(t->arena, &new, &context, &version);
+	tr_make_references(&version);
+	tr_context_pop(&context);
+	records = tr_run_log(t->arena, t->run, &n);
+	make_result(t, records, n, result);
+	result->model = tr_version_name(version.name, version.version);
+	row = (TrRunRow) {
+		.run = t->run,.owner = t->owner,.statement = request->statement,.base = t->base_name,.model = result->model,
+		.objective = te_objective_name(t->objective),
+		.options = tr_json_text(t->arena, te_train_options_json(t->arena, t->options)),
+		.query = request->query,.eval_query = request->eval_query,.result = result,.started_at = t->started_at,
+	};
+	tr_catalog_add_run(&row);
+	tr_catalog_add_log(t->run, records, n);
+	tr_run_hold(t->run, TR_HOLD_DONE);
+}
+
+/* ---- the whole ---- */
+
+/* A transaction of a worker's; in the foreground it is the caller's. */
+static void
+begin_transaction(Training *t)
+{
+	if (!t->worker)
+		return;
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	tr_background_become(t->description);
+	MemoryContextSwitchTo(t->memory);
+}
+
+static void
+end_transaction(Training *t)
+{
+	if (!t->worker)
+		return;
+	SetUserIdAndSecContext(GetSessionUserId(), 0);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(t->memory);
+}
+
+static void
+init(Training *t, TeArena *arena, const TrRequest *request)
+{
+	memset(t, 0, sizeof(*t));
+	t->arena = arena;
+	t->memory = CurrentMemoryContext;
+	t->step_memory = AllocSetContextCreate(CurrentMemoryContext, "training step", ALLOCSET_DEFAULT_SIZES);
+	t->request = request;
+	t->slot = -1;
+	t->owner = GetUserId();
+	t->started_at = GetCurrentTimestamp();
+}
+
+/* After an error, which goes on. */
+static void
+abandon(Training *t)
+{
+	bool		keep = t->trained || t->worker;
+
+	tr_control_training_end(t->slot);
+	MemoryContextSwitchTo(t->memory);
+	if (keep)
+	{
+		ErrorData  *error = CopyErrorData();
+
+		tr_run_set_status(t->run, error->sqlerrcode == ERRCODE_QUERY_CANCELED ? "cancelled" : "failed", error->message);
+	}
+	tr_run_release(t->run, !keep);
+}
+
+/* From rows that are read (or are to be) to the version. */
+static void
+work(Training *t, bool spooled, TrResult *result)
+{
+	show_begin(t);
+	PG_TRY();
+	{
+		if (!spooled)
+			read_rows(t);
+		make_trainer(t);
+		end_transaction(t);
+		train(t);
+		begin_transaction(t);
+		store(t, result);
+		end_transaction(t);
+	}
+	PG_CATCH();
+	{
+		abandon(t);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	tr_control_training_end(t->slot);
+}
+
+void
+tr_train(TeArena *arena, const TrRequest *request, TrResult *result)
+{
+	Training	t;
+
+	init(&t, arena, request);
+	resolve(&t);
+	t.run = tr_run_create();
+	if (!request->background)
+	{
+		work(&t, false, result);
+		return;
+	}
+	describe(&t, false);
+	tr_run_hold(t.run, TR_HOLD_QUEUED);
+	memset(result, 0, sizeof(*result));
+	result->run = t.run;
+}
+
+void
+tr_train_queued(TeArena *arena, int64 run)
+{
+	const TeJson *description = tr_run_description(arena, run);
+	Training	t;
+	TrResult	result;
+
+	if (description == NULL)
+		return;
+	tr_background_become(description);
+	init(&t, arena, get_request(arena, description));
+	t.run = run;
+	t.description = description;
+	t.worker = true;
+	PG_TRY();
+	{
+		resolve(&t);
+	}
+	PG_CATCH();
+	{
+		abandon(&t);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	work(&t, false, &result);
+}
+
+/* What was settled when the rows were read; rights are those of now. */
+static void
+resolve_again(Training *t, const TeJson *description)
+{
+	char	   *digest = get_text(description, "digest");
+	char	   *base = get_text(description, "base");
+	char		now[2 * TR_DIGEST_LENGTH + 1];
+	TrRequest  *request = get_request(t->arena, description);
+
+	request->background = false;
+	if (request->output == NULL)
+	{
+		int32		version;
+
+		tr_parse_model_name(base, &request->output, &version);
+	}
+	request->model = base;
+	t->request = request;
+	t->started_at = te_json_int(description, "started_at", t->started_at);
+	t->owner = tr_run_owner(description);
+	if (!OidIsValid(t->owner))
+		t->owner = GetUserId();
+	resolve_models(t);
+	now[hex_encode((const char *) t->base.digest, TR_DIGEST_LENGTH, now)] = '\0';
+	if (digest == NULL || strcmp(digest, now) != 0)
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("model \"%s\" is another one than when training run " INT64_FORMAT " began", base, t->run)));
+	t->definition = tr_catalog_definition(t->arena, &t->base);
+	t->objective = te_objective_by_name(te_json_str(description, "objective", ""));
+	t->options = te_train_options(t->arena, t->objective);
+	set_options(t->options, te_json_get(description, "settled"));
+}
+
+void
+tr_train_resume(TeArena *arena, int64 run, TrResult *result)
+{
+	const TeJson *description;
+	Training	t;
+	Oid			owner;
+
+	if (tr_catalog_find_run(run, &owner))
+	{
+		tr_check_run_owner(run, owner);
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("training run " INT64_FORMAT " is finished", run)));
+	}
+	if (!tr_run_lock(run))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("training run " INT64_FORMAT " is not interrupted: it is at work", run)));
+	init(&t, arena, NULL);
+	t.run = run;
+	description = tr_run_description(arena, run);
+	tr_check_run_owner(run, description != NULL ? tr_run_owner(description) : InvalidOid);
+	if (description == NULL || !te_json_bool(description, "spooled", false))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+						errmsg("training run " INT64_FORMAT " cannot be resumed", run),
+						errdetail("It ended before all rows of its query were read."),
+						errhint("Begin a new one.")));
+	resolve_again(&t, description);
+	t.trained = true;
+	tr_run_set_status(run, NULL, NULL);
+	t.examples = open_spool(&t, "rows");
+	if (t.request->eval_query != NULL)
+		t.evaluation = open_spool(&t, "eval_rows");
+	work(&t, true, result);
+}

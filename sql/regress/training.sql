@@ -69,12 +69,12 @@ SELECT name, labels FROM transformer.models WHERE name IN ('score', 'tags', 'num
 SELECT options->>'epochs' AS epochs, options->>'learning_rate' AS learning_rate, options->>'optimizer' AS optimizer
 FROM transformer.finetune('train_base', 'SELECT body AS text, label FROM lesson', epochs => 0.5, learning_rate => 0.1, max_steps => 1,
 	options => '{"optimizer": "sgd", "epochs": 7, "checkpoint_interval": 5}') f JOIN transformer.training_runs r ON r.run = f.run;
-SELECT transformer.finetune('train_base', 'SELECT body AS text, label FROM lesson', options => '{"speed": 1}');
+SELECT pg_temp.error_of($$SELECT transformer.finetune('train_base', 'SELECT body AS text, label FROM lesson', options => '{"speed": 1}')$$);
 SELECT transformer.finetune('train_base', 'SELECT body AS text, label FROM lesson', options => '[1]');
 SELECT transformer.finetune('train_base', 'SELECT body AS text, label FROM lesson', options => '{"checkpoint_interval": -1}');
 SELECT transformer.finetune('train_base', 'SELECT body AS text, label FROM lesson', learning_rate => 'NaN');
 SELECT transformer.finetune('train_base', 'SELECT body AS text, label FROM lesson', schedule => 'steep');
-SELECT transformer.finetune('train_base', 'SELECT body AS text, label FROM lesson', 'juggling');
+SELECT pg_temp.error_of($$SELECT transformer.finetune('train_base', 'SELECT body AS text, label FROM lesson', 'juggling')$$);
 
 -- Rows that cannot be learned from
 SELECT transformer.finetune('train_base', 'SELECT body, label FROM lesson');

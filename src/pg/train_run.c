@@ -416,7 +416,7 @@ open_spool(Training *t, const char *file)
 static TeExamples *
 read_query(Training *t, const char *sql, const char *what, const char *file, const TeExamples *like)
 {
-	TrModel    *model = tr_model_open(cstring_to_text(t->base_name), NULL, NULL);
+	TrModel    *model = tr_model_open(cstring_to_text(t->base_name), TR_USE_TOKENS);
 	TeArena    *arena = te_arena_create(t->arena, "rows");
 	Reader		reader = {.training = t};
 	char		path[MAXPGPATH];

@@ -178,9 +178,9 @@ llama_bind(TeArena *arena, const TeModel *model)
 
 static const TeArchHead llama_heads[] = {
 	{TE_HEAD_CAUSAL, .untied = true, .layers = {
-		{"lm_head", .width = TE_WIDTH_OUTPUTS, .bias_optional = true, .tied_to = "embed_tokens.weight"}
+		{"lm_head", .width = TE_WIDTH_OUTPUTS, .bias_optional = true, .bias_rare = true, .tied_to = "embed_tokens.weight"}
 	}},
-	{TE_HEAD_SEQUENCE, .last = true, .layers = {{"score", .width = TE_WIDTH_OUTPUTS, .bias_optional = true}}},
+	{TE_HEAD_SEQUENCE, .last = true, .layers = {{"score", .width = TE_WIDTH_OUTPUTS, .bias_optional = true, .bias_rare = true}}},
 	{TE_HEAD_TOKEN, .layers = {{"score", .width = TE_WIDTH_OUTPUTS}}},
 	{TE_HEAD_NONE}
 };

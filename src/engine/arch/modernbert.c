@@ -198,22 +198,22 @@ modernbert_bind(TeArena *arena, const TeModel *model)
 static const TeArchHead modernbert_heads[] = {
 	{TE_HEAD_SEQUENCE, .pooling_key = "classifier_pooling", .layers = {
 		{"head.dense", .activation = TE_ACT_GELU, .activation_key = "classifier_activation", .norm = "head.norm",
-		.bias_optional = true},
+		.bias_optional = true, .bias_rare = true},
 		{"classifier", .width = TE_WIDTH_OUTPUTS}
 	}},
 	{TE_HEAD_TOKEN, .layers = {
 		{"head.dense", .activation = TE_ACT_GELU, .activation_key = "classifier_activation", .norm = "head.norm",
-		.bias_optional = true},
+		.bias_optional = true, .bias_rare = true},
 		{"classifier", .width = TE_WIDTH_OUTPUTS}
 	}},
 	{TE_HEAD_ANSWER, .layers = {
 		{"head.dense", .activation = TE_ACT_GELU, .activation_key = "classifier_activation", .norm = "head.norm",
-		.bias_optional = true},
+		.bias_optional = true, .bias_rare = true},
 		{"classifier", .width = TE_WIDTH_OUTPUTS}
 	}},
 	{TE_HEAD_MASK, .layers = {
 		{"head.dense", .activation = TE_ACT_GELU, .activation_key = "classifier_activation", .norm = "head.norm",
-		.bias_optional = true},
+		.bias_optional = true, .bias_rare = true},
 		{"decoder", .width = TE_WIDTH_OUTPUTS, .bias_optional = true, .tied_to = "embeddings.tok_embeddings.weight"}
 	}},
 	{TE_HEAD_NONE}

@@ -486,7 +486,7 @@ member_name(TeArena *arena, const char *name, const char *member)
 }
 
 static void
-list_layer(TeTensorSpecs *specs, const TeHeadLayer *layer, const LayerTensors *tensors, bool exact)
+list_layer(TeTensorSpecs *specs, const TeHeadLayer *layer, const LayerTensors *tensors, const TeConfig *config, bool exact)
 {
 	TeArena    *arena = specs->arena;
 	TeTensorSpec *spec;
@@ -499,12 +499,15 @@ list_layer(TeTensorSpecs *specs, const TeHeadLayer *layer, const LayerTensors *t
 	spec = list_tensor(specs, TE_ROLE_VECTOR, 1, tensors->n_out, tensors->bias, member_name(arena, layer->gguf_name, "bias"));
 	spec->alias = tensors->bias_alias;
 	spec->optional = layer->bias_optional;
+	spec->rare = layer->bias_rare;
 	if (layer->norm == NULL)
 		return;
 	list_tensor(specs, TE_ROLE_VECTOR, 1, tensors->n_out, member_name(arena, layer->norm, "weight"),
 				member_name(arena, layer->norm_gguf_name, "weight"));
-	list_tensor(specs, TE_ROLE_VECTOR, 1, tensors->n_out, member_name(arena, layer->norm, "bias"),
-				member_name(arena, layer->norm_gguf_name, "bias"))->optional = layer->bias_optional;
+	spec = list_tensor(specs, TE_ROLE_VECTOR, 1, tensors->n_out, member_name(arena, layer->norm, "bias"),
+					   member_name(arena, layer->norm_gguf_name, "bias"));
+	spec->optional = layer->bias_optional;
+	spec->rare = layer->bias_rare && !config->norm_bias;
 }
 
 void
@@ -519,7 +522,7 @@ te_head_list_tensors(const TeArch *arch, const TeHead *head, const TeConfig *con
 		const TeHeadLayer *layer = &arch->heads[head->row].layers[i];
 		LayerTensors tensors = layer_tensors(specs->arena, head, layer, config, width);
 
-		list_layer(specs, layer, &tensors, layer->width == TE_WIDTH_OUTPUTS && kinds[head->kind].exact);
+		list_layer(specs, layer, &tensors, config, layer->width == TE_WIDTH_OUTPUTS && kinds[head->kind].exact);
 		width = tensors.n_out;
 	}
 }

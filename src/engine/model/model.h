@@ -89,6 +89,7 @@ typedef struct TeTensorSpec
 	int64_t		n_out;			/* rows; 1 for a vector */
 	int64_t		n_in;
 	bool		optional;
+	bool		rare;			/* optional, and models that begin at random do without */
 	const char *alias;			/* a name under which a checkpoint may have it too, or instead; or NULL */
 	int64_t		gguf_skip;		/* first rows that GGUF leaves out: positions that a family never uses */
 	bool		sensitive;		/* a matrix that loses much with less than five bits, and then gets q8_0 */
@@ -149,6 +150,7 @@ typedef struct TeHeadLayer
 	const char *norm;			/* a layer norm after the activation, or NULL */
 	const char *norm_gguf_name;
 	bool		bias_optional;	/* and the norm's */
+	bool		bias_rare;		/* then a head that begins at random has none, but for the norm's where the configuration says so */
 	const char *tied_to;		/* the tensor whose rows are the weight unless config.json says otherwise, or NULL */
 	const char *tied_bias;		/* what the bias is called then, or NULL: the same as else */
 } TeHeadLayer;

@@ -126,6 +126,8 @@ find_in_nothing(void *from, TeArena *arena, const TeTensorSpec *spec)
 	const Nothing *nothing = from;
 	TeTensorInfo *tensor = te_new(arena, TeTensorInfo);
 
+	if (spec->rare)
+		return NULL;
 	*tensor = random_tensor(arena, spec, nothing->range, nothing->seed);
 	return tensor;
 }
@@ -324,7 +326,7 @@ find_in_base(void *from, TeArena *arena, const TeTensorSpec *spec)
 	/* a head for other labels begins anew in the layer that gives them, also where there are as many */
 	if (found != NULL && head_only && (found->dims[0] != rows || (build->new_head && gives_labels(build, spec))))
 		found = NULL;
-	if (found == NULL && !head_only && !is_overlay(te_str(spec->name)))
+	if (found == NULL && (spec->rare || (!head_only && !is_overlay(te_str(spec->name)))))
 		return NULL;
 	if (found == NULL)
 	{

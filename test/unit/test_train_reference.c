@@ -131,6 +131,7 @@ typedef struct Problem
 	const TeObjective *objective;
 	TeTrainOptions *options;
 	TeModelDef *def;			/* with the head */
+	bool		overlay;			/* is trained: its tensors are the fresh ones */
 	TeBuffer	spool;
 	TeSource	source;
 	TeExamples *examples;
@@ -160,26 +161,51 @@ set_option(TeArena *arena, Problem *problem, const char *name, const char *json)
 	te_train_set(problem->options, te_str(name), te_json_parse(arena, te_str(json), "option"));
 }
 
-/* The fixture with a head of the labels, whose fresh tensors are the reference's. */
+/* Element i of the tensor that a fresh one of the reference is; false where it is none. */
+static bool
+is_fresh(TeArena *arena, const Problem *problem, TeStr name, uint64_t *stream)
+{
+	const TeJson *fresh = te_json_get(problem->reference, "fresh");
+
+	*stream = (uint64_t) te_json_int_range(fresh, te_cstring(arena, name), 0, 0, INT32_MAX);
+	return *stream > 0;
+}
+
+static float
+fresh_element(uint64_t stream, size_t i)
+{
+	return (float) ((2 * te_random_uniform(stream, i) - 1) / 4);
+}
+
+/* Give the fresh tensors the reference's values. */
+static void
+fill_fresh(TeArena *arena, const Problem *problem, const TeTrainee *trainee)
+{
+	uint32_t	n_filled = 0;
+	uint64_t	stream;
+
+	for (size_t i = 0; i < trainee->n_trained; i++)
+	{
+		const TeTrained *trained = &trainee->trained[i];
+
+		if (!is_fresh(arena, problem, trained->name, &stream))
+			continue;
+		for (size_t j = 0; j < trained->n; j++)
+			trained->data[j] = fresh_element(stream, j);
+		n_filled++;
+	}
+	CHECK(n_filled == te_json_get(problem->reference, "fresh")->n);
+}
+
+/* The fixture with a head of the labels. */
 static TeModelDef *
 definition_with_head(TeArena *arena, const Problem *problem, const TeModelDef *base)
 {
 	const TeJson *labels = te_json_get(problem->reference, "labels");
-	const TeJson *fresh = te_json_get(problem->reference, "fresh");
-	uint32_t	n_filled = 0;
 	TeTrainee	trainee;
 
 	te_trainee_build(arena, base, problem->objective, problem->options, strings_of(arena, labels), (int32_t) labels->n, &trainee);
-	for (size_t i = 0; i < trainee.n_trained; i++)
-	{
-		const TeTrained *trained = &trainee.trained[i];
-		int64_t		stream = te_json_int_range(fresh, te_cstring(arena, trained->name), 0, 0, INT32_MAX);
-
-		for (size_t j = 0; stream > 0 && j < trained->n; j++)
-			trained->data[j] = (float) ((2 * te_random_uniform((uint64_t) stream, j) - 1) / 4);
-		n_filled += stream > 0;
-	}
-	CHECK(n_filled == fresh->n);
+	fill_fresh(arena, problem, &trainee);
 	return te_trainee_definition(arena, &trainee, problem->options);
 }
 
@@ -208,15 +234,16 @@ add_examples(TeArena *arena, const Problem *problem, TeExamples *examples)
 }
 
 static Problem *
-begin(TeArena *arena, const char *fixture, const char *name)
+begin(TeArena *arena, const char *fixture, const char *name, const TeJson *reference)
 {
+	const TeJson *options = te_json_get(reference, "options");
 	Problem    *problem = te_new(arena, Problem);
 	TeFolder	folder = fixture_folder(arena, fixture);
 	TeExamples *examples;
 	TeSink		sink;
 
 	problem->name = name;
-	problem->reference = read_reference(arena, name);
+	problem->reference = reference;
 	for (size_t i = 0; i < TE_LENGTH(objectives); i++)
 	{
 		if (te_str_is(te_json_str(problem->reference, "task", ""), objectives[i].task))
@@ -229,7 +256,12 @@ begin(TeArena *arena, const char *fixture, const char *name)
 	set_option(arena, problem, "warmup", "0");
 	set_option(arena, problem, "schedule", "\"constant\"");
 	set_option(arena, problem, "epochs", "10");
-	problem->def = definition_with_head(arena, problem, te_import_folder(arena, &folder, NULL));
+	for (uint32_t i = 0; options != NULL && i < options->n; i++)
+		te_train_set(problem->options, options->items[i].key, &options->items[i]);
+	problem->overlay = options != NULL && te_json_get(options, "lora_rank") != NULL;
+	problem->def = te_import_folder(arena, &folder, NULL);
+	if (!problem->overlay)
+		problem->def = definition_with_head(arena, problem, problem->def);
 	te_buffer_init(&problem->spool, arena);
 	sink = te_sink_buffer(&problem->spool);
 	examples = te_examples_create(arena, load_model(arena, problem->def), problem->objective, problem->options, NULL, &sink);
@@ -251,12 +283,17 @@ run_gradients(TeArena *arena, const Problem *problem, const TeTrainee *trainee)
 	const TeStr *labels;
 	TePiece		piece = {.arena = arena, .model = trainee->model, .options = problem->options, .n_examples = n, .examples = examples,
 		.n_labels = (size_t) te_examples_labels(problem->examples, &labels)};
+	float	   *class_weights = te_new_array(arena, float, piece.n_labels);
 	TeLossSum	sum = {0};
 	double		weight = 0;
 	TeGraph    *graph;
 	TeNode	   *outputs;
 	float	   *d;
 
+	for (size_t i = 0; i < piece.n_labels; i++)
+		class_weights[i] = (float) te_json_real(problem->options->class_weights, te_cstring(arena, labels[i]), 1);
+	if (problem->options->class_weights != NULL)
+		piece.class_weights = class_weights;
 	for (size_t i = 0; i < n; i++)
 	{
 		const TeSequence *sequence = &examples[i].sequences[0];
@@ -372,6 +409,8 @@ check_gradients(TeArena *arena, const Problem *problem, const char *isa)
 	double		loss;
 
 	te_trainee_build(arena, problem->def, problem->objective, problem->options, labels, n_labels, &trainee);
+	if (problem->overlay)
+		fill_fresh(arena, problem, &trainee);
 	loss = run_gradients(arena, problem, &trainee);
 	if (!CHECK(fabs(loss - expected) <= BAR * expected))
 		fprintf(stderr, "  %s, %s: loss %.7g, not %.7g\n", problem->name, isa, loss, expected);
@@ -390,6 +429,40 @@ check_gradients(TeArena *arena, const Problem *problem, const char *isa)
 		fprintf(stderr, "  %s: %u of %u gradients\n", problem->name, n_compared, gradients->n);
 }
 
+/*
+ * Give a trainer the fresh tensors of an overlay: in a checkpoint of it, whose end is the data of each tensor and
+ * what the optimizer has of it.
+ */
+static void
+restore_fresh(TeArena *arena, const Problem *problem, TeTrainer *trainer)
+{
+	const TeStr *labels;
+	int32_t		n_labels = te_examples_labels(problem->examples, &labels);
+	size_t		copies = 1 + (size_t) te_optimizer_by_name(problem->options->optimizer)->n_states;
+	TeTrainee	trainee;
+	TeBuffer	buffer;
+	TeSink		sink;
+	TeSource	source;
+	float	   *at;
+
+	te_buffer_init(&buffer, arena);
+	sink = te_sink_buffer(&buffer);
+	te_trainer_save(trainer, &sink);
+	te_trainee_build(arena, problem->def, problem->objective, problem->options, labels, n_labels, &trainee);
+	at = (float *) (buffer.data + buffer.len - copies * trainee.n_parameters * sizeof(float));
+	for (size_t i = 0; i < trainee.n_trained; i++)
+	{
+		uint64_t	stream;
+		bool		fresh = is_fresh(arena, problem, trainee.trained[i].name, &stream);
+
+		for (size_t j = 0; fresh && j < trainee.trained[i].n; j++)
+			at[j] = fresh_element(stream, j);
+		at += copies * trainee.trained[i].n;
+	}
+	source = te_source_memory("checkpoint", buffer.data, buffer.len);
+	te_trainer_restore(trainer, &source);
+}
+
 static void
 check_steps(TeArena *arena, const Problem *problem, const char *isa)
 {
@@ -398,6 +471,8 @@ check_steps(TeArena *arena, const Problem *problem, const char *isa)
 	TeTrainStep step;
 
 	CHECK(losses->n == STEPS);
+	if (problem->overlay)
+		restore_fresh(arena, problem, trainer);
 	for (uint32_t i = 0; i < losses->n; i++)
 	{
 		CHECK(te_trainer_step(trainer, &step));
@@ -405,6 +480,17 @@ check_steps(TeArena *arena, const Problem *problem, const char *isa)
 			fprintf(stderr, "  %s, %s: loss of step %u is %.7g, not %.7g\n", problem->name, isa, i + 1, step.loss, losses->items[i].real);
 	}
 	CHECK(!te_trainer_step(trainer, &step));
+}
+
+static void
+check(TeArena *arena, const Problem *problem)
+{
+	for (size_t i = 0; i < TE_LENGTH(isas); i++)
+	{
+		CHECK(te_isa_select(isas[i]));
+		check_gradients(arena, problem, isas[i]);
+		check_steps(arena, problem, isas[i]);
+	}
 }
 
 /* Is there a fixture of a model in that folder? */
@@ -425,20 +511,54 @@ TEST(every_model_learns_as_the_reference)
 
 		if (is_model(scratch, entry->d_name))
 		{
-			Problem    *problem = begin(scratch, entry->d_name, te_format(scratch, "%s", entry->d_name));
+			Problem    *problem = begin(scratch, entry->d_name, te_format(scratch, "%s", entry->d_name),
+										   read_reference(scratch, entry->d_name));
 
-			for (size_t i = 0; i < TE_LENGTH(isas); i++)
-			{
-				CHECK(te_isa_select(isas[i]));
-				check_gradients(scratch, problem, isas[i]);
-				check_steps(scratch, problem, isas[i]);
-			}
+			check(scratch, problem);
 			n++;
 		}
 		te_arena_destroy(scratch);
 	}
 	closedir(directory);
 	CHECK(n >= 60);
+}
+
+TEST(options_mean_what_the_reference_does)
+{
+	const TeJson *reference = read_reference(arena, "variants");
+	const TeJson *variants = te_json_get(reference, "variants");
+	const char *fixture = te_cstring(arena, te_json_str(reference, "fixture", ""));
+
+	CHECK(variants->n >= 6);
+	for (uint32_t i = 0; i < variants->n; i++)
+	{
+		const TeJson *options = te_json_get(&variants->items[i], "options");
+
+		check(arena, begin(arena, fixture, te_cstring(arena, te_json_text(arena, options, 0)), &variants->items[i]));
+	}
+}
+
+TEST(rates_are_those_of_the_reference)
+{
+	const TeJson *schedules = te_json_get(read_reference(arena, "variants"), "schedules");
+	TeTrainOptions *options = te_train_options(arena, &te_objective_classification);
+
+	CHECK(schedules->n >= 9);
+	options->learning_rate = 0.5;
+	for (uint32_t i = 0; i < schedules->n; i++)
+	{
+		const TeJson *rates = te_json_get(&schedules->items[i], "rates");
+
+		te_train_set(options, TE_STR("schedule"), te_json_get(&schedules->items[i], "schedule"));
+		te_train_set(options, TE_STR("warmup"), te_json_get(&schedules->items[i], "warmup"));
+		for (uint32_t step = 0; step < rates->n; step++)
+		{
+			const TeJson *rate = &rates->items[step];
+
+			CHECK_NEAR(te_schedule_rate(options, step + 1, rates->n),
+					   rate->kind == TE_JSON_INTEGER ? (double) rate->integer : rate->real, 1e-7);
+		}
+	}
 }
 
 TEST_MAIN()

@@ -38,7 +38,8 @@ SELECT transformer.import_model('import_a', 4711::oid, storage => 'file');
 SELECT failure(format('SELECT transformer.import_model(''import_a'', %L, quantization => ''q9_9'')', :'bert'), :'fixtures');
 SELECT failure(format('SELECT transformer.import_model(''import_a'', %L, labels => ''{a,NULL}'')', :'bert'), :'fixtures');
 SELECT failure(format('SELECT transformer.import_model(''import_a'', %L, tokenizer => ''no_such_model'')', :'bert'), :'fixtures');
-SELECT failure(format('SELECT transformer.import_model(''import_a'', %L)', :'bert' || '/1_Pooling'), :'fixtures');
+SELECT regexp_replace(failure(format('SELECT transformer.import_model(''import_a'', %L)', :'bert' || '/1_Pooling'), :'fixtures'),
+	'there are [^\n]*', 'there are others') AS failure;
 SELECT failure(format('SELECT transformer.import_model(''import_a'', %L)', :'bert' || '/config.json'), :'fixtures');
 
 -- Every architecture, with its reference vectors.

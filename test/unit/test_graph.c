@@ -47,7 +47,7 @@ typedef struct Lab
 	int			n_frozen;
 	int			next_frozen;
 	TeWeight	frozen[4];
-	bool		rounds;			/* inference rounds to bytes where training does not */
+	double		rounds;			/* inference rounds x where training does not: how much that may change; else 0 */
 	bool		drops;			/* training drops elements */
 } Lab;
 
@@ -255,7 +255,8 @@ build_linear(Lab *lab, int variant)
 	{
 		TeDtype		dtype;
 		bool		packed;
-	}			stored[] = {{TE_F32, true}, {TE_F16, true}, {TE_Q8_0, true}, {TE_Q4_0, true}, {TE_BF16, false}, {TE_Q8_0, false}};
+		double		rounds;
+	}			stored[] = {{TE_F32, true, 0}, {TE_F16, true, 0}, {TE_Q8_0, true, 1e-3}, {TE_Q4_0, true, 0.1}, {TE_BF16, false, 0}, {TE_Q8_0, false, 0}};
 	TeNode	   *x;
 	TeOperand	operands[3] = {0};
 	int			n = 1;
@@ -265,7 +266,7 @@ build_linear(Lab *lab, int variant)
 	{
 		/* whatever the weight is stored as, x and an overlay can be trained */
 		x = input(lab, 7, 64);
-		lab->rounds = stored[variant - 6].packed && stored[variant - 6].dtype == TE_INT8;
+		lab->rounds = stored[variant - 6].rounds;
 		operands[0].matrix = frozen(lab, stored[variant - 6].dtype, stored[variant - 6].packed, 300, 64);
 		if (variant % 2 == 0)
 			operands[0] = overlaid(lab, operands[0], 3);
@@ -509,7 +510,7 @@ difference(Lab *lab, const Case *c, int variant, float **coefficients, float *x,
 	double		up;
 	double		down;
 	double		width;
-	TeGraphMode mode = lab->rounds || lab->drops ? TE_TRAIN : TE_INFER;
+	TeGraphMode mode = lab->rounds > 0 || lab->drops ? TE_TRAIN : TE_INFER;
 
 	*x = was + h;
 	width = *x;
@@ -573,7 +574,7 @@ check_case(TeArena *arena, const Case *c, int variant)
 	loss_of(&lab, c, variant, TE_INFER, &coefficients, &inferred);
 	CHECK(trained.len == inferred.len);
 	for (size_t i = 0; !lab.drops && i < trained.len / sizeof(float); i++)
-		CHECK_NEAR(((float *) trained.data)[i], ((float *) inferred.data)[i], (lab.rounds ? 0.1 : 1e-6) * (1 + fabs(((float *) inferred.data)[i])));
+		CHECK_NEAR(((float *) trained.data)[i], ((float *) inferred.data)[i], (lab.rounds > 0 ? lab.rounds : 1e-6) * (1 + fabs(((float *) inferred.data)[i])));
 	if (lab.drops)
 		check_dropped((float *) trained.data, (float *) inferred.data, trained.len / sizeof(float));
 	for (int i = 0; i < lab.n_variables; i++)

@@ -115,6 +115,25 @@ linear_run_parallel(TeLinear *linear)
 	te_parallel_for(n_tasks, te_linear_task, linear);
 }
 
+/* 32 elements rounded to multiples of the largest magnitude / 127, what is left to 1/128 of that where `low` */
+static void
+round_block(float *x, bool low)
+{
+	float		most = 0;
+
+	for (size_t i = 0; i < 32; i++)
+		most = fmaxf(most, fabsf(x[i]));
+	for (size_t i = 0; i < 32; i++)
+	{
+		float		level = (float) nearbyint((double) x[i] * (127 / most));
+
+		CHECK(fabsf(level) <= 127);
+		if (low)
+			level += nearbyintf((float) ((double) x[i] * (127 / most) - level) * 128) / 128;
+		x[i] = level * (most / 127);
+	}
+}
+
 /* x as linear sees it: rounded to bf16 or, for types with products of bytes, to bytes, on the other side of a rotation for some. */
 static float *
 rounded(const TeLinear *l)
@@ -128,6 +147,13 @@ rounded(const TeLinear *l)
 		te_kernel_ref.round_floats_bf16(l->n_tok * l->ld_x, x, x);
 		return x;
 	}
+	for (size_t t = 0; l->n_quantize > 0 && te_dtypes[l->weight[0]->dtype].block_elements > 1 && t < l->n_tok; t++)
+	{
+		for (size_t i = 0; i < n; i += 32)
+			round_block(x + t * l->ld_x + i, l->x_bytes.low != NULL);
+	}
+	if (te_dtypes[l->weight[0]->dtype].block_elements > 1)
+		return x;
 	for (size_t t = 0; l->n_quantize > 0 && t < l->n_tok; t++)
 	{
 		float	   *row = x + t * l->ld_x;

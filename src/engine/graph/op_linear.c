@@ -43,24 +43,6 @@ typedef struct LinearParams
 	bool		bf16;			/* products are those of te_graph_matmul() in bf16 */
 } LinearParams;
 
-/*
- * Whoever stores a model as int8 wants the speed of products of bytes, and as bf16 that of its products.  The other quantized types are
- * held to the model's own precision: their rows are not rotated, so that one scale for a whole row of x makes the
- * error of q8_0 five times as large (test/SPEED.md); they are expanded and x stays in floats.
- */
-static bool
-rounds_inputs(const LinearParams *params)
-{
-	for (int i = 0; i < params->n_parts; i++)
-	{
-		TeDtype		dtype = params->operands[i].matrix->dtype;
-
-		if (dtype != TE_INT8 && dtype != TE_BF16)
-			return false;
-	}
-	return true;
-}
-
 static bool
 is_f32_rows(const TeWeight *weight)
 {
@@ -156,7 +138,7 @@ te_linear(TeGraph *graph, TeNode *x, const TeOperand *operands, int n_operands, 
 	params->bf16 = graph->bf16 && node->needs_grad;
 	for (int i = 0; i < n_operands; i++)
 		params->bf16 &= is_f32_rows(operands[i].matrix);
-	params->exact = node->needs_grad || !rounds_inputs(params);
+	params->exact = node->needs_grad;
 	shape.exact = params->exact;
 	params->bytes = te_linear_bytes(&shape);
 	size_areas(node, needs_x);

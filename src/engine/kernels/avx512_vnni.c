@@ -31,6 +31,8 @@
 #define DOT_NV 4
 #define DOT_ROWS 6
 #define BLOCK_NV 2
+#define FEW_NV 4
+#define FEW_ROWS 2
 #define BLOCK_ROWS 6
 #define BYTE_BIAS 128
 #define VB VI

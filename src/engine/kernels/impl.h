@@ -33,9 +33,7 @@
  * the dot product instructions of bytes read them and costs an expansion nothing.
  * Signed levels are biased by 128, as x86 wants one side unsigned.
  *
- * A panel begins with the sums of its columns, as floats: what the zeros of rows of bytes are multiplied by.
- *
- * int8: then the scales of the 64 columns, then the whole of k, padded with anything to a multiple of 4.
+ * int8: the sums of the 64 columns, which the zeros of rows of bytes are multiplied by, their scales, then the whole of k, padded with anything to a multiple of 4.
  */
 #define TE_BYTE_BIAS 128
 
@@ -70,13 +68,13 @@ _Static_assert(sizeof(TePanelQ4_0) == TE_PANEL * sizeof(TeBlockQ4_0), "layout of
 static inline const TePanelQ8_0 *
 te_panel_q8_0(const void *panel, size_t k)
 {
-	return (const TePanelQ8_0 *) ((const float *) panel + TE_PANEL) + k / TE_QK;
+	return (const TePanelQ8_0 *) panel + k / TE_QK;
 }
 
 static inline const TePanelQ4_0 *
 te_panel_q4_0(const void *panel, size_t k)
 {
-	return (const TePanelQ4_0 *) ((const float *) panel + TE_PANEL) + k / TE_QK;
+	return (const TePanelQ4_0 *) panel + k / TE_QK;
 }
 
 /*
@@ -99,36 +97,37 @@ te_byte_scale(float least, float most, float *inverse, float *zero)
 	return width / 252;
 }
 
+/* The scale of a block of bytes whose largest magnitude is `most`, which is NaN where it is not finite; what to multiply x by. */
+static inline float
+te_byte_block_scale(float most, float *inverse)
+{
+	bool		normal = most >= 1e-35f;	/* its inverse does not overflow */
+
+	*inverse = normal ? 127 / most : 0;
+	return normal || isnan(most) ? most / 127 : 0;
+}
+
 /* Added to a small float it leaves no fraction: 1.5 * 2^23, and its bits. */
 #define TE_BYTE_ROUND 12582912.0f
 #define TE_BYTE_ROUND_BITS 0x4b400000
+
+/* What is left of a level counts in parts of this. */
+#define TE_BYTE_LOW 128
 
 /* Row r of bytes as zeros; their sum. */
 static inline int32_t
 te_byte_row_clear(const TeByteRows *rows, size_t r)
 {
 	memset(rows->q + r * rows->ld, 0, rows->ld);
+	if (rows->low != NULL)
+		memset(rows->low + r * rows->ld, 0, rows->ld);
 	return 0;
-}
-
-/* The sums of 32 bytes each of row r. */
-static inline void
-te_byte_block_sums(const TeByteRows *rows, size_t r)
-{
-	for (size_t b = 0; b < rows->ld / TE_QK; b++)
-	{
-		const int8_t *q = rows->q + r * rows->ld + b * TE_QK;
-		int32_t		sum = 0;
-
-		for (int i = 0; i < TE_QK; i++)
-			sum += q[i];
-		rows->block_sum[r * (rows->ld / TE_QK) + b] = sum;
-	}
 }
 
 /* The kernel that multiplies bytes by this weight as it lies, or NULL. */
 typedef TeFn_gemm_int8 TeByteGemm;
 extern TeByteGemm *te_byte_gemm(const TeWeight *weight);
+extern bool te_byte_low(const TeWeight *weight);	/* which looks at what is left of x */
 #define TE_BYTE_MOST 65536		/* the longest row: sums of products fit 32 bits */
 
 extern const void *te_weight_panel(const TeWeight *weight, size_t panel);

@@ -99,8 +99,9 @@ extern size_t te_attention_scratch(const TeAttention *attention);	/* floats a wo
 extern void te_attention_task(void *attention, size_t task, int worker);	/* a TeTask */
 
 /*
- * Rows of floats as bytes: x = scale * (q - zero), |q| <= 127, with a scale and a zero for each row, so that
- * a row uses all levels though it lies to one side of 0.  A row that is not finite has the scale NaN.
+ * Rows of floats as bytes, |q| <= 127.  For a weight with one scale for a row: x = scale * (q - zero), with a scale and a zero for each row
+ * too, so that a row uses all levels though it lies to one side of 0.  For a weight with blocks of 32: x = block_scale * (q + low / 128), a
+ * scale for each 32 of x, |low| <= 64, where the type is near enough to floats for low to matter; else low is NULL and not looked at.  Only the members of one kind are used.  What is not finite has the scale NaN.
  */
 typedef struct TeByteRows
 {
@@ -109,7 +110,10 @@ typedef struct TeByteRows
 	float	   *scale;
 	float	   *zero;			/* integral */
 	int32_t    *sum;			/* of the row's q */
-	int32_t    *block_sum;		/* [ld / 32] of 32 each, or NULL */
+	float	   *block_scale;	/* [ld / 32] a row */
+	int32_t    *block_sum;		/* of the q of each */
+	int8_t	   *low;			/* as q */
+	int32_t    *low_sum;		/* as block_sum */
 } TeByteRows;
 
 /* Rows that the kernel `quantize` rotates before it rounds them. */

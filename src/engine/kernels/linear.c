@@ -18,7 +18,8 @@
  * A panel that has a kernel for products of bytes (pack.c) is multiplied as it lies by
  * x as bytes.  They are made once for all panels, a few rows a task, in a pass of
  * its own before: a row needs its extremes first, and no row of x is
- * complete before the last task of what made it.  Where the weight's rows are rotated (quant.h), x is too.
+ * complete before the last task of what made it.  Where the weight's rows are rotated (quant.h), x is too; where they
+ * have blocks, x is rounded in blocks.
  *
  * Panels of bf16 are multiplied as they lie by x rounded to bf16 in the same pass, where the
  * instruction set has such products and all parts are bf16.  Without them they are expanded and x stays in f32: rounding it
@@ -48,18 +49,31 @@ is_expanded(const TeWeight *weight)
 	return weight->layout != TE_PANELS || weight->dtype != TE_F32;
 }
 
-/* Whether bytes are made of x rotated or as it is goes by the first part. */
+/* Rows of x are rounded in blocks for types that have blocks, else as a whole. */
 static bool
-is_rotated(const TeLinear *linear, int part)
+has_blocks(const TeWeight *weight)
 {
-	return te_dtypes[linear->weight[part]->dtype].rotated;
+	return te_dtypes[weight->dtype].block_elements > 1;
+}
+
+/* The first part that is multiplied as bytes, n_parts: none.  How its type wants x rounded is how it is. */
+static int
+first_byte_part(const TeLinear *linear)
+{
+	int			part = 0;
+
+	while (part < linear->n_parts && (linear->exact || te_byte_gemm(linear->weight[part]) == NULL))
+		part++;
+	return part;
 }
 
 /* The kernel for this part, or NULL: floats. */
 static TeByteGemm *
 byte_gemm(const TeLinear *linear, int part)
 {
-	if (linear->exact || is_rotated(linear, part) != is_rotated(linear, 0))
+	int			first = first_byte_part(linear);
+
+	if (part < first || has_blocks(linear->weight[part]) != has_blocks(linear->weight[first]))
 		return NULL;
 	return te_byte_gemm(linear->weight[part]);
 }
@@ -111,38 +125,35 @@ bf16_stride(const TeLinear *linear)
 static bool
 needs_bytes(const TeLinear *linear)
 {
-	for (int i = 0; i < linear->n_parts; i++)
-	{
-		if (byte_gemm(linear, i) != NULL)
-			return true;
-	}
-	return false;
+	return first_byte_part(linear) < linear->n_parts;
 }
 
-/* Only types with blocks need the sums of theirs. */
+/* Whether any part looks at what is left of x beyond bytes. */
 static bool
-needs_block_sums(const TeLinear *linear)
+needs_low(const TeLinear *linear)
 {
 	for (int i = 0; i < linear->n_parts; i++)
 	{
-		if (byte_gemm(linear, i) != NULL && te_dtypes[linear->weight[i]->dtype].block_elements > 1)
+		if (byte_gemm(linear, i) != NULL && te_byte_low(linear->weight[i]))
 			return true;
 	}
 	return false;
 }
 
-/* A row: its bytes, its scale, zero and sum, the sums of its blocks. */
+/* A row: its bytes, and its scale, zero and sum, or the scales and sums of its blocks; those of what is left. */
 size_t
 te_linear_bytes(const TeLinear *linear)
 {
 	size_t		ld;
+	size_t		floats;
 
 	if (is_bf16(linear))
 		return te_mul_size(linear->n_tok, bf16_stride(linear) / 2);
 	if (!needs_bytes(linear))
 		return 0;
 	ld = TE_ALIGN(linear->weight[0]->n_in, TE_CACHE_LINE);
-	return te_mul_size(linear->n_tok, ld / sizeof(float) + 3 + ld / TE_QK);
+	floats = ld / sizeof(float) + TE_MAX((size_t) 3, 2 * ld / TE_QK);
+	return te_mul_size(linear->n_tok, needs_low(linear) ? floats + ld / sizeof(float) + ld / TE_QK : floats);
 }
 
 /* Divide `bytes`. */
@@ -150,6 +161,7 @@ static void
 place_bytes(TeLinear *linear)
 {
 	TeByteRows *to = &linear->x_bytes;
+	size_t		blocks;
 
 	linear->n_quantize = 0;
 	linear->x_bf16 = NULL;
@@ -164,11 +176,15 @@ place_bytes(TeLinear *linear)
 		return;
 	linear->n_quantize = (linear->n_tok + QUANTIZE_ROWS - 1) / QUANTIZE_ROWS;
 	to->ld = TE_ALIGN(linear->weight[0]->n_in, TE_CACHE_LINE);
+	blocks = linear->n_tok * to->ld / TE_QK;
 	to->q = (int8_t *) linear->bytes;
 	to->scale = linear->bytes + linear->n_tok * to->ld / sizeof(float);
 	to->zero = to->scale + linear->n_tok;
 	to->sum = (int32_t *) (to->zero + linear->n_tok);
-	to->block_sum = needs_block_sums(linear) ? to->sum + linear->n_tok : NULL;
+	to->block_scale = to->scale;
+	to->block_sum = (int32_t *) (to->block_scale + blocks);
+	to->low_sum = needs_low(linear) ? to->block_sum + blocks : NULL;
+	to->low = needs_low(linear) ? (int8_t *) (to->low_sum + blocks) : NULL;
 }
 
 void
@@ -178,13 +194,18 @@ te_linear_quantize_task(void *arg, size_t task, int worker)
 	size_t		row = task * QUANTIZE_ROWS;
 	size_t		end = TE_MIN(row + QUANTIZE_ROWS, linear->n_tok);
 	size_t		n = (size_t) linear->weight[0]->n_in;
+	const TeWeight *first;
 
 	for (; linear->x_bf16 != NULL && row < end; row++)
 		te_kernel.round_bf16(n, linear->x + row * linear->ld_x, linear->x_bf16 + row * bf16_stride(linear));
 	if (row == end)
 		return;
-	te_kernel.quantize(row, end - row, n, is_rotated(linear, 0) ? te_rotation(n) : 1, linear->x + row * linear->ld_x, linear->ld_x,
-					   linear->scratch + (size_t) worker * linear->scratch_stride, &linear->x_bytes);
+	first = linear->weight[first_byte_part(linear)];
+	if (has_blocks(first))
+		te_kernel.quantize_blocks(row, end - row, n, linear->x + row * linear->ld_x, linear->ld_x, &linear->x_bytes);
+	else
+		te_kernel.quantize(row, end - row, n, te_dtypes[first->dtype].rotated ? te_rotation(n) : 1, linear->x + row * linear->ld_x,
+						   linear->ld_x, linear->scratch + (size_t) worker * linear->scratch_stride, &linear->x_bytes);
 }
 
 size_t

@@ -28,6 +28,8 @@
 #define DOT_NV 4
 #define DOT_ROWS 4
 #define BLOCK_NV 2
+#define FEW_NV 4
+#define FEW_ROWS 2
 #define BLOCK_ROWS 4
 #define BYTE_BIAS 0
 #define VB VI

@@ -6,8 +6,8 @@
  * the GEMM reads it from front to back: n_in rows of 64 values of the type
  * for f32 and f16; for bf16 64 pairs of two consecutive rows, the last padded with zeros; for q8_0 and q4_0 a TePanelQ8_0 or TePanelQ4_0 per 32
  * rows; for int8 a TePanelInt8 (impl.h).  Panels follow one another; the last is padded with zeros.
- * A panel takes as many bytes as the 64 rows it was made of, and those that are multiplied as bytes
- * the sums of their columns; it starts at a multiple of 64 bytes where the weight does.
+ * A panel takes as many bytes as the 64 rows it was made of, and of int8
+ * the sums of its columns; it starts at a multiple of 64 bytes where the weight does.
  *
  * Types without a row in `formats` stay rows of their own blocks.  They are
  * expanded by their to_float and transposed, which costs more per use; that
@@ -30,6 +30,7 @@ typedef struct PackFormat
 	size_t		unpack;			/* offset of the kernel in TeKernels; 0: it is f32 already */
 	size_t		gemm;			/* of the kernel that multiplies bytes by it; 0: there is none */
 	int			together;		/* consecutive k of a column that lie together, the last of them padded; 0: one, or a block */
+	bool		low;			/* that kernel looks at more of x than bytes: see TeByteRows */
 } PackFormat;
 
 typedef TeFn_unpack_f16 UnpackKernel;
@@ -112,13 +113,13 @@ part_to_float(TeDtype dtype, const char *row, size_t k0, size_t n, float *into)
 		te_dtypes[dtype].to_float(row + te_checked_row_bytes(dtype, (int64_t) k0), into, n);
 }
 
-/* What the columns of a panel of bytes sum up to, before its blocks. */
+/* What the columns of a panel of int8 sum up to. */
 static void
-sum_columns(TeDtype dtype, int64_t n_in, int64_t n_rows, const char *rows, float *sum)
+sum_columns(int64_t n_in, int64_t n_rows, const char *rows, float *sum)
 {
 	float		part[TE_QK];
 
-	for (int64_t r = 0; r < n_rows; r++, rows += te_checked_row_bytes(dtype, n_in))
+	for (int64_t r = 0; r < n_rows; r++, rows += te_checked_row_bytes(TE_INT8, n_in))
 	{
 		double		total = 0;
 
@@ -126,7 +127,7 @@ sum_columns(TeDtype dtype, int64_t n_in, int64_t n_rows, const char *rows, float
 		{
 			int64_t		n = TE_MIN(TE_QK, n_in - i);
 
-			part_to_float(dtype, rows, (size_t) i, (size_t) n, part);
+			part_to_float(TE_INT8, rows, (size_t) i, (size_t) n, part);
 			for (int64_t j = 0; j < n; j++)
 				total += part[j];
 		}
@@ -139,10 +140,9 @@ pack_q8_0(int64_t n_in, int64_t n_rows, const void *rows, void *panel)
 {
 	const char *from = rows;
 
-	sum_columns(TE_Q8_0, n_in, n_rows, rows, panel);
 	for (int64_t r = 0; r < n_rows; r++)
 	{
-		TePanelQ8_0 *to = (TePanelQ8_0 *) ((float *) panel + TE_PANEL);
+		TePanelQ8_0 *to = panel;
 
 		for (int64_t b = 0; b < n_in / TE_QK; b++, to++, from += sizeof(TeBlockQ8_0))
 		{
@@ -175,10 +175,9 @@ pack_q4_0(int64_t n_in, int64_t n_rows, const void *rows, void *panel)
 {
 	const char *from = rows;
 
-	sum_columns(TE_Q4_0, n_in, n_rows, rows, panel);
 	for (int64_t r = 0; r < n_rows; r++)
 	{
-		TePanelQ4_0 *to = (TePanelQ4_0 *) ((float *) panel + TE_PANEL);
+		TePanelQ4_0 *to = panel;
 
 		for (int64_t b = 0; b < n_in / TE_QK; b++, to++, from += sizeof(TeBlockQ4_0))
 		{
@@ -213,7 +212,7 @@ pack_int8(int64_t n_in, int64_t n_rows, const void *rows, void *panel)
 	const char *from = rows;
 	TePanelInt8 *to = panel;
 
-	sum_columns(TE_INT8, n_in, n_rows, rows, to->sum);
+	sum_columns(n_in, n_rows, rows, to->sum);
 	for (int64_t r = 0; r < n_rows; r++, from += n_in)
 	{
 		memcpy(&to->scale[r], from, sizeof(float));
@@ -238,7 +237,7 @@ static const PackFormat formats[TE_N_DTYPES] = {
 	[TE_F32] = {pack_f32, row_f32, 0, 0},
 	[TE_F16] = {pack_f16, row_f16, KERNEL(unpack_f16), 0},
 	[TE_BF16] = {pack_bf16, row_bf16, KERNEL(unpack_bf16), 0, 2},
-	[TE_Q8_0] = {pack_q8_0, row_q8_0, KERNEL(unpack_q8_0), KERNEL(gemm_q8_0)},
+	[TE_Q8_0] = {pack_q8_0, row_q8_0, KERNEL(unpack_q8_0), KERNEL(gemm_q8_0), .low = true},
 	[TE_Q4_0] = {pack_q4_0, row_q4_0, KERNEL(unpack_q4_0), KERNEL(gemm_q4_0)},
 	[TE_INT8] = {pack_int8, row_int8, KERNEL(unpack_int8), KERNEL(gemm_int8), 4},
 };
@@ -249,9 +248,9 @@ panel_bytes(TeDtype dtype, int64_t n_in)
 {
 	if (formats[dtype].together > 1)
 		n_in = (n_in + formats[dtype].together - 1) / formats[dtype].together * formats[dtype].together;
-	if (formats[dtype].gemm == 0)
+	if (te_dtypes[dtype].row_header_bytes == 0)
 		return TE_PANEL * te_checked_row_bytes(dtype, n_in);
-	return TE_PANEL * (sizeof(float) + te_checked_row_bytes(dtype, n_in));
+	return TE_PANEL * (sizeof(float) + te_checked_row_bytes(dtype, n_in));	/* the sums of columns */
 }
 
 TeLayout
@@ -338,6 +337,12 @@ te_byte_gemm(const TeWeight *weight)
 		return NULL;
 	get_kernel(offset, &gemm);
 	return gemm;
+}
+
+bool
+te_byte_low(const TeWeight *weight)
+{
+	return formats[weight->dtype].low && te_byte_gemm(weight) != NULL;
 }
 
 /* A weight in rows: to floats row by row, then transposed; f32 needs the second only. */

@@ -629,8 +629,47 @@ te_ref_quantize(size_t first, size_t rows, size_t n, size_t rotation, const floa
 			to->q[r * to->ld + i] = (int8_t) (fmaf(x[i], inverse, TE_BYTE_ROUND + to->zero[r]) - TE_BYTE_ROUND);
 			to->sum[r] += to->q[r * to->ld + i];
 		}
-		if (to->block_sum != NULL)
-			te_byte_block_sums(to, r);
+	}
+}
+
+/* Block `at` of the block_scale of `to`, whose bytes begin at q: 32 elements of x that are multiples of `scale`. */
+static void
+quantize_block(const float *x, float inverse, const TeByteRows *to, size_t at, size_t q)
+{
+	for (size_t i = 0; i < TE_QK; i++)
+	{
+		float		level = fmaf(x[i], inverse, TE_BYTE_ROUND) - TE_BYTE_ROUND;
+
+		to->q[q + i] = (int8_t) level;
+		to->block_sum[at] += to->q[q + i];
+		if (to->low == NULL)
+			continue;
+		to->low[q + i] = (int8_t) (fmaf(fmaf(x[i], inverse, -level), TE_BYTE_LOW, TE_BYTE_ROUND) - TE_BYTE_ROUND);
+		to->low_sum[at] += to->low[q + i];
+	}
+}
+
+void
+te_ref_quantize_blocks(size_t first, size_t rows, size_t n, const float *x, size_t ld_x, const TeByteRows *to)
+{
+	for (size_t r = first; r < first + rows; r++, x += ld_x)
+	{
+		te_byte_row_clear(to, r);
+		for (size_t b = 0; b < n / TE_QK; b++)
+		{
+			size_t		at = r * (to->ld / TE_QK) + b;
+			float		most = 0;
+			float		inverse;
+
+			for (size_t i = 0; i < TE_QK && !isnan(most); i++)
+				most = isfinite(x[b * TE_QK + i]) ? fmaxf(most, fabsf(x[b * TE_QK + i])) : NAN;
+			to->block_scale[at] = te_byte_block_scale(most, &inverse);
+			to->block_sum[at] = 0;
+			if (to->low != NULL)
+				to->low_sum[at] = 0;
+			if (!isnan(most))
+				quantize_block(x + b * TE_QK, inverse, to, at, r * to->ld + b * TE_QK);
+		}
 	}
 }
 
@@ -663,17 +702,19 @@ te_ref_gemm_q8_0(size_t row, size_t m, size_t n_in, const TeByteRows *x, const v
 		{
 			const TePanelQ8_0 *block = te_panel_q8_0(panel, 0);
 			const int8_t *q = x->q + (row + r) * x->ld;
+			const int8_t *low = x->low + (row + r) * x->ld;
+			const float *scale = x->block_scale + (row + r) * (x->ld / TE_QK);
 			double		total = 0;
 
-			for (size_t b = 0; b < n_in / TE_QK; b++, block++, q += TE_QK)
+			for (size_t b = 0; b < n_in / TE_QK; b++, block++, q += TE_QK, low += TE_QK)
 			{
 				int32_t		sum = 0;
 
 				for (size_t i = 0; i < TE_QK; i++)
-					sum += q[i] * (block->q[i / 4][c][i % 4] - TE_BYTE_BIAS);
-				total += (double) sum * te_half_to_float(block->d[c]);
+					sum += (TE_BYTE_LOW * q[i] + low[i]) * (block->q[i / 4][c][i % 4] - TE_BYTE_BIAS);
+				total += (double) sum * te_half_to_float(block->d[c]) * scale[b];
 			}
-			y[r * ld_y + c] = fmaf(-x->zero[row + r], ((const float *) panel)[c], (float) total) * x->scale[row + r];
+			y[r * ld_y + c] = (float) (total / TE_BYTE_LOW);
 		}
 	}
 }
@@ -687,6 +728,7 @@ te_ref_gemm_q4_0(size_t row, size_t m, size_t n_in, const TeByteRows *x, const v
 		{
 			const TePanelQ4_0 *block = te_panel_q4_0(panel, 0);
 			const int8_t *q = x->q + (row + r) * x->ld;
+			const float *scale = x->block_scale + (row + r) * (x->ld / TE_QK);
 			double		total = 0;
 
 			for (size_t b = 0; b < n_in / TE_QK; b++, block++, q += TE_QK)
@@ -699,9 +741,9 @@ te_ref_gemm_q4_0(size_t row, size_t m, size_t n_in, const TeByteRows *x, const v
 
 					sum += q[i] * ((both & 15) - 8) + q[i + TE_QK / 2] * ((both >> 4) - 8);
 				}
-				total += (double) sum * te_half_to_float(block->d[c]);
+				total += (double) sum * te_half_to_float(block->d[c]) * scale[b];
 			}
-			y[r * ld_y + c] = fmaf(-x->zero[row + r], ((const float *) panel)[c], (float) total) * x->scale[row + r];
+			y[r * ld_y + c] = (float) total;
 		}
 	}
 }

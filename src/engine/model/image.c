@@ -24,7 +24,7 @@
  */
 #include "model/model.h"
 
-#define IMAGE_LAYOUT 8
+#define IMAGE_LAYOUT 9
 #define IMAGE_CHUNK ((size_t) 1 << 20)	/* bytes of a tensor read at a time */
 #define IMAGE_FREE UINT32_MAX	/* of the name index */
 

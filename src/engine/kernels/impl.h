@@ -33,7 +33,8 @@
  * the dot product instructions of bytes read them and costs an expansion nothing.
  * Signed levels are biased by 128, as x86 wants one side unsigned.
  *
- * int8: the sums of the 64 columns, which the zeros of rows of bytes are multiplied by, their scales, then the whole of k, padded with anything to a multiple of 4.
+ * int8: the sums of the 64 columns, which the zeros of rows of bytes are multiplied by, their scales, then the
+ * whole of k, padded with anything to a multiple of 4.
  */
 #define TE_BYTE_BIAS 128
 

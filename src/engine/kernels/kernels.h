@@ -99,9 +99,15 @@ extern size_t te_attention_scratch(const TeAttention *attention);	/* floats a wo
 extern void te_attention_task(void *attention, size_t task, int worker);	/* a TeTask */
 
 /*
- * Rows of floats as bytes, |q| <= 127.  For a weight with one scale for a row: x = scale * (q - zero), with a scale and a zero for each row
- * too, so that a row uses all levels though it lies to one side of 0.  For a weight with blocks of 32: x = block_scale * (q + low / 128), a
- * scale for each 32 of x, |low| <= 64, where the type is near enough to floats for low to matter; else low is NULL and not looked at.  Only the members of one kind are used.  What is not finite has the scale NaN.
+ * Rows of floats as bytes, |q| <= 127.
+ *
+ * For a weight with one scale for a row: x = scale * (q - zero), with a scale and a zero for each row too, so
+ * that a row uses all levels though it lies to one side of 0.
+ *
+ * For a weight with blocks of 32: x = block_scale * (q + low / 128), |low| <= 64, a scale for each 32 of x.  low is what
+ * a type looks at whose weights are near enough to floats for it to matter; else it is NULL.
+ *
+ * Only the members of one kind are used.  What is not finite has the scale NaN.
  */
 typedef struct TeByteRows
 {

@@ -132,4 +132,47 @@ isa_count(void)
 	return te_isa_list(isas, LENGTH(isas));
 }
 
+/* Rows of random bytes, as a weight with a scale a row wants them and as one with blocks does. */
+static inline TeByteRows
+byte_rows(size_t rows, size_t n)
+{
+	size_t		ld = TE_ALIGN(n, 64);
+	TeByteRows	b = {.ld = ld,.q = malloc(rows * ld),.scale = floats(rows, 1),.zero = floats(rows, 100),.sum = (int32_t *) floats(rows, 0),
+	.block_scale = floats(rows * ld / 32, 1),.block_sum = (int32_t *) floats(rows * ld / 32, 0),
+	.low = malloc(rows * ld),.low_sum = (int32_t *) floats(rows * ld / 32, 0)};
+
+	for (size_t r = 0; r < rows; r++)
+	{
+		b.sum[r] = 0;
+		b.zero[r] = nearbyintf(b.zero[r]);
+		for (size_t i = 0; i < ld; i++)
+		{
+			/* the ends often, so that what saturates shows */
+			double		u = uniform();
+
+			b.q[r * ld + i] = (int8_t) (i >= n ? 0 : fabs(u) < 0.3 ? (u > 0 ? 127 : -127) : 127 * u);
+			b.sum[r] += b.q[r * ld + i];
+			b.low[r * ld + i] = (int8_t) (i >= n ? 0 : 64 * uniform());
+			if (i % 32 == 0)
+				b.block_sum[(r * ld + i) / 32] = b.low_sum[(r * ld + i) / 32] = 0;
+			b.block_sum[(r * ld + i) / 32] += b.q[r * ld + i];
+			b.low_sum[(r * ld + i) / 32] += b.low[r * ld + i];
+		}
+	}
+	return b;
+}
+
+static inline void
+byte_rows_free(TeByteRows *b)
+{
+	free(b->q);
+	floats_free(b->scale);
+	floats_free(b->zero);
+	floats_free((float *) b->sum);
+	floats_free(b->block_scale);
+	floats_free((float *) b->block_sum);
+	free(b->low);
+	floats_free((float *) b->low_sum);
+}
+
 #endif							/* TE_KERNEL_CHECK_H */

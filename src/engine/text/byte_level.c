@@ -18,8 +18,8 @@ is_plain(uint32_t byte)
 }
 
 /* The character of a byte. */
-static inline uint32_t
-char_of(uint8_t byte)
+uint32_t
+te_byte_level_char(uint8_t byte)
 {
 	if (is_plain(byte))
 		return byte;
@@ -53,7 +53,7 @@ spell_piece(TeEncoder *encoder, TeChar *in, size_t n, const void *param)
 		size_t		len = te_utf8_put(utf8, (int32_t) in[i].c);
 
 		for (size_t j = 0; j < len; j++)
-			te_put(encoder, char_of((uint8_t) utf8[j]), in[i].start, in[i].stop);
+			te_put(encoder, te_byte_level_char((uint8_t) utf8[j]), in[i].start, in[i].stop);
 	}
 }
 

@@ -66,8 +66,8 @@ build_end(TeTokenizerBuild *build, const char *key, TeBuildSpecial special)
 }
 
 /* <s> A </s>, <s> A </s></s> B </s>, all of type 0; without both tokens in the vocabulary there is none. */
-static void
-build_roberta_processing(TeTokenizerBuild *build, TeBuildSpecial cls, TeBuildSpecial sep, bool prefix_space)
+void
+te_build_roberta_processing(TeTokenizerBuild *build, TeBuildSpecial cls, TeBuildSpecial sep, bool prefix_space)
 {
 	if (cls.id < 0 || sep.id < 0)
 		return;
@@ -98,7 +98,7 @@ te_build_bert(TeArena *arena, const TeStr *tokens, size_t n, const TeBertOptions
 	te_build_set(&build, build.pre_tokenizer, "{'type': 'BertPreTokenizer'}");
 	te_build_set(&build, build.decoder, "{'type': 'WordPiece', 'prefix': '##', 'cleanup': true}");
 	if (options->double_sep)
-		build_roberta_processing(&build, options->cls, options->sep, false);
+		te_build_roberta_processing(&build, options->cls, options->sep, false);
 	else
 		te_build_template(&build, "0:0 $A:0 1:0", "0:0 $A:0 1:0 $B:1 1:1", ends, TE_LENGTH(ends));
 	te_build_set(&build, build.model, "{'type': 'WordPiece', 'unk_token': '', 'continuing_subword_prefix': '##', "
@@ -237,7 +237,7 @@ build_roberta(TeTokenizerBuild *build, const TeJson *config, const TeStr *tokens
 	te_special(config, "unk_token", "<unk>", tokens, n), te_special(config, "mask_token", "<mask>", tokens, n)};
 
 	te_build_specials(build, specials, TE_LENGTH(specials), true);
-	build_roberta_processing(build, cls, sep, prefix_space);
+	te_build_roberta_processing(build, cls, sep, prefix_space);
 }
 
 /* The post-processor changes nothing, but is there in the reference too. */

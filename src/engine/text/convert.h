@@ -29,6 +29,8 @@ extern const TeJson *te_build_bert(TeArena *arena, const TeStr *tokens, size_t n
 
 /* The special tokens of a list that have ids, as added tokens; the last one with lstrip, if so. */
 extern void te_build_specials(TeTokenizerBuild *build, const TeBuildSpecial *specials, size_t n, bool lstrip_last);
+/* <s> A </s>, <s> A </s></s> B </s>; offsets of byte-level tokens without their spaces.  Nothing where one of the two has no id. */
+extern void te_build_roberta_processing(TeTokenizerBuild *build, TeBuildSpecial cls, TeBuildSpecial sep, bool prefix_space);
 /* A BPE model member by member: vocabulary, merges, byte fallback and unknown token (NULL: none). */
 extern void te_build_bpe(TeTokenizerBuild *build, const TeStr *tokens, size_t n, const TeJson *merges, const char *unk,
 						 bool byte_fallback, bool ignore_merges);

@@ -484,9 +484,37 @@ te_encode(const TeTokenizer *tokenizer, TeStr text, TeStr pair, bool special, si
 	return encoder.status;
 }
 
+/* Added tokens are text like any other here. */
+TeTextStatus
+te_split_words(const TeTokenizer *tokenizer, TeStr text, TeTextScratch *scratch, TeWordFunction take, void *arg)
+{
+	TeEncoder	encoder = {.tokenizer = tokenizer,.memory = scratch->memory,.high = scratch->bytes & ~(size_t) 63};
+
+	te_patterns_open(&encoder, scratch);
+	load_text(&encoder, text);
+	te_run(&encoder, tokenizer->normalizer, te_normalizers);
+	te_run(&encoder, tokenizer->pre_tokenizer, te_pre_tokenizers);
+	for (size_t i = 0, to; i < encoder.n_chars && encoder.status == TE_TEXT_OK; i = to)
+	{
+		size_t		high = encoder.high;
+		size_t		len = 0;
+		char	   *bytes;
+
+		to = piece_end(encoder.chars, encoder.n_chars, i);
+		bytes = te_high(&encoder, (to - i) * 4);
+		for (size_t j = i; bytes != NULL && j < to; j++)
+			len += te_utf8_put(bytes + len, (int32_t) (encoder.chars[j].c & TE_CHAR_CODE));
+		if (bytes != NULL)
+			take(arg, (TeStr) {bytes, len});
+		te_release(&encoder, high);
+	}
+	scratch->wanted = TE_MAX(te_encode_scratch(tokenizer, text.len), scratch->bytes * 2);
+	return encoder.status;
+}
+
 /* What a status means to a user. */
-static TE_NORETURN void
-throw_status(TeTextStatus status)
+void
+te_throw_text_status(TeTextStatus status)
 {
 	switch (status)
 	{
@@ -518,7 +546,7 @@ te_encode_alloc(const TeTokenizer *tokenizer, TeArena *arena, TeStr text, TeStr 
 		status = te_encode(tokenizer, text, pair, special, max_tokens, &scratch);
 	} while (status == TE_TEXT_MORE);
 	if (status != TE_TEXT_OK)
-		throw_status(status);
+		te_throw_text_status(status);
 	result = te_alloc(arena, te_mul_size(TE_MAX(scratch.n_tokens, (size_t) 1), sizeof(TeToken)));
 	memcpy(result, scratch.tokens, scratch.n_tokens * sizeof(TeToken));
 	*n_tokens = scratch.n_tokens;

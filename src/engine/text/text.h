@@ -104,7 +104,17 @@ extern size_t te_encode_scratch(const TeTokenizer *tokenizer, size_t text_bytes)
 extern TeTextStatus te_encode(const TeTokenizer *tokenizer, TeStr text, TeStr pair, bool special,
 							  size_t max_tokens, TeTextScratch *scratch);
 
-/* The same on the caller's thread with memory from an arena: throws instead, returns tokens in the arena. */
+/*
+ * The words that a text falls into for the model, normalized: what a vocabulary is learned from.  Pure, as te_encode() is;
+ * `take` has been given some already where the status is not TE_TEXT_OK.
+ */
+typedef void (*TeWordFunction) (void *arg, TeStr word);
+extern TeTextStatus te_split_words(const TeTokenizer *tokenizer, TeStr text, TeTextScratch *scratch, TeWordFunction take, void *arg);
+
+/* The error of a status that is neither TE_TEXT_OK nor TE_TEXT_MORE. */
+extern TE_NORETURN void te_throw_text_status(TeTextStatus status);
+
+/* te_encode() on the caller's thread with memory from an arena: throws instead, returns tokens in the arena. */
 extern TeToken *te_encode_alloc(const TeTokenizer *tokenizer, TeArena *arena, TeStr text, TeStr pair,
 								bool special, size_t max_tokens, size_t *n_tokens, size_t *n_untruncated);
 
@@ -115,6 +125,20 @@ extern TeStr te_token_text(const TeTokenizer *tokenizer, int32_t id);	/* as in t
 extern int32_t te_token_id(const TeTokenizer *tokenizer, TeStr token);	/* -1 where there is none */
 extern int32_t te_vocab_size(const TeTokenizer *tokenizer); /* largest id + 1, added tokens included */
 extern size_t te_tokens_added(const TeTokenizer *tokenizer, bool pair);	/* special tokens that the post-processor adds */
+
+/* ---- vocabularies learned from texts (train_*.c) ---- */
+
+/*
+ * Feed texts, then take the tokenizer.json.  The vocabulary depends on which texts there were, on neither their
+ * order nor the number of threads.  kind: "wordpiece", "bpe" (byte-level), "unigram"; options: an object, or NULL; errors are
+ * TE_ERR_INVALID.  What is kept of texts is their different words: where these do not fit into the arena's limit, that is the error
+ * TE_ERR_LIMIT.  Checks for interrupts.
+ */
+typedef struct TeTokenizerTrainer TeTokenizerTrainer;
+extern TeTokenizerTrainer *te_tokenizer_trainer_create(TeArena *arena, TeStr kind, int64_t vocab_size, const TeJson *options);
+extern void te_tokenizer_trainer_add(TeTokenizerTrainer *trainer, TeStr text);	/* copied */
+/* Once, at the end; in the arena that was given. */
+extern const TeJson *te_tokenizer_trainer_finish(TeTokenizerTrainer *trainer);
 
 /* ---- Unicode (unicode.c over the generated table unicode_table.c): as the reference tokenizers see it ---- */
 

@@ -456,6 +456,9 @@ extern const TeRow te_decode_sequence,
 			te_decode_replace,
 			te_decode_ctc;
 
+/* The character that a byte is written as, below U+0200 (byte_level.c). */
+extern uint32_t te_byte_level_char(uint8_t byte);
+
 /* A component without parameters. */
 extern void te_compile_plain(TeCompiler *compiler, const TeJson *node, uint32_t kind);
 

@@ -156,3 +156,14 @@ FROM _transformer.unfinished_log();
 GRANT SELECT ON @extschema@.training_log TO PUBLIC;
 COMMENT ON VIEW @extschema@.training_log IS
 	'How the losses of training runs go: the current user''s, or all for a superuser';
+
+/* ---- tokenizers ---- */
+
+CREATE FUNCTION @extschema@.train_tokenizer(name text, query text, kind text DEFAULT 'wordpiece', vocab_size int DEFAULT 8192,
+	options jsonb DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'transformer_train_tokenizer'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000;
+REVOKE ALL ON FUNCTION @extschema@.train_tokenizer(text, text, text, int, jsonb) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.train_tokenizer(text, text, text, int, jsonb) IS
+	'Learn a tokenizer (wordpiece, bpe or unigram) from the texts of a query; returns the new version, name@n';

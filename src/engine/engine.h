@@ -80,6 +80,9 @@ typedef struct TeImportOptions
 extern TeModelDef *te_import_gguf(TeArena *arena, const TeSource *file, const TeImportOptions *options);
 extern TeModelDef *te_import_folder(TeArena *arena, const TeFolder *folder, const TeImportOptions *options);
 
+/* A tokenizer by itself, of its tokenizer.json. */
+extern TeModelDef *te_def_tokenizer(TeArena *arena, const TeJson *tokenizer);
+
 /*
  * The stored bytes of a tensor in its target type, [offset, offset + len) of
  * tensor->bytes: te_source_read(tensor->source, tensor->offset + offset, ...).  Converting sources want whole

@@ -207,7 +207,9 @@ typedef enum TrImportPhase
 {
 	TR_IMPORT_READING,			/* header and JSON */
 	TR_IMPORT_STORING,			/* bytes into chunks */
-	TR_IMPORT_BUILDING			/* image and reference vectors */
+	TR_IMPORT_BUILDING,			/* image and reference vectors */
+	TR_IMPORT_COUNTING,			/* words of texts, for a tokenizer */
+	TR_IMPORT_LEARNING			/* its vocabulary */
 } TrImportPhase;
 
 extern void tr_import_begin(void);
@@ -245,6 +247,8 @@ extern bool tr_catalog_revoke(const char *name, Oid role);
 extern void tr_must_be_writable(const char *function);
 /* Fail before the work where the name is somebody else's. */
 extern void tr_check_name_is_free(const char *name);
+/* 'name@n', and a NOTICE where the version is not deployed. */
+extern text *tr_report_version(const TrVersion *version);
 
 /* fn_verify.c: compute and store what the scalar kernels give for the reference texts; nothing where the model embeds nothing. */
 extern void tr_make_references(const TrVersion *version);

@@ -135,8 +135,8 @@ tr_check_name_is_free(const char *name)
 		tr_check_owner(&existing);
 }
 
-static text *
-report_version(const TrVersion *version)
+text *
+tr_report_version(const TrVersion *version)
 {
 	if (version->version != version->deployed)
 		ereport(NOTICE, (errmsg("model \"%s@%d\" is not deployed", version->name, version->version),
@@ -174,7 +174,7 @@ import_input(FunctionCallInfo fcinfo, TeArena *arena, TrInput *input, bool in_fi
 	tr_make_references(&version);
 	tr_import_end();
 	tr_context_pop(&context);
-	return report_version(&version);
+	return tr_report_version(&version);
 }
 
 PG_FUNCTION_INFO_V1(transformer_import_model);
@@ -264,7 +264,7 @@ transformer_copy_model(PG_FUNCTION_ARGS)
 	tr_check_usage(&from);
 	tr_check_name_is_free(name);
 	tr_catalog_copy(&from, name, &version);
-	PG_RETURN_TEXT_P(report_version(&version));
+	PG_RETURN_TEXT_P(tr_report_version(&version));
 }
 
 /* ---- names ---- */

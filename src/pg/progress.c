@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * progress.c
- *	  How far an import is, for other sessions to see.
+ *	  How far an import, or the training of a tokenizer, is, for other sessions to see.
  *
  * The server has room in shared memory for the progress of one command of each
  * backend: a number for the command and some counters.  It takes any number,
@@ -40,6 +40,8 @@ static const char *const phases[] = {
 	[TR_IMPORT_READING] = "reading header",
 	[TR_IMPORT_STORING] = "storing tensors",
 	[TR_IMPORT_BUILDING] = "building image",
+	[TR_IMPORT_COUNTING] = "counting words",
+	[TR_IMPORT_LEARNING] = "learning vocabulary",
 };
 
 /* ---- reporting ---- */

@@ -77,7 +77,6 @@ typedef struct Cursor
 	int			next;
 	Size		bytes;			/* of the batch */
 	bool		done;
-	int64		at;				/* the row that an error is about */
 } Cursor;
 
 /* ---- is it one SELECT? ---- */
@@ -116,7 +115,8 @@ check_query(const Cursor *cursor, SPIPlanPtr plan)
 	source = linitial(sources);
 	query = list_length(source->query_list) == 1 ? linitial_node(Query, source->query_list) : NULL;
 	if (query == NULL || query->commandType != CMD_SELECT || source->resultDesc == NULL)
-		refuse(cursor, psprintf(_("It is %s."), GetCommandTagName(source->commandTag)));
+		refuse(cursor, psprintf(_("It is %s."), query != NULL && query->utilityStmt != NULL ?
+								CreateCommandName(query->utilityStmt) : GetCommandTagName(source->commandTag)));
 	if (query->hasModifyingCTE)
 		refuse(cursor, _("A WITH clause of it changes data."));
 	if (locks_rows((Node *) query, NULL))
@@ -237,7 +237,6 @@ receive_row(TupleTableSlot *slot, DestReceiver *dest)
 	MemoryContextSwitchTo(context);
 	cursor->bytes += HEAPTUPLESIZE + tuple->t_len;
 	cursor->tuples[cursor->n_tuples++] = tuple;
-	cursor->at++;
 	return true;
 }
 
@@ -251,14 +250,22 @@ receive_end(DestReceiver *dest)
 {
 }
 
-/* "row 17 of the training query" */
+/* Of whoever looks at a row. */
 static void
 say_row(void *arg)
 {
 	const Cursor *cursor = arg;
 
-	if (cursor->at > 0)
-		errcontext("row " INT64_FORMAT " of the %s", cursor->at, cursor->query.what);
+	errcontext("row " INT64_FORMAT " of the %s", cursor->query.row, cursor->query.what);
+}
+
+/* Of the query itself, on its way to a row; a sort, say, has computed others meanwhile. */
+static void
+say_fetch(void *arg)
+{
+	const Cursor *cursor = arg;
+
+	errcontext("fetching row " INT64_FORMAT " of the %s", cursor->query.row + cursor->n_tuples + 1, cursor->query.what);
 }
 
 /* Positions of errors in the query are in its text, which is not the statement that the caller sent. */
@@ -334,7 +341,7 @@ tr_query_open(const char *sql, const char *what, const TrQueryColumn *columns, i
 static void
 fetch(Cursor *cursor)
 {
-	ErrorContextCallback callback = {.previous = error_context_stack,.callback = say_row,.arg = cursor};
+	ErrorContextCallback callback = {.previous = error_context_stack,.callback = say_fetch,.arg = cursor};
 
 	ExecClearTuple(cursor->slot);
 	if (cursor->n_tuples > 0)
@@ -342,7 +349,6 @@ fetch(Cursor *cursor)
 	MemoryContextReset(cursor->batch_memory);
 	cursor->n_tuples = cursor->next = 0;
 	cursor->bytes = 0;
-	cursor->at = cursor->query.row + 1;
 	error_context_stack = &callback;
 	PortalRunFetch(cursor->portal, FETCH_FORWARD, cursor->batch, &cursor->receiver.dest);
 	error_context_stack = callback.previous;
@@ -382,7 +388,6 @@ next_row(Cursor *cursor)
 	if (cursor->next == cursor->n_tuples)
 		return false;
 	cursor->query.row++;
-	cursor->at = cursor->query.row;
 	ExecStoreHeapTuple(cursor->tuples[cursor->next++], cursor->slot, false);
 	return true;
 }

@@ -408,7 +408,6 @@ typedef const TeTensorInfo *(*TeFindTensor) (void *from, TeArena *arena, const T
 /* Complete a definition whose texts are set: find its tensors, check shapes, decide types, derive the rest. */
 extern void te_def_assemble(TeArena *arena, TeModelDef *def, const TeImportOptions *options,
 							TeFindTensor find, void *from);
-extern TeModelDef *te_def_tokenizer(TeArena *arena, const TeJson *tokenizer);
 extern void te_def_set_tokenizer(TeArena *arena, TeModelDef *def, const TeJson *tokenizer);
 extern TeStr te_json_text(TeArena *arena, const TeJson *json, int indent);
 /* A tensor as another type, converted as it is read. */

@@ -6,7 +6,7 @@
  * as they are when it is used; the image's model is a stub.  What is learned from is then a table of different words, so memory grows
  * with them and not with the texts.
  *
- * Texts are gathered until there is about a megabyte of them, then split on
+ * Texts are gathered until there is half a megabyte of them, then split on
  * threads, each text into room of its own; the caller's thread then counts, in their order.  A text that grows
  * beyond its room, as some do in normalization, is done again by the caller with as much memory as it takes.
  * Long texts are cut where no component looks across: at a single space between letters or digits of ASCII, or,
@@ -17,9 +17,9 @@
 #include "text/tokenizer.h"
 #include "text/train.h"
 
-#define BATCH_BYTES ((size_t) 1024 * 1024)
+#define BATCH_BYTES ((size_t) 512 * 1024)
 #define BATCH_TEXTS 8192
-#define LONGEST_TEXT ((size_t) 64 * 1024)
+#define LONGEST_TEXT ((size_t) 16 * 1024)
 #define LONGEST_WORD 1000		/* characters */
 
 /* Room for the words of a text: each with its length before it. */
@@ -40,11 +40,11 @@ struct TeTokenizerTrainer
 	TeArena    *arena;			/* the result's */
 	TeArena    *scratch;		/* all else */
 	TeArena    *batch_arena;	/* in scratch: dropped before learning begins */
-	const TeTrainKind *kind;
-	TeTrainOptions options;
+	const TeLearnKind *kind;
+	TeLearnOptions options;
 	TeTokenizerBuild build;
 	const TeTokenizer *splitter;
-	TeTrainWords words;
+	TeLearnWords words;
 
 	char	   *texts;
 	char	   *room;
@@ -53,6 +53,7 @@ struct TeTokenizerTrainer
 	size_t		n_pieces;
 	TeTextScratch *scratches;	/* one a worker */
 	int			n_scratches;
+	int			n_wanted;		/* room in the array */
 };
 
 /* The tokenizer with nothing for a model, to split texts with. */
@@ -63,7 +64,7 @@ compile_splitter(TeTokenizerTrainer *trainer)
 	TeBuffer	image;
 	size_t		offset;
 
-	te_train_parts(&stub, trainer->scratch, trainer->kind, &trainer->options);
+	te_learn_parts(&stub, trainer->scratch, trainer->kind, &trainer->options);
 	te_json_set_copy(trainer->scratch, stub.added, te_json_new_array(trainer->scratch, 0));
 	stub.post_processor->kind = TE_JSON_NULL;
 	te_build_set(&stub, stub.model, "{'type': 'WordLevel', 'vocab': {'?': 0}, 'unk_token': '?'}");
@@ -80,11 +81,11 @@ te_tokenizer_trainer_create(TeArena *arena, TeStr kind, int64_t vocab_size, cons
 
 	trainer->arena = arena;
 	trainer->scratch = scratch;
-	trainer->kind = te_train_kind(kind);
-	trainer->options = te_train_options(arena, trainer->kind, vocab_size, options);
-	te_train_parts(&trainer->build, arena, trainer->kind, &trainer->options);
+	trainer->kind = te_learn_kind(kind);
+	trainer->options = te_learn_options(arena, trainer->kind, vocab_size, options);
+	te_learn_parts(&trainer->build, arena, trainer->kind, &trainer->options);
 	trainer->splitter = compile_splitter(trainer);
-	te_train_words_init(&trainer->words, scratch);
+	te_learn_words_init(&trainer->words, scratch);
 	trainer->batch_arena = te_arena_create(scratch, "texts");
 	trainer->texts = te_alloc(trainer->batch_arena, BATCH_BYTES);
 	trainer->room = te_alloc(trainer->batch_arena, ROOM(BATCH_BYTES) + BATCH_TEXTS * ROOM(0));
@@ -124,25 +125,30 @@ split_piece(void *arg, size_t task, int worker)
 		piece->status = status;
 }
 
-/* For as many workers as there may be now. */
+/* For as many workers as there may be now and memory suffices for; one at least. */
 static void
 need_scratches(TeTokenizerTrainer *trainer)
 {
+	size_t		bytes = te_encode_scratch(trainer->splitter, LONGEST_TEXT);
 	int			n = te_workers();
-	TeTextScratch *more;
 
-	if (n <= trainer->n_scratches)
-		return;
-	more = te_new_array(trainer->batch_arena, TeTextScratch, n);
-	if (trainer->n_scratches > 0)
-		memcpy(more, trainer->scratches, sizeof(TeTextScratch) * (size_t) trainer->n_scratches);
-	for (int i = trainer->n_scratches; i < n; i++)
+	if (n > trainer->n_wanted)
 	{
-		more[i].bytes = te_encode_scratch(trainer->splitter, LONGEST_TEXT);
-		more[i].memory = te_alloc(trainer->batch_arena, more[i].bytes);
+		TeTextScratch *more = te_new_array(trainer->batch_arena, TeTextScratch, n);
+
+		if (trainer->n_scratches > 0)
+			memcpy(more, trainer->scratches, sizeof(TeTextScratch) * (size_t) trainer->n_scratches);
+		trainer->scratches = more;
+		trainer->n_wanted = n;
 	}
-	trainer->scratches = more;
-	trainer->n_scratches = n;
+	while (trainer->n_scratches < trainer->n_wanted && (trainer->n_scratches == 0 || te_arena_fits(trainer->batch_arena, bytes)))
+	{
+		TeTextScratch *scratch = &trainer->scratches[trainer->n_scratches];
+
+		scratch->memory = te_alloc(trainer->batch_arena, bytes);
+		scratch->bytes = bytes;
+		trainer->n_scratches++;
+	}
 }
 
 /* ---- counting ---- */
@@ -170,7 +176,7 @@ count_word(void *arg, TeStr word)
 	{
 		size_t		len = cut_word(word);
 
-		te_train_words_add(arg, (TeStr) {word.data, len}, 1);
+		te_learn_words_add(arg, (TeStr) {word.data, len}, 1);
 		word.data += len;
 		word.len -= len;
 	}
@@ -187,7 +193,7 @@ gather_word(void *arg, TeStr word)
 
 /* Of words each with its length before it. */
 static void
-count_words(TeTrainWords *words, const char *data, size_t bytes)
+count_words(TeLearnWords *words, const char *data, size_t bytes)
 {
 	uint32_t	len;
 
@@ -234,7 +240,7 @@ run_batch(TeTokenizerTrainer *trainer)
 		room += ROOM(trainer->pieces[i].text.len);
 	}
 	need_scratches(trainer);
-	te_parallel_for(trainer->n_pieces, split_piece, trainer);
+	te_parallel_for_few(trainer->n_scratches, trainer->n_pieces, split_piece, trainer);
 	for (size_t i = 0; i < trainer->n_pieces; i++)
 	{
 		const Piece *piece = &trainer->pieces[i];
@@ -303,7 +309,7 @@ te_tokenizer_trainer_finish(TeTokenizerTrainer *trainer)
 	te_arena_destroy(trainer->batch_arena);
 	if (trainer->words.n == 0)
 		te_throw(TE_ERR_INVALID, "texts have no words to learn a vocabulary from");
-	te_train_words_sort(&trainer->words);
+	te_learn_words_sort(&trainer->words);
 	trainer->kind->learn(&trainer->build, trainer->scratch, &trainer->words, &trainer->options);
 	te_arena_destroy(trainer->scratch);
 	return result;

@@ -40,16 +40,16 @@ typedef struct CharCount
 static bool
 by_count(const void *arg, uint32_t a, uint32_t b)
 {
-	const TeTrainChar *chars = arg;
+	const TeLearnChar *chars = arg;
 
 	return chars[a].count > chars[b].count;
 }
 
 /* The most frequent ones, back in their order. */
 static void
-limit_alphabet(TeArena *scratch, TeTrainAlphabet *alphabet, size_t limit)
+limit_alphabet(TeArena *scratch, TeLearnAlphabet *alphabet, size_t limit)
 {
-	uint32_t   *order = te_train_order(scratch, alphabet->n, by_count, alphabet->chars);
+	uint32_t   *order = te_learn_order(scratch, alphabet->n, by_count, alphabet->chars);
 	bool	   *kept = te_new_array(scratch, bool, alphabet->n);
 	size_t		n = 0;
 
@@ -64,16 +64,16 @@ limit_alphabet(TeArena *scratch, TeTrainAlphabet *alphabet, size_t limit)
 }
 
 /* Counts in pages of characters, of which few are used. */
-TeTrainAlphabet
-te_train_alphabet(TeArena *arena, TeArena *scratch, const TeTrainWords *words, int64_t limit)
+TeLearnAlphabet
+te_learn_alphabet(TeArena *arena, TeArena *scratch, const TeLearnWords *words, int64_t limit)
 {
 	CharCount **pages = te_new_array(scratch, CharCount *, N_CHARS / PAGE_CHARS);
-	TeTrainAlphabet alphabet = {0};
+	TeLearnAlphabet alphabet = {0};
 	size_t		n = 0;
 
 	for (size_t i = 0; i < words->n; i++)
 	{
-		TeStr		word = te_train_word(words, i);
+		TeStr		word = te_learn_word(words, i);
 		const char *p = word.data;
 
 		while (p < word.data + word.len)
@@ -89,13 +89,13 @@ te_train_alphabet(TeArena *arena, TeArena *scratch, const TeTrainWords *words, i
 			(*page)[c % PAGE_CHARS].inside |= inside;
 		}
 	}
-	alphabet.chars = te_new_array(arena, TeTrainChar, n);
+	alphabet.chars = te_new_array(arena, TeLearnChar, n);
 	for (uint32_t c = 0; c < N_CHARS; c++)
 	{
 		const CharCount *page = pages[c / PAGE_CHARS];
 
 		if (page != NULL && page[c % PAGE_CHARS].count > 0)
-			alphabet.chars[alphabet.n++] = (TeTrainChar) {c, page[c % PAGE_CHARS].count, page[c % PAGE_CHARS].inside};
+			alphabet.chars[alphabet.n++] = (TeLearnChar) {c, page[c % PAGE_CHARS].count, page[c % PAGE_CHARS].inside};
 	}
 	if (limit > 0 && alphabet.n > (size_t) limit)
 		limit_alphabet(scratch, &alphabet, (size_t) limit);
@@ -103,7 +103,7 @@ te_train_alphabet(TeArena *arena, TeArena *scratch, const TeTrainWords *words, i
 }
 
 int64_t
-te_train_char(const TeTrainAlphabet *alphabet, uint32_t c)
+te_learn_char(const TeLearnAlphabet *alphabet, uint32_t c)
 {
 	size_t		low = 0;
 	size_t		high = alphabet->n;
@@ -162,8 +162,8 @@ typedef struct Place
 typedef struct Merger
 {
 	TeArena    *arena;
-	const TeTrainWords *words;
-	TeTrainWords tokens;
+	const TeLearnWords *words;
+	TeLearnWords tokens;
 	TeStr		prefix;			/* of continuing tokens */
 
 	uint32_t   *symbols;		/* of all words, one after the other */
@@ -350,8 +350,8 @@ merge_in_word(Merger *m, uint32_t word, uint32_t left, uint32_t right, uint32_t 
 static TeStr
 joined(Merger *m, uint32_t left, uint32_t right, TeArena *arena)
 {
-	TeStr		a = te_train_word(&m->tokens, left);
-	TeStr		b = te_train_word(&m->tokens, right);
+	TeStr		a = te_learn_word(&m->tokens, left);
+	TeStr		b = te_learn_word(&m->tokens, right);
 	char	   *text;
 
 	if (m->prefix.len > 0 && b.len >= m->prefix.len && memcmp(b.data, m->prefix.data, m->prefix.len) == 0)
@@ -364,7 +364,7 @@ joined(Merger *m, uint32_t left, uint32_t right, TeArena *arena)
 
 /* Until the vocabulary is full, or no pair is frequent enough. */
 static void
-merge_all(Merger *m, const TeTrainOptions *options)
+merge_all(Merger *m, const TeLearnOptions *options)
 {
 	TeArena    *work = te_arena_create(m->arena, "a token");
 
@@ -386,7 +386,7 @@ merge_all(Merger *m, const TeTrainOptions *options)
 		pair->rank = (uint32_t) (m->merges.len / sizeof(PairKey));
 		te_buffer_add(&m->merges, &top.key, sizeof(PairKey));
 		te_arena_reset(work);
-		merged = (uint32_t) te_train_words_add(&m->tokens, joined(m, LEFT(top.key), RIGHT(top.key), work), 0);
+		merged = (uint32_t) te_learn_words_add(&m->tokens, joined(m, LEFT(top.key), RIGHT(top.key), work), 0);
 		for (uint32_t i = 0; i < top.n_places; i++)
 		{
 			if (i % 4096 == 4095)
@@ -408,17 +408,17 @@ char_token(Merger *m, uint32_t c, bool inside, TeArena *work)
 
 	if (prefix > 0)
 		memcpy(text, m->prefix.data, prefix);
-	return (uint32_t) te_train_words_add(&m->tokens, (TeStr) {text, prefix + te_utf8_put(text + prefix, (int32_t) c)}, 0);
+	return (uint32_t) te_learn_words_add(&m->tokens, (TeStr) {text, prefix + te_utf8_put(text + prefix, (int32_t) c)}, 0);
 }
 
 /* Special tokens, the alphabet, and it again as it continues words. */
 static void
-start_tokens(Merger *m, const TeTrainOptions *options, const TeTrainAlphabet *alphabet, uint32_t *first, uint32_t *inside)
+start_tokens(Merger *m, const TeLearnOptions *options, const TeLearnAlphabet *alphabet, uint32_t *first, uint32_t *inside)
 {
 	TeArena    *work = te_arena_create(m->arena, "characters");
 
 	for (int64_t i = 0; i < options->n_specials; i++)
-		te_train_words_add(&m->tokens, options->specials[i], 0);
+		te_learn_words_add(&m->tokens, options->specials[i], 0);
 	for (size_t i = 0; i < alphabet->n; i++)
 		first[i] = char_token(m, alphabet->chars[i].c, false, work);
 	for (size_t i = 0; i < alphabet->n; i++)
@@ -428,7 +428,7 @@ start_tokens(Merger *m, const TeTrainOptions *options, const TeTrainAlphabet *al
 
 /* Characters that are not in the alphabet are left out, and what is around them comes together. */
 static void
-spell_words(Merger *m, const TeTrainAlphabet *alphabet, const uint32_t *first, const uint32_t *inside)
+spell_words(Merger *m, const TeLearnAlphabet *alphabet, const uint32_t *first, const uint32_t *inside)
 {
 	size_t		n = 0;
 	size_t		at = 0;
@@ -440,14 +440,14 @@ spell_words(Merger *m, const TeTrainAlphabet *alphabet, const uint32_t *first, c
 	m->lengths = te_alloc(m->arena, te_mul_size(m->words->n, sizeof(uint32_t)));
 	for (size_t i = 0; i < m->words->n; i++)
 	{
-		TeStr		word = te_train_word(m->words, i);
+		TeStr		word = te_learn_word(m->words, i);
 		const char *p = word.data;
 
 		m->starts[i] = at;
 		while (p < word.data + word.len)
 		{
 			const uint32_t *ids = p == word.data ? first : inside;
-			int64_t		c = te_train_char(alphabet, (uint32_t) te_utf8_next(&p, word.data + word.len));
+			int64_t		c = te_learn_char(alphabet, (uint32_t) te_utf8_next(&p, word.data + word.len));
 
 			if (c >= 0)
 				m->symbols[at++] = ids[c];
@@ -472,21 +472,21 @@ count_pairs(Merger *m)
 }
 
 static void
-learn_merges(Merger *m, TeArena *scratch, const TeTrainWords *words, const TeTrainOptions *options,
-			 const TeTrainAlphabet *alphabet, const char *hint)
+learn_merges(Merger *m, TeArena *scratch, const TeLearnWords *words, const TeLearnOptions *options,
+			 const TeLearnAlphabet *alphabet, const char *hint)
 {
 	uint32_t   *first = te_new_array(scratch, uint32_t, alphabet->n);
 	uint32_t   *inside = te_new_array(scratch, uint32_t, alphabet->n);
 
 	*m = (Merger) {.arena = scratch,.words = words,.prefix = options->prefix};
-	te_train_words_init(&m->tokens, scratch);
+	te_learn_words_init(&m->tokens, scratch);
 	te_buffer_init(&m->queue_memory, scratch);
 	te_buffer_init(&m->new_places, scratch);
 	te_buffer_init(&m->merges, scratch);
 	grow_pairs(m);
 	start_tokens(m, options, alphabet, first, inside);
 	if (m->tokens.n > (size_t) options->vocab_size)
-		te_train_too_small(options, m->tokens.n, hint);
+		te_learn_too_small(options, m->tokens.n, hint);
 	spell_words(m, alphabet, first, inside);
 	count_pairs(m);
 	merge_all(m, options);
@@ -499,43 +499,43 @@ list_tokens(TeArena *arena, const Merger *m)
 	TeStr	   *tokens = te_new_array(arena, TeStr, m->tokens.n);
 
 	for (size_t i = 0; i < m->tokens.n; i++)
-		tokens[i] = te_str_copy(arena, te_train_word(&m->tokens, i));
+		tokens[i] = te_str_copy(arena, te_learn_word(&m->tokens, i));
 	return tokens;
 }
 
 /* ---- WordPiece ---- */
 
 static void
-learn_wordpiece(TeTokenizerBuild *build, TeArena *scratch, const TeTrainWords *words, const TeTrainOptions *options)
+learn_wordpiece(TeTokenizerBuild *build, TeArena *scratch, const TeLearnWords *words, const TeLearnOptions *options)
 {
-	TeTrainAlphabet alphabet = te_train_alphabet(scratch, scratch, words, options->limit_alphabet);
+	TeLearnAlphabet alphabet = te_learn_alphabet(scratch, scratch, words, options->limit_alphabet);
 	Merger		m;
 
 	learn_merges(&m, scratch, words, options, &alphabet,
 				 "Make it larger, or keep fewer characters by the option \"limit_alphabet\".");
 	te_build_set(build, build->model, "{'type': 'WordPiece'}");
-	te_build_str(build, build->model, "unk_token", options->specials[te_train_special(options, "[UNK] <unk>")]);
+	te_build_str(build, build->model, "unk_token", options->specials[te_learn_special(options, "[UNK] <unk>")]);
 	te_build_str(build, build->model, "continuing_subword_prefix", options->prefix);
 	te_build_int(build, build->model, "max_input_chars_per_word", options->longest_word);
 	te_build_take(build, build->model, "vocab", te_build_vocab(build->arena, list_tokens(build->arena, &m), m.tokens.n));
 }
 
-const TeTrainKind te_train_wordpiece = {
+const TeLearnKind te_learn_wordpiece = {
 	.name = "wordpiece",
 	.defaults = {.lowercase = true,.strip_accents = -1,.prefix = {"##", 2},.longest_word = 100,.min_frequency = 2,.limit_alphabet = -1},
 	.specials = "[PAD] [UNK] [CLS] [SEP] [MASK]",
 	.needs_unknown = true,
-	.components = te_train_bert_parts,
+	.components = te_learn_bert_parts,
 	.learn = learn_wordpiece,
 };
 
 /* ---- byte-level BPE ---- */
 
 /* The characters of all 256 bytes, seen or not, so that there is no text without tokens. */
-static TeTrainAlphabet
+static TeLearnAlphabet
 byte_alphabet(TeArena *arena)
 {
-	TeTrainAlphabet alphabet = {.chars = te_new_array(arena, TeTrainChar, N_BYTES)};
+	TeLearnAlphabet alphabet = {.chars = te_new_array(arena, TeLearnChar, N_BYTES)};
 	bool		taken[2 * N_BYTES] = {false};
 
 	for (int i = 0; i < N_BYTES; i++)
@@ -543,7 +543,7 @@ byte_alphabet(TeArena *arena)
 	for (uint32_t c = 0; c < TE_LENGTH(taken); c++)
 	{
 		if (taken[c])
-			alphabet.chars[alphabet.n++] = (TeTrainChar) {.c = c,.inside = true};
+			alphabet.chars[alphabet.n++] = (TeLearnChar) {.c = c,.inside = true};
 	}
 	return alphabet;
 }
@@ -572,9 +572,9 @@ list_merges(TeArena *arena, const Merger *m, const TeStr *tokens)
 }
 
 static void
-learn_bpe(TeTokenizerBuild *build, TeArena *scratch, const TeTrainWords *words, const TeTrainOptions *options)
+learn_bpe(TeTokenizerBuild *build, TeArena *scratch, const TeLearnWords *words, const TeLearnOptions *options)
 {
-	TeTrainAlphabet alphabet = byte_alphabet(scratch);
+	TeLearnAlphabet alphabet = byte_alphabet(scratch);
 	TeStr	   *tokens;
 	Merger		m;
 
@@ -583,10 +583,10 @@ learn_bpe(TeTokenizerBuild *build, TeArena *scratch, const TeTrainWords *words, 
 	te_build_bpe(build, tokens, m.tokens.n, list_merges(build->arena, &m, tokens), NULL, false, false);
 }
 
-const TeTrainKind te_train_bpe = {
+const TeLearnKind te_learn_bpe = {
 	.name = "bpe",
 	.defaults = {.strip_accents = 0,.min_frequency = 2},
 	.specials = "<|endoftext|>",
-	.components = te_train_byte_level_parts,
+	.components = te_learn_byte_level_parts,
 	.learn = learn_bpe,
 };

@@ -6,9 +6,9 @@
  * ByteLevelBPETokenizer, SentencePieceUnigramTokenizer), but for the bound on the alphabet of WordPiece, which
  * is a quarter of the vocabulary where that is more than the reference's 1000: Chinese wants it.
  *
- * Special tokens are known by their names, as all that reads a tokenizer.json does (te_train_special()).
+ * Special tokens are known by their names, as all that reads a tokenizer.json does (te_learn_special()).
  *
- * To add an option: a member of TeTrainOptions and a row in options[].
+ * To add an option: a member of TeLearnOptions and a row in options[].
  *-------------------------------------------------------------------------
  */
 #include "text/train.h"
@@ -18,7 +18,7 @@
 #define LONGEST_SPECIAL 200
 #define FEW_CHARACTERS 1000		/* bound of an alphabet, in a small vocabulary */
 
-static const TeTrainKind *const kinds[] = {&te_train_wordpiece, &te_train_bpe, &te_train_unigram};
+static const TeLearnKind *const kinds[] = {&te_learn_wordpiece, &te_learn_bpe, &te_learn_unigram};
 
 typedef enum OptionType
 {
@@ -34,7 +34,7 @@ typedef enum OptionType
 #define BPE (1 << 1)
 #define UNIGRAM (1 << 2)
 #define ALL (WORDPIECE | BPE | UNIGRAM)
-#define MEMBER(member) offsetof(TeTrainOptions, member)
+#define MEMBER(member) offsetof(TeLearnOptions, member)
 
 static const struct Option
 {
@@ -71,8 +71,8 @@ kind_names(TeArena *arena, int bits)
 	return names;
 }
 
-const TeTrainKind *
-te_train_kind(TeStr name)
+const TeLearnKind *
+te_learn_kind(TeStr name)
 {
 	for (size_t i = 0; i < TE_LENGTH(kinds); i++)
 		if (te_str_is(name, kinds[i]->name))
@@ -109,7 +109,7 @@ number(const struct Option *option, const TeJson *value)
 
 /* A token may not be empty, nor come twice: it would have two ids. */
 static void
-set_specials(TeTrainOptions *into, const struct Option *option, TeArena *arena, const TeJson *value)
+set_specials(TeLearnOptions *into, const struct Option *option, TeArena *arena, const TeJson *value)
 {
 	TeStr	   *specials;
 
@@ -135,7 +135,7 @@ set_specials(TeTrainOptions *into, const struct Option *option, TeArena *arena, 
 }
 
 static void
-set_option(TeTrainOptions *into, const struct Option *option, TeArena *arena, const TeJson *value)
+set_option(TeLearnOptions *into, const struct Option *option, TeArena *arena, const TeJson *value)
 {
 	void	   *member = (char *) into + option->member;
 
@@ -168,7 +168,7 @@ set_option(TeTrainOptions *into, const struct Option *option, TeArena *arena, co
 }
 
 static const struct Option *
-find_option(TeArena *arena, const TeTrainKind *kind, TeStr name)
+find_option(TeArena *arena, const TeLearnKind *kind, TeStr name)
 {
 	int			bit = 0;
 	const char *known = "";
@@ -195,7 +195,7 @@ find_option(TeArena *arena, const TeTrainKind *kind, TeStr name)
 
 /* The kind's, which are separated by spaces. */
 static void
-default_specials(TeArena *arena, const TeTrainKind *kind, TeTrainOptions *into)
+default_specials(TeArena *arena, const TeLearnKind *kind, TeLearnOptions *into)
 {
 	TeStr	   *specials = te_new_array(arena, TeStr, strlen(kind->specials));
 
@@ -210,22 +210,22 @@ default_specials(TeArena *arena, const TeTrainKind *kind, TeTrainOptions *into)
 }
 
 static void
-check_sizes(const TeTrainKind *kind, const TeTrainOptions *o)
+check_sizes(const TeLearnKind *kind, const TeLearnOptions *o)
 {
 	if (o->vocab_size < 1 || o->vocab_size > MOST_TOKENS)
 		te_throw(TE_ERR_INVALID, "size of the vocabulary must be from 1 to %d", MOST_TOKENS);
 	if (o->vocab_size <= o->n_specials)
 		te_throw(TE_ERR_INVALID, "a vocabulary of %lld tokens has no room beside %lld special tokens", (long long) o->vocab_size,
 				 (long long) o->n_specials);
-	if (kind->needs_unknown && te_train_special(o, "[UNK] <unk>") < 0)
+	if (kind->needs_unknown && te_learn_special(o, "[UNK] <unk>") < 0)
 		te_throw_hint(TE_ERR_INVALID, NULL, "Add \"[UNK]\" or \"<unk>\" to option \"special_tokens\".",
 					  "a tokenizer of kind %s needs a token for what is unknown", kind->name);
 }
 
-TeTrainOptions
-te_train_options(TeArena *arena, const TeTrainKind *kind, int64_t vocab_size, const TeJson *given)
+TeLearnOptions
+te_learn_options(TeArena *arena, const TeLearnKind *kind, int64_t vocab_size, const TeJson *given)
 {
-	TeTrainOptions result = kind->defaults;
+	TeLearnOptions result = kind->defaults;
 
 	result.vocab_size = vocab_size;
 	default_specials(arena, kind, &result);
@@ -245,7 +245,7 @@ te_train_options(TeArena *arena, const TeTrainKind *kind, int64_t vocab_size, co
 }
 
 int64_t
-te_train_special(const TeTrainOptions *o, const char *names)
+te_learn_special(const TeLearnOptions *o, const char *names)
 {
 	while (*names != '\0')
 	{
@@ -260,7 +260,7 @@ te_train_special(const TeTrainOptions *o, const char *names)
 }
 
 void
-te_train_too_small(const TeTrainOptions *o, size_t needed, const char *alphabet)
+te_learn_too_small(const TeLearnOptions *o, size_t needed, const char *alphabet)
 {
 	te_throw_hint(TE_ERR_INVALID, NULL, alphabet, "a vocabulary of %lld tokens is too small: special tokens and characters alone are %zu",
 				  (long long) o->vocab_size, needed);

@@ -17,14 +17,14 @@
 /* ---- around a text ---- */
 
 static TeBuildSpecial
-special(const TeTrainOptions *options, const char *name)
+special(const TeLearnOptions *options, const char *name)
 {
-	return (TeBuildSpecial) {te_str(name), te_train_special(options, name)};
+	return (TeBuildSpecial) {te_str(name), te_learn_special(options, name)};
 }
 
 /* False where no convention is known by the special tokens. */
 static bool
-template_by_names(TeTokenizerBuild *build, const TeTrainOptions *options)
+template_by_names(TeTokenizerBuild *build, const TeLearnOptions *options)
 {
 	TeBuildSpecial bert[] = {special(options, "[CLS]"), special(options, "[SEP]")};
 	TeBuildSpecial roberta[] = {special(options, "<s>"), special(options, "</s>")};
@@ -43,7 +43,7 @@ template_by_names(TeTokenizerBuild *build, const TeTrainOptions *options)
 /* ---- of each kind ---- */
 
 void
-te_train_bert_parts(TeTokenizerBuild *build, const TeTrainOptions *options)
+te_learn_bert_parts(TeTokenizerBuild *build, const TeLearnOptions *options)
 {
 	te_build_set(build, build->normalizer, "{'type': 'BertNormalizer', 'clean_text': true, 'handle_chinese_chars': true, "
 				 "'strip_accents': null}");
@@ -59,7 +59,7 @@ te_train_bert_parts(TeTokenizerBuild *build, const TeTrainOptions *options)
 
 /* Steps of a normalizer one after the other; a single one by itself, none as null. */
 static void
-set_normalizers(TeTokenizerBuild *build, const char *first, const TeTrainOptions *options)
+set_normalizers(TeTokenizerBuild *build, const char *first, const TeLearnOptions *options)
 {
 	const char *accents = options->strip_accents > 0 ? "{'type': 'NFD'}, {'type': 'StripAccents'}" : "";
 	const char *lower = options->lowercase ? "{'type': 'Lowercase'}" : "";
@@ -71,7 +71,7 @@ set_normalizers(TeTokenizerBuild *build, const char *first, const TeTrainOptions
 }
 
 void
-te_train_byte_level_parts(TeTokenizerBuild *build, const TeTrainOptions *options)
+te_learn_byte_level_parts(TeTokenizerBuild *build, const TeLearnOptions *options)
 {
 	TeBuildSpecial cls = special(options, "<s>");
 	TeBuildSpecial sep = special(options, "</s>");
@@ -90,7 +90,7 @@ te_train_byte_level_parts(TeTokenizerBuild *build, const TeTrainOptions *options
 }
 
 void
-te_train_metaspace_parts(TeTokenizerBuild *build, const TeTrainOptions *options)
+te_learn_metaspace_parts(TeTokenizerBuild *build, const TeLearnOptions *options)
 {
 	set_normalizers(build, "{'type': 'Nmt'}, {'type': 'NFKC'}, {'type': 'Replace', 'pattern': {'Regex': ' {2,}'}, 'content': ' '}",
 					options);
@@ -103,7 +103,7 @@ te_train_metaspace_parts(TeTokenizerBuild *build, const TeTrainOptions *options)
 
 /* <mask> takes the space before it, so that "a <mask>" is one word, as RoBERTa has it. */
 void
-te_train_parts(TeTokenizerBuild *build, TeArena *arena, const TeTrainKind *kind, const TeTrainOptions *options)
+te_learn_parts(TeTokenizerBuild *build, TeArena *arena, const TeLearnKind *kind, const TeLearnOptions *options)
 {
 	TeBuildAdded *added = te_new_array(arena, TeBuildAdded, (size_t) options->n_specials);
 

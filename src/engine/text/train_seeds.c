@@ -210,7 +210,7 @@ keep_best(TeBuffer *strings, TeArena *scratch, size_t most)
 	TeArena    *work = te_arena_create(scratch, "strings in order");
 	const String *from = (const String *) strings->data;
 	size_t		n = TE_MIN(strings->len / sizeof(String), most);
-	uint32_t   *order = te_train_order(work, strings->len / sizeof(String), by_score, from);
+	uint32_t   *order = te_learn_order(work, strings->len / sizeof(String), by_score, from);
 	String	   *best = te_alloc(work, te_mul_size(n, sizeof(String)));
 
 	for (size_t i = 0; i < n; i++)
@@ -271,12 +271,12 @@ spell(const Suffixes *s, const String *string, TeArena *arena)
 	return te_str_copy(arena, (TeStr) {text, len});
 }
 
-TeTrainSeed *
-te_train_seeds(TeArena *arena, TeArena *scratch, const TeStr *words, size_t n_words, size_t longest_piece, size_t most, size_t *n)
+TeLearnSeed *
+te_learn_seeds(TeArena *arena, TeArena *scratch, const TeStr *words, size_t n_words, size_t longest_piece, size_t most, size_t *n)
 {
 	TeArena    *work = te_arena_create(scratch, "strings");
 	Suffixes	s = {.depth = (uint32_t) longest_piece};
-	TeTrainSeed *seeds;
+	TeLearnSeed *seeds;
 	const String *found;
 	TeBuffer	strings;
 
@@ -286,9 +286,9 @@ te_train_seeds(TeArena *arena, TeArena *scratch, const TeStr *words, size_t n_wo
 	find_strings(&s, work, most, &strings);
 	*n = strings.len / sizeof(String);
 	found = (const String *) strings.data;
-	seeds = te_new_array(arena, TeTrainSeed, *n);
+	seeds = te_new_array(arena, TeLearnSeed, *n);
 	for (size_t i = 0; i < *n; i++)
-		seeds[i] = (TeTrainSeed) {spell(&s, &found[i], arena), (double) found[i].score};
+		seeds[i] = (TeLearnSeed) {spell(&s, &found[i], arena), (double) found[i].score};
 	te_arena_destroy(work);
 	return seeds;
 }

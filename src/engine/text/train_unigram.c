@@ -48,7 +48,7 @@ typedef struct Lattice
 typedef struct Trainer
 {
 	TeArena    *arena;
-	const TeTrainOptions *options;
+	const TeLearnOptions *options;
 	TeStr	   *words;
 	uint64_t   *counts;
 	size_t		n_words;
@@ -252,7 +252,7 @@ sum_words(Trainer *t, TeTask task)
 	{
 		te_check_interrupts();
 		need_lattices(t);
-		te_parallel_for(TE_MIN(SUMS, n_blocks - t->first_block), task, t);
+		te_parallel_for_few(t->n_lattices, TE_MIN(SUMS, n_blocks - t->first_block), task, t);
 	}
 	t->total = 0;
 	for (size_t id = 0; id < t->n_ids; id++)
@@ -397,9 +397,9 @@ prune(Trainer *t, size_t most)
 	{
 		te_check_interrupts();
 		need_lattices(t);
-		te_parallel_for(TE_MIN(SUMS, n_blocks - t->first_block), losses_of_block, t);
+		te_parallel_for_few(t->n_lattices, TE_MIN(SUMS, n_blocks - t->first_block), losses_of_block, t);
 	}
-	order = te_train_order(scratch, t->n_pieces, by_loss, t->losses);
+	order = te_learn_order(scratch, t->n_pieces, by_loss, t->losses);
 	memcpy(pieces, t->pieces, t->n_pieces * sizeof(uint32_t));
 	for (size_t i = 0; i < t->n_pieces; i++)
 	{
@@ -420,7 +420,7 @@ prune(Trainer *t, size_t most)
 static bool
 by_char_count(const void *arg, uint32_t a, uint32_t b)
 {
-	const TeTrainChar *chars = arg;
+	const TeLearnChar *chars = arg;
 
 	return chars[a].count != chars[b].count ? chars[a].count > chars[b].count : chars[a].c > chars[b].c;
 }
@@ -452,14 +452,14 @@ build_trie(Trainer *t)
 }
 
 static void
-start_pieces(Trainer *t, const TeTrainAlphabet *alphabet)
+start_pieces(Trainer *t, const TeLearnAlphabet *alphabet)
 {
 	TeArena    *scratch = te_arena_create(t->arena, "first pieces");
 	size_t		most = (size_t) TE_MAX(t->options->seed_size - (int64_t) alphabet->n, 1);
 	size_t		n_seeds;
-	TeTrainSeed *seeds = te_train_seeds(t->arena, scratch, t->words, t->n_words, (size_t) t->options->longest_piece, most, &n_seeds);
+	TeLearnSeed *seeds = te_learn_seeds(t->arena, scratch, t->words, t->n_words, (size_t) t->options->longest_piece, most, &n_seeds);
 	size_t		n = 1 + alphabet->n + n_seeds;
-	uint32_t   *order = te_train_order(scratch, alphabet->n, by_char_count, alphabet->chars);
+	uint32_t   *order = te_learn_order(scratch, alphabet->n, by_char_count, alphabet->chars);
 
 	t->texts = te_new_array(t->arena, TeStr, n);
 	t->scores = te_new_array(t->arena, double, n);
@@ -471,7 +471,7 @@ start_pieces(Trainer *t, const TeTrainAlphabet *alphabet)
 	t->n_ids = 1;
 	for (size_t i = 0; i < alphabet->n; i++)
 	{
-		const TeTrainChar *c = &alphabet->chars[order[i]];
+		const TeLearnChar *c = &alphabet->chars[order[i]];
 		char		text[4];
 
 		add_piece(t, te_str_copy(t->arena, (TeStr) {text, te_utf8_put(text, (int32_t) c->c)}), (double) c->count);
@@ -499,7 +499,7 @@ add_word(Trainer *t, TeStr word, uint64_t count)
 
 /* A character that is not in the alphabet ends a word, which can only be unknown there. */
 static void
-load_words(Trainer *t, const TeTrainWords *words, const TeTrainAlphabet *alphabet)
+load_words(Trainer *t, const TeLearnWords *words, const TeLearnAlphabet *alphabet)
 {
 	size_t		most = 0;
 
@@ -509,7 +509,7 @@ load_words(Trainer *t, const TeTrainWords *words, const TeTrainAlphabet *alphabe
 	t->counts = te_alloc(t->arena, te_mul_size(most, sizeof(uint64_t)));
 	for (size_t i = 0; i < words->n; i++)
 	{
-		TeStr		word = te_train_word(words, i);
+		TeStr		word = te_learn_word(words, i);
 		const char *end = word.data + word.len;
 		const char *from = word.data;
 		const char *next = word.data;
@@ -519,7 +519,7 @@ load_words(Trainer *t, const TeTrainWords *words, const TeTrainAlphabet *alphabe
 			const char *at = next;
 			uint32_t	c = (uint32_t) te_utf8_next(&next, end);
 
-			if (te_train_char(alphabet, c) >= 0)
+			if (te_learn_char(alphabet, c) >= 0)
 				continue;
 			add_word(t, (TeStr) {from, (size_t) (at - from)}, words->words[i].count);
 			from = next;
@@ -546,7 +546,7 @@ by_token_score(const void *arg, uint32_t a, uint32_t b)
 
 /* All characters, those that EM has dropped below all others; then pieces in the order of their use, as many as there is room for. */
 static Token *
-choose_tokens(const Trainer *t, const TeTrainAlphabet *alphabet, size_t room, size_t *n)
+choose_tokens(const Trainer *t, const TeLearnAlphabet *alphabet, size_t room, size_t *n)
 {
 	Token	   *tokens = te_new_array(t->arena, Token, room);
 	double		missing = t->scores[UNKNOWN] + UNKNOWN_PENALTY;
@@ -590,12 +590,12 @@ add_token(TeTokenizerBuild *build, TeJson *list, TeStr text, double score)
 }
 
 static void
-build_model(TeTokenizerBuild *build, const Trainer *t, const TeTrainAlphabet *alphabet)
+build_model(TeTokenizerBuild *build, const Trainer *t, const TeLearnAlphabet *alphabet)
 {
 	size_t		n_specials = (size_t) t->options->n_specials;
 	size_t		n;
 	Token	   *tokens = choose_tokens(t, alphabet, (size_t) t->options->vocab_size - n_specials, &n);
-	uint32_t   *order = te_train_order(t->arena, n, by_token_score, tokens);
+	uint32_t   *order = te_learn_order(t->arena, n, by_token_score, tokens);
 	TeJson	   *list = te_json_new_array(build->arena, n_specials + n);
 
 	list->n = 0;
@@ -604,20 +604,20 @@ build_model(TeTokenizerBuild *build, const Trainer *t, const TeTrainAlphabet *al
 	for (size_t i = 0; i < n; i++)
 		add_token(build, list, tokens[order[i]].text, tokens[order[i]].score);
 	te_build_set(build, build->model, "{'type': 'Unigram'}");
-	te_build_int(build, build->model, "unk_id", te_train_special(t->options, "[UNK] <unk>"));
+	te_build_int(build, build->model, "unk_id", te_learn_special(t->options, "[UNK] <unk>"));
 	te_build_take(build, build->model, "vocab", list);
 	te_build_bool(build, build->model, "byte_fallback", false);
 }
 
 static void
-learn_unigram(TeTokenizerBuild *build, TeArena *scratch, const TeTrainWords *words, const TeTrainOptions *options)
+learn_unigram(TeTokenizerBuild *build, TeArena *scratch, const TeLearnWords *words, const TeLearnOptions *options)
 {
-	TeTrainAlphabet alphabet = te_train_alphabet(scratch, scratch, words, options->limit_alphabet);
+	TeLearnAlphabet alphabet = te_learn_alphabet(scratch, scratch, words, options->limit_alphabet);
 	size_t		desired = (size_t) options->vocab_size * 11 / 10;
 	Trainer		t = {.arena = scratch,.options = options};
 
 	if (alphabet.n + (size_t) options->n_specials > (size_t) options->vocab_size)
-		te_train_too_small(options, alphabet.n + (size_t) options->n_specials,
+		te_learn_too_small(options, alphabet.n + (size_t) options->n_specials,
 						   "Make it larger, or keep fewer characters by the option \"limit_alphabet\".");
 	t.lattice_arena = te_arena_create(scratch, "segmentations");
 	load_words(&t, words, &alphabet);
@@ -634,13 +634,13 @@ learn_unigram(TeTokenizerBuild *build, TeArena *scratch, const TeTrainWords *wor
 	build_model(build, &t, &alphabet);
 }
 
-const TeTrainKind te_train_unigram = {
+const TeLearnKind te_learn_unigram = {
 	.name = "unigram",
 	.defaults = {
 		.strip_accents = 0,.seed_size = 1000000,.longest_piece = TE_LONGEST_PIECE,.iterations = 2,.shrinking_factor = 0.75
 	},
 	.specials = "<s> <pad> </s> <unk> <mask>",
 	.needs_unknown = true,
-	.components = te_train_metaspace_parts,
+	.components = te_learn_metaspace_parts,
 	.learn = learn_unigram,
 };

@@ -16,18 +16,18 @@
 
 /* Room for twice as many words, in a new arena. */
 static void
-grow(TeTrainWords *words, TeArena *parent)
+grow(TeLearnWords *words, TeArena *parent)
 {
 	TeArena    *table = te_arena_create(parent, "words");
 	size_t		room = words->room > 0 ? words->room * 2 : FIRST_ROOM;
 	size_t		n_slots = room * 2;
-	TeTrainWord *moved;
+	TeLearnWord *moved;
 
 	if (room > MOST_WORDS)
 		te_throw(TE_ERR_TOO_LONG, "texts have too many different words");
-	moved = te_alloc(table, te_mul_size(room, sizeof(TeTrainWord)));
+	moved = te_alloc(table, te_mul_size(room, sizeof(TeLearnWord)));
 	if (words->n > 0)
-		memcpy(moved, words->words, words->n * sizeof(TeTrainWord));
+		memcpy(moved, words->words, words->n * sizeof(TeLearnWord));
 	if (words->table != NULL)
 		te_arena_destroy(words->table);
 	words->table = table;
@@ -46,21 +46,21 @@ grow(TeTrainWords *words, TeArena *parent)
 }
 
 void
-te_train_words_init(TeTrainWords *words, TeArena *parent)
+te_learn_words_init(TeLearnWords *words, TeArena *parent)
 {
-	*words = (TeTrainWords) {.arena = te_arena_create(parent, "bytes of words")};
+	*words = (TeLearnWords) {.arena = te_arena_create(parent, "bytes of words")};
 	grow(words, words->arena);
 }
 
 /* Of a word of this hash, or of the free slot where it would be. */
 static uint32_t
-slot_of(const TeTrainWords *words, TeStr word, uint32_t hash)
+slot_of(const TeLearnWords *words, TeStr word, uint32_t hash)
 {
 	uint32_t	at = hash & words->mask;
 
 	for (; words->slots[at] != 0; at = (at + 1) & words->mask)
 	{
-		const TeTrainWord *found = &words->words[words->slots[at] - 1];
+		const TeLearnWord *found = &words->words[words->slots[at] - 1];
 
 		if (found->hash == hash && te_str_eq((TeStr) {found->data, found->len}, word))
 			break;
@@ -77,7 +77,7 @@ hash_of(TeStr word)
 }
 
 size_t
-te_train_words_add(TeTrainWords *words, TeStr word, uint64_t count)
+te_learn_words_add(TeLearnWords *words, TeStr word, uint64_t count)
 {
 	uint32_t	hash = hash_of(word);
 	uint32_t	at = slot_of(words, word, hash);
@@ -89,7 +89,7 @@ te_train_words_add(TeTrainWords *words, TeStr word, uint64_t count)
 			grow(words, words->arena);
 			at = slot_of(words, word, hash);
 		}
-		words->words[words->n] = (TeTrainWord) {te_str_copy(words->arena, word).data, (uint32_t) word.len, hash, 0};
+		words->words[words->n] = (TeLearnWord) {te_str_copy(words->arena, word).data, (uint32_t) word.len, hash, 0};
 		words->slots[at] = (uint32_t) ++words->n;
 	}
 	words->words[words->slots[at] - 1].count += count;
@@ -97,7 +97,7 @@ te_train_words_add(TeTrainWords *words, TeStr word, uint64_t count)
 }
 
 int64_t
-te_train_words_find(const TeTrainWords *words, TeStr word)
+te_learn_words_find(const TeLearnWords *words, TeStr word)
 {
 	return (int64_t) words->slots[slot_of(words, word, hash_of(word))] - 1;
 }
@@ -107,33 +107,33 @@ te_train_words_find(const TeTrainWords *words, TeStr word)
 static bool
 by_bytes(const void *arg, uint32_t a, uint32_t b)
 {
-	const TeTrainWord *words = arg;
-	const TeTrainWord *x = &words[a];
-	const TeTrainWord *y = &words[b];
+	const TeLearnWord *words = arg;
+	const TeLearnWord *x = &words[a];
+	const TeLearnWord *y = &words[b];
 	int			order = memcmp(x->data, y->data, TE_MIN(x->len, y->len));
 
 	return order < 0 || (order == 0 && x->len < y->len);
 }
 
 void
-te_train_words_sort(TeTrainWords *words)
+te_learn_words_sort(TeLearnWords *words)
 {
 	TeArena    *scratch = te_arena_create(words->arena, "order of words");
-	uint32_t   *order = te_train_order(scratch, words->n, by_bytes, words->words);
-	TeTrainWord *sorted = te_alloc(scratch, te_mul_size(words->n, sizeof(TeTrainWord)));
+	uint32_t   *order = te_learn_order(scratch, words->n, by_bytes, words->words);
+	TeLearnWord *sorted = te_alloc(scratch, te_mul_size(words->n, sizeof(TeLearnWord)));
 
 	for (size_t i = 0; i < words->n; i++)
 		sorted[i] = words->words[order[i]];
-	memcpy(words->words, sorted, words->n * sizeof(TeTrainWord));
+	memcpy(words->words, sorted, words->n * sizeof(TeLearnWord));
 	memset(words->slots, 0, ((size_t) words->mask + 1) * sizeof(uint32_t));
 	for (size_t i = 0; i < words->n; i++)
-		words->slots[slot_of(words, te_train_word(words, i), sorted[i].hash)] = (uint32_t) i + 1;
+		words->slots[slot_of(words, te_learn_word(words, i), sorted[i].hash)] = (uint32_t) i + 1;
 	te_arena_destroy(scratch);
 }
 
 /* Runs of `width` are in order; two by two they are merged into the other array. */
 static void
-merge_runs(const uint32_t *from, uint32_t *to, size_t n, size_t width, TeTrainBefore before, const void *arg)
+merge_runs(const uint32_t *from, uint32_t *to, size_t n, size_t width, TeLearnBefore before, const void *arg)
 {
 	for (size_t start = 0; start < n; start += 2 * width)
 	{
@@ -149,7 +149,7 @@ merge_runs(const uint32_t *from, uint32_t *to, size_t n, size_t width, TeTrainBe
 }
 
 uint32_t *
-te_train_order(TeArena *arena, size_t n, TeTrainBefore before, const void *arg)
+te_learn_order(TeArena *arena, size_t n, TeLearnBefore before, const void *arg)
 {
 	uint32_t   *order = te_alloc(arena, te_mul_size(n, sizeof(uint32_t)));
 	uint32_t   *other = te_alloc(arena, te_mul_size(n, sizeof(uint32_t)));

@@ -134,6 +134,7 @@ extern void te_model_scores(const TeModel *model, const float *logits, float *sc
  * False where the names do not say, or not both ways.
  */
 extern bool te_label_polarities(const TeStr *labels, int n, float *polarities);
+extern bool te_model_multi_label(const TeModel *model);	/* a text may have several labels, or none */
 extern double te_model_flops_per_token(const TeModel *model);	/* for the planner's costs */
 
 /*
@@ -222,6 +223,18 @@ extern size_t te_tagger_feed(TeTagger *tagger, TeStr text);
 /* After te_job_run(): those of a text, in its order. */
 extern const TeEntity *te_tagger_entities(TeTagger *tagger, size_t text, size_t *n);
 
+/* Where a word is, in bytes of its text. */
+typedef struct TeWord
+{
+	uint32_t	start;
+	uint32_t	stop;
+} TeWord;
+
+/* After te_job_run(): the label of each word is that of its first token; -1 where a word has none.  Words are in the text's order. */
+extern void te_tagger_words(TeTagger *tagger, size_t text, const TeWord *words, size_t n, int *labels);
+/* What the model's labels say, a tag each, and the types that occur in them (room for as many as labels); how many types. */
+extern int	te_tagger_types(const TeTagger *tagger, TeWordTag *tags, TeStr *types);
+
 /* A word in the place of a text's mask. */
 typedef struct TeFill
 {
@@ -251,6 +264,24 @@ typedef struct TeAnswers TeAnswers;
 extern TeAnswers *te_answers_create(TeArena *arena, TeJob *job);
 extern size_t te_answers_feed(TeAnswers *answers, TeStr question, TeStr context);	/* gives the number, from 0 */
 extern TeAnswer te_answers_best(TeAnswers *answers, size_t i);
+
+/*
+ * How well a masked language model knows texts (train/metrics_masked.c), through a job "fill" without top_k that nothing
+ * has been fed to: 15 % of their tokens are masked, which ones depends on the text's number alone, and predicted from the rest.
+ */
+typedef struct TeMaskedScore
+{
+	uint64_t	tokens;			/* of the texts */
+	uint64_t	masked;
+	uint64_t	right;			/* whose most probable word is the one that was there */
+	double		loss;			/* sum over those masked of their negative log probability */
+} TeMaskedScore;
+
+typedef struct TeMasked TeMasked;
+/* limit: about how many bytes of logits to keep at a time. */
+extern TeMasked *te_masked_create(TeArena *arena, TeJob *job, size_t limit);
+extern void te_masked_feed(TeMasked *masked, TeStr text, uint64_t number);
+extern TeMaskedScore te_masked_score(TeMasked *masked);	/* of all that was fed */
 
 /* =====================================================================
  * Training (train/)

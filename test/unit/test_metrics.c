@@ -210,9 +210,9 @@ TEST(ranks_are_honest)
 	static const float wrong[] = {0.1f, 0.5f, 0.5f, NAN, 0.9f};
 
 	CHECK(te_rank(1, wrong, 3) == 1);
-	CHECK(te_rank(0.7, wrong, 5) == 3);
-	CHECK(te_rank(0.5, wrong, 3) == 3);		/* equal ones are before it */
-	CHECK(te_rank(0.2, wrong, 0) == 1);
+	CHECK(te_rank(0.7f, wrong, 5) == 3);
+	CHECK(te_rank(0.5f, wrong, 3) == 3);		/* equal ones are before it */
+	CHECK(te_rank(0.2f, wrong, 0) == 1);
 	CHECK(te_rank(NAN, wrong, 3) == 4);
 }
 

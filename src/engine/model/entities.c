@@ -32,35 +32,25 @@
 
 #define OVERLAP_PART 4			/* of a window */
 
-/* What a tag says of a token. */
-typedef enum Place
-{
-	PLACE_OUTSIDE,
-	PLACE_BEGIN,
-	PLACE_INSIDE,
-	PLACE_END,
-	PLACE_SINGLE
-} Place;
-
 static const struct
 {
 	const char *prefix;
-	Place		place;
+	TePlace		place;
 	bool		alone;			/* a prefix whatever other labels there are */
 }			prefixes[] = {
-	{"B-", PLACE_BEGIN, true},
-	{"I-", PLACE_INSIDE, true},
-	{"M-", PLACE_INSIDE, false},
-	{"E-", PLACE_END, false},
-	{"L-", PLACE_END, false},
-	{"S-", PLACE_SINGLE, false},
-	{"U-", PLACE_SINGLE, false},
+	{"B-", TE_PLACE_BEGIN, true},
+	{"I-", TE_PLACE_INSIDE, true},
+	{"M-", TE_PLACE_INSIDE, false},
+	{"E-", TE_PLACE_END, false},
+	{"L-", TE_PLACE_END, false},
+	{"S-", TE_PLACE_SINGLE, false},
+	{"U-", TE_PLACE_SINGLE, false},
 };
 
 /* A label of the model, taken apart. */
 typedef struct Tag
 {
-	Place		place;
+	TePlace		place;
 	TeStr		label;
 } Tag;
 
@@ -119,7 +109,7 @@ has_counterpart(const TeModel *model, TeStr label)
 static Tag
 read_tag(const TeModel *model, TeStr label)
 {
-	Tag			tag = {PLACE_INSIDE, label};
+	Tag			tag = {TE_PLACE_INSIDE, label};
 
 	for (size_t i = 0; i < TE_LENGTH(prefixes); i++)
 	{
@@ -130,7 +120,7 @@ read_tag(const TeModel *model, TeStr label)
 			tag = (Tag) {prefixes[i].place, rest};
 	}
 	if (te_str_is(tag.label, "O"))
-		tag.place = PLACE_OUTSIDE;
+		tag.place = TE_PLACE_OUTSIDE;
 	return tag;
 }
 
@@ -292,9 +282,9 @@ continues_word(TeStr text, const TeToken *token)
 static bool
 continues_entity(const OpenEntity *open, const Tag *tag, bool same_word)
 {
-	if (open->last == NULL || tag->place == PLACE_BEGIN || !te_str_eq(open->label, tag->label))
+	if (open->last == NULL || tag->place == TE_PLACE_BEGIN || !te_str_eq(open->label, tag->label))
 		return false;
-	if (tag->place == PLACE_SINGLE || open->last->place == PLACE_END || open->last->place == PLACE_SINGLE)
+	if (tag->place == TE_PLACE_SINGLE || open->last->place == TE_PLACE_END || open->last->place == TE_PLACE_SINGLE)
 		return same_word;
 	return true;
 }
@@ -358,7 +348,7 @@ te_tagger_entities(TeTagger *tagger, size_t text, size_t *n)
 
 			if (body[i].special)
 				continue;
-			if (tag->place == PLACE_OUTSIDE)
+			if (tag->place == TE_PLACE_OUTSIDE)
 				close_entity(t->text, &open, entities, n);
 			else
 				add_token(t->text, &body[i], tag, score, &open, entities, n);
@@ -366,4 +356,69 @@ te_tagger_entities(TeTagger *tagger, size_t text, size_t *n)
 	}
 	close_entity(t->text, &open, entities, n);
 	return entities;
+}
+
+/* ---- labels of words ---- */
+
+/* Behind the tokens that end before a word, or are special. */
+static size_t
+first_token(const TaggedText *t, size_t i, uint32_t word_start)
+{
+	const TeToken *body = t->tokens + t->n_before;
+
+	while (i < t->n_body && (body[i].special || body[i].stop <= word_start))
+		i++;
+	return i;
+}
+
+void
+te_tagger_words(TeTagger *tagger, size_t text, const TeWord *words, size_t n, int *labels)
+{
+	const TaggedText *t = &tagger->texts[text];
+	const TeToken *body = t->tokens + t->n_before;
+	size_t		window = 0;
+	size_t		i = 0;
+
+	te_assert(text < tagger->n_texts);
+	for (size_t word = 0; word < n; word++)
+	{
+		size_t		n_values;
+		int			width;
+		double		score;
+		const float *values;
+
+		labels[word] = -1;
+		i = first_token(t, i, words[word].start);
+		if (i == t->n_body || body[i].start >= words[word].stop)
+			continue;
+		while (i >= window_end(t, window))
+		{
+			te_check_interrupts();
+			window++;
+		}
+		values = te_job_values(tagger->job, t->first_row + window, &n_values, &width);
+		labels[word] = best_label(values + (t->n_before + i - window_start(t, window)) * width, width, &score);
+	}
+}
+
+int
+te_tagger_types(const TeTagger *tagger, TeWordTag *tags, TeStr *types)
+{
+	int			n = 0;
+
+	for (int i = 0; i < te_model_labels(tagger->model); i++)
+	{
+		int			type = 0;
+
+		te_check_interrupts();
+		tags[i] = (TeWordTag) {.place = tagger->tags[i].place};
+		if (tags[i].place == TE_PLACE_OUTSIDE)
+			continue;
+		while (type < n && !te_str_eq(types[type], tagger->tags[i].label))
+			type++;
+		if (type == n)
+			types[n++] = tagger->tags[i].label;
+		tags[i].type = type;
+	}
+	return n;
 }

@@ -700,6 +700,14 @@ te_model_pair_scores(const TeModel *model, const float *logits, float *scores)
 	make_scores(head->pair_scoring, logits, scores, head->n_labels);
 }
 
+bool
+te_model_multi_label(const TeModel *model)
+{
+	const TeHead *head = te_model_head(model);
+
+	return head->scoring == TE_SCORE_SIGMOID && head->n_labels > 1;
+}
+
 int
 te_model_labels(const TeModel *model)
 {

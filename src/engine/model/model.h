@@ -517,6 +517,8 @@ typedef struct TeTaskKind
 TE_TASKS(TE_TASK_DECLARE)
 #undef TE_TASK_DECLARE
 
+extern int32_t te_model_mask(const TeModel *model);	/* the id of its mask token (task_fill.c); -1: none */
+
 /* A row that was run. */
 extern const TeJobRow *te_job_row(const TeJob *job, size_t row);
 

@@ -52,8 +52,8 @@ find_mask(const TeModel *model, const char **hint)
 	return id;
 }
 
-static int32_t
-mask_id(const TeModel *model)
+int32_t
+te_model_mask(const TeModel *model)
 {
 	const char *hint;
 
@@ -66,7 +66,7 @@ fill_needs(const TeModel *model, const TeJobOptions *options)
 	if (te_model_head(model)->kind != TE_HEAD_MASK)
 		te_throw_hint(TE_ERR_UNSUPPORTED, NULL, "Use a model whose config.json names a class like BertForMaskedLM.",
 					  "a model for the task \"%.*s\" fills no masks", TE_STR_ARGS(te_model_task(model)));
-	if (mask_id(model) < 0)
+	if (te_model_mask(model) < 0)
 		te_throw(TE_ERR_UNSUPPORTED, "the model's tokenizer has no mask token");
 	if (options->top_k < 0)
 		te_throw(TE_ERR_INVALID, "top_k must not be negative");
@@ -109,7 +109,7 @@ fill_compute(TeArena *step, TeGraph *graph, const TeModel *model, const TeBatch 
 {
 	TeNode	   *x = te_model_arch(model)->forward(graph, model, batch);
 	int32_t    *rows = te_new_array(step, int32_t, batch->n_tok);
-	int32_t		mask = mask_id(model);
+	int32_t		mask = te_model_mask(model);
 	size_t		n = 0;
 
 	for (int i = 0; i < batch->n_tok; i++)
@@ -219,7 +219,7 @@ te_job_fill(const TeJob *job, size_t row, int i, TeArena *arena)
 	const TeJobRow *tokens = te_job_row(job, row);
 	const Word *word = (const Word *) tokens->values + i;
 	int32_t		id = (int32_t) word->id;
-	int32_t		mask = mask_id(te_job_model(job));
+	int32_t		mask = te_model_mask(te_job_model(job));
 	bool		known = id < te_vocab_size(tokenizer);
 	int32_t    *ids = te_new_array(arena, int32_t, tokens->n_tokens);
 	size_t		n = 0;

@@ -250,7 +250,7 @@ te_perplexity(double sum_of_losses, uint64_t n)
 
 /* A model that gives everything the same score has found nothing, so equal ones count as better; so does a NaN. */
 size_t
-te_rank(double right, const float *wrong, size_t n)
+te_rank(float right, const float *wrong, size_t n)
 {
 	size_t		rank = 1;
 

@@ -124,7 +124,7 @@ extern TeAnswerScore te_answer_score(TeArena *scratch, TeStr actual, TeStr predi
 /* ---- rankings of what was found (metrics.c) ---- */
 
 /* Where something right stands: the place of its score among those of what is wrong, from 1; last of equal ones. */
-extern size_t te_rank(double right, const float *wrong, size_t n);
+extern size_t te_rank(float right, const float *wrong, size_t n);
 
 /* ---- charts of a training (chart_text.c, chart_svg.c; chart.c: what both share) ---- */
 

@@ -167,3 +167,18 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000;
 REVOKE ALL ON FUNCTION @extschema@.train_tokenizer(text, text, text, int, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.train_tokenizer(text, text, text, int, jsonb) IS
 	'Learn a tokenizer (wordpiece, bpe or unigram) from the texts of a query; returns the new version, name@n';
+/* ---- evaluation ---- */
+
+CREATE FUNCTION @extschema@.evaluate(model text, query text, OUT metric text, OUT value float8)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_evaluate'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 100000000 ROWS 20;
+COMMENT ON FUNCTION @extschema@.evaluate(text, text) IS
+	'How well a model does on the rows of a query, which say what is right; metrics by its task and the query''s columns';
+
+CREATE FUNCTION @extschema@.confusion_matrix(model text, query text, OUT actual text, OUT predicted text, OUT n bigint)
+RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'transformer_confusion_matrix'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 100000000 ROWS 20;
+COMMENT ON FUNCTION @extschema@.confusion_matrix(text, text) IS
+	'How many rows of a query have one label, and are given another one or the same';

@@ -38,7 +38,7 @@ unlike($denied, qr/bert|dimension|digest|\d+ bytes/i, 'and nothing of the model 
 for my $call ("token_count('x', 'secret')", "tokenize('x', 'secret')", "similarity('x', 'y', 'secret')", "embed_pinned('x', 'secret\@1')",
 	"load_model('secret')", "unload_model('secret')", "export_model('secret', '/tmp/never')", "copy_model('secret', 'mine')",
 	"rename_model('secret', 'mine')", "drop_model('secret')", "deploy_model('secret\@1')", "grant_model('secret', 'plain')",
-	"verify_model('secret')")
+	"verify_model('secret')", "evaluate('secret', 'SELECT 1')", "confusion_matrix('secret', 'SELECT 1')")
 {
 	is(as('plain', "SELECT transformer.$call;"), '42501', "no USAGE: $call");
 }

@@ -340,7 +340,7 @@ evaluate(FunctionCallInfo fcinfo, bool cells)
 	e->fcinfo = fcinfo;
 	e->memory = memory;
 	e->slice = AllocSetContextCreate(memory, "transformer slice", ALLOCSET_DEFAULT_SIZES);
-	e->model = tr_model_open(PG_GETARG_TEXT_PP(0), NULL, NULL);
+	e->model = tr_model_open(PG_GETARG_TEXT_PP(0), TR_USE_TOKENS);	/* of any task */
 	e->engine = tr_model_engine(e->model);
 	e->arena = tr_arena(memory, "evaluation", tr_session_limit());
 	e->most_bytes = Max(tr_session_limit() / 64, 1);

@@ -45,7 +45,6 @@ static const struct
 	{"tbl", "Write the name of a table."},
 	{"source", "Write the name of the column with the texts."},
 	{"teacher", "Write the name of the model that is learned from."},
-	{"query", "Write a SELECT that gives the rows."},
 	{"run", "Write the number of a training run; the view transformer.training_runs lists them."},
 	{"width", "Write a number of columns, or of pixels."},
 	{"height", "Write a number of lines, or of pixels."},

@@ -9,6 +9,8 @@
  */
 #include "model_fixture.h"
 
+#include "train/train.h"
+
 #define N_TEXTS 24
 
 static const char *const words[] = {"good", "bad", "fine", "poor", "warm", "cold", "day", "night", "city", "river", "music", "paper"};
@@ -312,6 +314,22 @@ TEST(an_overlay_is_small_and_can_be_merged)
 		together = logits_of(arena, merged, "poor night", &n);
 		CHECK_NEAR(apart[0], together[0], (i == 0 ? 1e-4 : 0.1) * fabs(apart[0]));
 	}
+}
+
+TEST(defaults_are_the_objectives)
+{
+	Run		   *run = begin(arena, "bert", NULL);
+	TeTrainStep step;
+
+	CHECK(te_train_options(arena, run->objective)->epochs == run->objective->epochs);
+	option(run, "learning_rate", "0", arena);
+	spool(arena, run);
+	/* a model as narrow as this has twice the rate of a usual one, and an overlay ten times that */
+	CHECK(te_trainer_step(trainer(arena, run), &step));
+	CHECK_NEAR(step.learning_rate, 2 * run->objective->learning_rate, 1e-9);
+	option(run, "lora_rank", "2", arena);
+	CHECK(te_trainer_step(trainer(arena, run), &step));
+	CHECK_NEAR(step.learning_rate, 20 * run->objective->learning_rate, 1e-9);
 }
 
 TEST(frozen_tensors_stay_as_they_are)

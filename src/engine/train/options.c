@@ -116,6 +116,8 @@ te_train_options(TeArena *arena, const TeObjective *objective)
 			*(TeStr *) member(options, option) = te_str(option->string);
 	}
 	options->dropout = objective->dropout;
+	if (objective->epochs > 0)
+		options->epochs = objective->epochs;
 	return options;
 }
 

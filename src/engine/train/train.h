@@ -164,7 +164,8 @@ struct TeObjective
 	TeLabelUse	labels;
 	bool		whole;			/* the loss compares the examples of a batch with one another */
 	double		dropout;		/* defaults that differ from one to another */
-	double		learning_rate;
+	double		learning_rate;	/* of a model 768 wide */
+	double		epochs;			/* 0: as others */
 
 	/* A row to examples: calls te_examples_put(). */
 	void		(*encode) (TeExamples *examples, const TeValue *values);

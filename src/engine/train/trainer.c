@@ -31,6 +31,7 @@ enum
 
 #define CHECKPOINT_MAGIC UINT64_C(0x3154504b43455454)	/* "TTECKPT1" */
 #define OVERLAY_RATE 10			/* overlays want a higher learning rate than whole matrices */
+#define USUAL_WIDTH 768.0		/* of the models that the objectives' rates are for */
 #define MAX_METRICS 4
 #define PIECE_BYTES ((size_t) 24 << 20)	/* of activations that backward reads: so that they are in the caches that cores share */
 #define PIECE_MIN 256
@@ -135,6 +136,19 @@ make_optimizer(TeTrainer *trainer)
 		trainer->best = te_new_array(trainer->arena, float, trainee->n_parameters);
 }
 
+/*
+ * The narrower a model, the further its matrices may go in a step of an optimizer that makes all elements' steps alike (Yang et
+ * al. 2022): the rate is inverse to the width, within limits.
+ */
+static double
+choose_rate(const TeTrainer *trainer)
+{
+	double		width = te_model_config(trainer->trainee.model)->hidden_size;
+	double		rate = trainer->objective->learning_rate * fmax(0.5, fmin(2, USUAL_WIDTH / width));
+
+	return trainer->options->lora_rank > 0 ? rate * OVERLAY_RATE : rate;
+}
+
 static size_t
 choose_piece(const TeTrainer *trainer)
 {
@@ -167,14 +181,14 @@ te_trainer_create(TeArena *arena, const TeModelDef *base, const TeObjective *obj
 	trainer->objective = objective;
 	trainer->options = te_new(own, TeTrainOptions);
 	*trainer->options = *options;
-	if (options->learning_rate == 0)
-		trainer->options->learning_rate = objective->learning_rate * (options->lora_rank > 0 ? OVERLAY_RATE : 1);
 	trainer->optimizer = te_optimizer_by_name(options->optimizer);
 	trainer->examples = examples;
 	trainer->evaluation = evaluation;
 	trainer->order_epoch = -1;
 	trainer->order = te_alloc(own, te_mul_size(te_examples_count(examples), sizeof(uint32_t)));
 	te_trainee_build(own, base, objective, trainer->options, labels, n_labels, &trainer->trainee);
+	if (options->learning_rate == 0)
+		trainer->options->learning_rate = choose_rate(trainer);
 	make_optimizer(trainer);
 	trainer->class_weights = read_class_weights(trainer, labels, n_labels);
 	trainer->piece_tokens = choose_piece(trainer);

@@ -16,6 +16,7 @@
 #include "utils/tuplestore.h"
 
 #define DEFAULT_TOP_K 5
+#define WORD "a word for the mask", "Ask for fewer words by top_k, or use a database with encoding UTF8."
 
 typedef struct FillSink
 {
@@ -34,7 +35,8 @@ take_words(void *arg, int i, const TeJob *job, size_t row)
 	{
 		TeFill		fill = te_job_fill(job, row, k, tr_scratch());
 		Datum		row_of_set[] = {
-			PointerGetDatum(tr_text(fill.token)), Float4GetDatum(fill.score), PointerGetDatum(tr_text(fill.sequence))
+			PointerGetDatum(tr_text_as(fill.token, WORD)), Float4GetDatum(fill.score),
+			PointerGetDatum(tr_text_as(fill.sequence, WORD))
 		};
 
 		CHECK_FOR_INTERRUPTS();

@@ -58,7 +58,8 @@ tr_token_words(const TeTokenizer *tokenizer, text *input, bool special)
 	Datum	   *words = palloc(sizeof(Datum) * Max(n, 1));
 
 	for (size_t i = 0; i < n; i++)
-		words[i] = PointerGetDatum(tr_text(te_token_text(tokenizer, tokens[i].id)));
+		words[i] = PointerGetDatum(tr_text_as(te_token_text(tokenizer, tokens[i].id), "a token",
+											   "Use transformer.tokenize(), which gives numbers, or a database with encoding UTF8."));
 	return PointerGetDatum(tr_text_array(words, (int) n));
 }
 
@@ -177,7 +178,7 @@ transformer_detokenize(PG_FUNCTION_ARGS)
 		PG_RETURN_NULL();
 	tokenizer = open_tokenizer(fcinfo, 1);
 	ids = tr_ints(PG_GETARG_ARRAYTYPE_P(0), &n);
-	PG_RETURN_TEXT_P(tr_text(te_decode(tokenizer, tr_scratch(), ids, n, true)));
+	PG_RETURN_TEXT_P(tr_text_as(te_decode(tokenizer, tr_scratch(), ids, n, true), "the text of the tokens", NULL));
 }
 
 /* ---- chunk() ---- */

@@ -34,6 +34,7 @@
 #include "utils/memutils.h"
 
 #define MOST_DEFAULT_THREADS 8
+#define MOST_SHOWN 60			/* characters of a text in a message */
 
 /* ---- text between UTF-8 and the database's encoding ---- */
 
@@ -103,19 +104,73 @@ tr_utf8(text *value)
 	return (TeStr) {converted, (size_t) len};
 }
 
-text *
-tr_text(TeStr utf8)
+/* What is said of a text that cannot be shown: its first characters, those beyond ASCII as unistr() reads them. */
+static char *
+in_ascii(TeStr utf8)
 {
+	unsigned char *at = (unsigned char *) valid_utf8(pnstrdup(utf8.data, utf8.len));
+	StringInfoData ascii;
+
+	initStringInfo(&ascii);
+	for (int n = 0; *at != '\0'; n++, at += pg_utf_mblen(at))
+	{
+		pg_wchar	c = utf8_to_unicode(at);
+
+		if (n == MOST_SHOWN)
+		{
+			appendStringInfoString(&ascii, "...");
+			break;
+		}
+		if (c < 0x80)
+			appendStringInfoChar(&ascii, (char) c);
+		else
+			appendStringInfo(&ascii, c > 0xFFFF ? "\\+%06X" : "\\%04X", (unsigned) c);
+	}
+	return ascii.data;
+}
+
+/* Into an encoding other than UTF-8; palloc'd. */
+static char *
+convert_to_server(TeStr utf8, const char *what, const char *hint)
+{
+	int			encoding = GetDatabaseEncoding();
+	Oid			conversion = FindDefaultConversionProc(PG_UTF8, encoding);
+	int			room = (int) utf8.len * MAX_CONVERSION_GROWTH + 1;
 	char	   *converted;
 
-	if (utf8.len > MaxAllocSize / MAX_CONVERSION_GROWTH)
+	if (!OidIsValid(conversion))
+		return pg_any_to_server(utf8.data, (int) utf8.len, PG_UTF8);	/* which says so */
+	converted = palloc0(room);
+	if (pg_do_encoding_conversion_buf(conversion, PG_UTF8, encoding, (unsigned char *) utf8.data, (int) utf8.len,
+									  (unsigned char *) converted, room, true) < (int) utf8.len)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNTRANSLATABLE_CHARACTER),
+				 errmsg("%s has a character that encoding \"%s\" has not", what, GetDatabaseEncodingName()),
+				 errdetail("It is \"%s\".", in_ascii(utf8)),
+				 errhint("%s", hint != NULL ? hint : "Use a database with encoding UTF8.")));
+	return converted;
+}
+
+text *
+tr_text_as(TeStr utf8, const char *what, const char *hint)
+{
+	int			encoding = GetDatabaseEncoding();
+	char	   *converted;
+
+	if (utf8.len > MaxAllocSize / MAX_CONVERSION_GROWTH - 1)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED), errmsg("result of %zu bytes is too long", utf8.len)));
 	if (utf8.len == 0)
 		return cstring_to_text_with_len("", 0);
+	if (encoding != PG_UTF8 && encoding != PG_SQL_ASCII)
+		return cstring_to_text(convert_to_server(utf8, what, hint));
 	converted = pg_any_to_server(utf8.data, (int) utf8.len, PG_UTF8);
-	if (converted != utf8.data)
-		return cstring_to_text(converted);
-	return cstring_to_text_with_len(utf8.data, (int) utf8.len);
+	return cstring_to_text_with_len(converted, (int) utf8.len);
+}
+
+text *
+tr_text(TeStr utf8)
+{
+	return tr_text_as(utf8, "a text of the model", NULL);
 }
 
 char *

@@ -96,6 +96,8 @@ extern TeArena *tr_arena(MemoryContext context, const char *name, Size limit);
 /* SQL text as the engine wants it: UTF-8 (converted where the database is in another encoding); not copied where it need not be. */
 extern TeStr tr_utf8(text *value);
 extern text *tr_text(TeStr utf8);	/* and back */
+/* The same; an error says what the text is, and what to do where the database's encoding has not all of its characters. */
+extern text *tr_text_as(TeStr utf8, const char *what, const char *hint);
 extern char *tr_cstring(TeStr utf8);	/* the same as a C string */
 
 /*

@@ -71,6 +71,28 @@ SELECT * FROM compare('UPDATE made SET body = t.body || 1, n = 2 FROM t WHERE t.
 SELECT * FROM compare('INSERT INTO made SELECT id, body || 2, k FROM t ORDER BY id ON CONFLICT (id) DO UPDATE SET body = excluded.body', 'SELECT * FROM made ORDER BY id');
 -- in a WITH
 SELECT * FROM compare('WITH x AS (UPDATE made SET body = body || 1 RETURNING id, v) INSERT INTO made (id, body) SELECT id + 1000, left(v::text, 5) FROM x WHERE id < 30', 'SELECT * FROM made ORDER BY id');
+-- What planning could compute is left to the executor, which does not come to it where an UPDATE leaves the column as
+-- it is; arguments may be named, functions in SQL are seen through.
+CREATE FUNCTION fragile(x int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RETURN x; END$$;
+CREATE FUNCTION own(model text, t text) RETURNS real[] LANGUAGE sql IMMUTABLE AS $$SELECT transformer.embed_pinned(t, model)$$;
+CREATE TABLE careful (id int, body text,
+	v real[] GENERATED ALWAYS AS (embed_pinned(body || ahead.fragile(x => 1), 'ahead@1')) STORED,
+	w real[] GENERATED ALWAYS AS (embed_pinned(ahead.fragile(2), 'ahead@1')) STORED);
+EXPLAIN (COSTS OFF) INSERT INTO careful SELECT id, body FROM t;
+SELECT * FROM compare('INSERT INTO careful SELECT id, body FROM t', 'SELECT * FROM careful');
+INSERT INTO careful SELECT id, body FROM t WHERE id < 4;
+CREATE OR REPLACE FUNCTION fragile(x int) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RAISE 'too early'; END$$;
+UPDATE careful SET id = id + 1;
+UPDATE careful SET body = body;
+SET transformer.batch = off;
+UPDATE careful SET body = body;
+RESET transformer.batch;
+CREATE TABLE named (body text, v real[] GENERATED ALWAYS AS (embed_pinned(model => 'ahead@1', input => body)) STORED,
+	w real[] GENERATED ALWAYS AS (ahead.own('ahead@1', body || 1)) STORED);
+EXPLAIN (COSTS OFF) INSERT INTO named SELECT body FROM t;
+SELECT * FROM compare('INSERT INTO named SELECT body FROM t', 'SELECT * FROM named');
+DROP TABLE careful, named;
+DROP FUNCTION fragile(int), own(text, text);
 -- partitions, one of them with columns in another order
 CREATE TABLE parts (id int, body text, v real[] GENERATED ALWAYS AS (embed_pinned(body, 'ahead@1')) STORED) PARTITION BY RANGE (id);
 CREATE TABLE parts1 PARTITION OF parts FOR VALUES FROM (0) TO (50);

@@ -34,6 +34,7 @@
 #include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteHandler.h"
+#include "utils/syscache.h"
 
 /* ---- functions in FROM ---- */
 
@@ -174,7 +175,7 @@ typedef struct NewRow
 {
 	List	   *tlist;			/* what the child delivers */
 	List	   *columns;		/* of the table, for each of the first of these; NIL: just in order */
-	bool		foreign;		/* the expression has a column that is not among them */
+	bool		foreign;		/* the expression has a column that is not among them: an UPDATE may leave it as it is */
 } NewRow;
 
 /* Where the child delivers a column of the table, or NULL. */
@@ -215,6 +216,46 @@ replace_columns(Node *node, NewRow *row)
 }
 
 static bool
+is_call(Oid function, void *context)
+{
+	return true;
+}
+
+/* Is there something in it that planning would compute: a call without a column? */
+static bool
+has_constant_call(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (check_functions_in_node(node, is_call, NULL) && !contain_var_clause(node))
+		return true;
+	return expression_tree_walker(node, has_constant_call, context);
+}
+
+/*
+ * What expression_planner() does, except that nothing is computed: that is for the executor, which knows whether it
+ * needs the column at all, and may raise the errors of calls that no row ever makes.
+ */
+static Node *
+plan_uncomputed(Node *node, void *context)
+{
+	if (node == NULL || !has_constant_call(node, NULL))
+		return node == NULL ? NULL : eval_const_expressions(NULL, node);
+	if (IsA(node, FuncExpr))
+	{
+		FuncExpr   *call = copyObject((FuncExpr *) node);
+		HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(call->funcid));
+
+		if (!HeapTupleIsValid(tuple))
+			elog(ERROR, "cache lookup failed for function %u", call->funcid);
+		call->args = expand_function_arguments(call->args, false, call->funcresulttype, tuple);
+		ReleaseSysCache(tuple);
+		node = (Node *) call;
+	}
+	return expression_tree_mutator(node, plan_uncomputed, context);
+}
+
+static bool
 has_generated(Relation relation)
 {
 	TupleConstr *constraints = RelationGetDescr(relation)->constr;
@@ -234,11 +275,13 @@ note_generated_columns(Oid relid, NewRow *row, TrSplit *split)
 
 		if (TupleDescAttr(desc, i)->attgenerated != ATTRIBUTE_GENERATED_STORED || TupleDescAttr(desc, i)->attisdropped)
 			continue;
-		expr = (Node *) expression_planner((Expr *) build_column_default(relation, i + 1));
 		row->foreign = false;
-		expr = replace_columns(expr, row);
-		if (!row->foreign)
-			(void) tr_batch_rewrite(expr, split);
+		expr = replace_columns(build_column_default(relation, i + 1), row);
+		if (row->foreign || !contain_var_clause(expr))
+			continue;
+		expr = plan_uncomputed(expr, NULL);
+		fix_opfuncids(expr);
+		(void) tr_batch_rewrite(expr, split);
 	}
 	table_close(relation, NoLock);
 }

@@ -1,31 +1,28 @@
 /*-------------------------------------------------------------------------
  * table_calls.c
- *	  CALL embed_table(), classify_table(): compute a column of a table, with a
- *	  commit per batch.
+ *	  CALL embed_table(), classify_table(): compute a column of a table, with a commit per batch.
  *
- * Rows that need it are those whose target is NULL and whose source is not.
- * The table is walked once, in the order of its blocks, by ranges of ctid:
- * each batch reads the next rows from where the last one ended.  So the whole
- * costs one pass, no cursor is kept over commits, and the walk ends, whatever
- * happens to the rows (it goes to where the table ended at the start).  Rows
- * that it misses, because somebody changed them meanwhile, are left NULL; to
- * run it again continues there.
+ * Rows that need it are those whose target is NULL and whose source is not.  The table is walked
+ * once, in the order of its blocks, by ranges of ctid: each batch reads the next rows from where
+ * the last one ended.  So the whole costs one pass, no cursor is kept over commits, and the walk
+ * ends, whatever happens to the rows (it goes to where the table ended at the start).  Rows that
+ * it misses, because somebody changed them meanwhile, are left NULL; to run it again continues
+ * there.
  *
- * No row is locked while the model computes.  The update of a row asks again
- * for its place, that the target is still NULL and that the text is still the
- * one that was computed on; if not, the row is passed over and counted.  A
- * snapshot is held for the batch, so that long texts stay readable.
+ * No row is locked while the model computes.  The update of a row asks again for its place, that
+ * the target is still NULL and that the text is still the one that was computed on; if not, the
+ * row is passed over and counted.  A snapshot is held for the batch, so that long texts stay
+ * readable.
  *
- * All SQL runs with the caller's rights, row security and triggers included,
- * with qualified and quoted names.  on_error 'skip' runs a batch in a
- * subtransaction; if it fails for a reason that lies in the data, its halves
- * are tried, down to the single row that is to blame.  Other errors
+ * All SQL runs with the caller's rights, row security and triggers included, with qualified and
+ * quoted names.  on_error 'skip' runs a batch in a subtransaction; if it fails for a reason that
+ * lies in the data, its halves are tried, down to the single row that is to blame.  Other errors
  * (privileges, resources, cancels) end the call always.
  *
- * To add a procedure: a TableWork, and its entry point.
+ * In a transaction block or a function, where a procedure must not commit, all is one
+ * transaction.
  *
- * In a transaction block or a function, where a procedure must not commit, all
- * is one transaction.
+ * To add a procedure: a TableWork, and its entry point.
  *-------------------------------------------------------------------------
  */
 #include "pg/transformer.h"

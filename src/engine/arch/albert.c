@@ -1,16 +1,14 @@
 /*-------------------------------------------------------------------------
  * albert.c
- *	  ALBERT (Lan et al., 2019): BERT with narrow embeddings and one set of
- *	  weights for many layers.
+ *	  ALBERT (Lan et al., 2019): BERT with narrow embeddings and one set of weights for many layers.
  *
- * Words, positions and types are embedding_size wide, and a linear layer
- * brings their sum to hidden_size.  "num_hidden_layers" counts passes: each goes through the
- * "inner_group_num" layers of one of "num_hidden_groups" groups.  The
- * layers of a group are stored once, however often they are run.  Where the
- * configuration names no activation it is the approximated gelu.
+ * Words, positions and types are embedding_size wide, and a linear layer brings their sum to
+ * hidden_size.  "num_hidden_layers" counts passes: each goes through the "inner_group_num" layers
+ * of one of "num_hidden_groups" groups.  The layers of a group are stored once, however often they
+ * are run.  Where the configuration names no activation it is the approximated gelu.
  *
- * llama.cpp has no such architecture: a GGUF file of it is for this engine,
- * with llama.cpp's tensor names where it has one for the purpose.
+ * llama.cpp has no such architecture: a GGUF file of it is for this engine, with llama.cpp's
+ * tensor names where it has one for the purpose.
  *-------------------------------------------------------------------------
  */
 #include "arch/encoder.h"

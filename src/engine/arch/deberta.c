@@ -2,21 +2,20 @@
  * deberta.c
  *	  DeBERTa-v2 and v3 (He et al., 2020, 2021): BERT's layers with disentangled attention.
  *
- * A score is q · k, plus q · key of the relative position ("c2p"), plus k ·
- * query of it ("p2c"), over the square root of the head's width times the
- * number of these terms.  Relative positions are rows of one table for all layers, which each layer
- * projects by its own query and key ("share_att_key") or by weights for that.  A position
- * is query - key; with "position_buckets" distances above half of them share buckets that widen
- * with the logarithm.  Only the rows that the batch's longest text reaches are
- * projected: of a short text's 2 * span rows that is a few.
+ * A score is q · k, plus q · key of the relative position ("c2p"), plus k · query of it ("p2c"),
+ * over the square root of the head's width times the number of these terms.  Relative positions
+ * are rows of one table for all layers, which each layer projects by its own query and key
+ * ("share_att_key") or by weights for that.  A position is query - key; with "position_buckets"
+ * distances above half of them share buckets that widen with the logarithm.  Only the rows that
+ * the batch's longest text reaches are projected: of a short text's 2 * span rows that is a few.
  *
- * Absolute positions are added to the words in some models only; they count
- * the tokens that a model takes all the same.  Embeddings of another width are
- * projected before their norm, without a bias.  The convolution that the two
- * largest DeBERTa-v2 have beside their first layer is not supported.
+ * Absolute positions are added to the words in some models only; they count the tokens that a
+ * model takes all the same.  Embeddings of another width are projected before their norm, without
+ * a bias.  The convolution that the two largest DeBERTa-v2 have beside their first layer is not
+ * supported.
  *
- * llama.cpp has no such architecture: a GGUF file of it is for this engine,
- * with llama.cpp's tensor names where it has one for the purpose.
+ * llama.cpp has no such architecture: a GGUF file of it is for this engine, with llama.cpp's
+ * tensor names where it has one for the purpose.
  *-------------------------------------------------------------------------
  */
 #include "arch/encoder.h"

@@ -495,15 +495,15 @@ te_examples_read(const TeExamples *examples, size_t i, TeArena *arena, TeExample
 	}
 	into->targets = at;
 	into->soft = (float *) (at + into->n_targets);
-	if (examples->objective->labels == TE_LABELS_NONE)
-		return;
-	for (int32_t t = 0; t < into->n_targets; t++)
+	for (int32_t t = 0; examples->objective->labels != TE_LABELS_NONE && t < into->n_targets; t++)
 	{
 		if (into->targets[t] >= examples->n_labels)
 			throw_record(examples, i);
 		if (examples->order != NULL && into->targets[t] >= 0)
 			into->targets[t] = examples->order[into->targets[t]];
 	}
+	if (!examples->objective->fits(into))
+		throw_record(examples, i);
 }
 
 size_t

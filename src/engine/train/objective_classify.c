@@ -45,6 +45,12 @@ encode_label(TeExamples *examples, const TeValue *values)
 	te_examples_put(examples, &example);
 }
 
+static bool
+fits_label(const TeExample *example)
+{
+	return example->n_sequences == 1 && example->n_targets == 1 && example->targets[0] >= 0;
+}
+
 static double
 label_weight(const TePiece *piece, TeExample *example, uint64_t stream)
 {
@@ -82,6 +88,7 @@ const TeObjective te_objective_classification = {
 	.learning_rate = 1e-4,
 	.epochs = 5,
 	.encode = encode_label,
+	.fits = fits_label,
 	.prepare = label_weight,
 	.compute = compute,
 	.loss = loss_label,
@@ -100,6 +107,16 @@ encode_labels(TeExamples *examples, const TeValue *values)
 	for (size_t i = 0; i < n; i++)
 		example.targets[i] = te_examples_label(examples, values[TARGET].texts[i]);
 	te_examples_put(examples, &example);
+}
+
+static bool
+fits_labels(const TeExample *example)
+{
+	bool		fits = example->n_sequences == 1;
+
+	for (int32_t t = 0; t < example->n_targets; t++)
+		fits &= example->targets[t] >= 0;
+	return fits;
 }
 
 static void
@@ -135,6 +152,7 @@ const TeObjective te_objective_multi_label = {
 	.learning_rate = 1e-4,
 	.epochs = 5,
 	.encode = encode_labels,
+	.fits = fits_labels,
 	.compute = compute,
 	.loss = loss_labels,
 };
@@ -150,6 +168,12 @@ encode_number(TeExamples *examples, const TeValue *values)
 	example.n_targets = 1;
 	example.targets = &bits;
 	te_examples_put(examples, &example);
+}
+
+static bool
+fits_number(const TeExample *example)
+{
+	return example->n_sequences == 1 && example->n_targets == 1;
 }
 
 static void
@@ -182,6 +206,7 @@ const TeObjective te_objective_regression = {
 	.learning_rate = 1e-4,
 	.epochs = 5,
 	.encode = encode_number,
+	.fits = fits_number,
 	.compute = compute,
 	.loss = loss_number,
 };

@@ -53,6 +53,7 @@ struct TeTrainOptions
 	int64_t		eval_steps;		/* 0: after each epoch */
 	int64_t		patience;		/* evaluations without a better loss before the run ends; 0: no such end */
 	/* objectives' own */
+	TeStr		loss;			/* of pairs: objective_embed.c; empty: the objective's */
 	double		temperature;
 	double		alpha;
 	double		cosine_scale;
@@ -90,6 +91,8 @@ typedef struct TeExample
 extern TeToken *te_examples_tokenize(TeExamples *examples, TeStr text, TeStr pair, size_t *n);
 /* The same as a sequence. */
 extern TeSequence te_examples_sequence(TeExamples *examples, TeStr text, TeStr pair);
+/* The same as the task "embed" has it, with the prompt of a kind ("query", "passage"; NULL: the model's default). */
+extern TeSequence te_examples_embedded(TeExamples *examples, TeStr text, const char *kind);
 extern TeSequence te_sequence_of_tokens(TeArena *arena, const TeToken *tokens, size_t n);
 /* The number of a label; throws where it is none of those that may occur. */
 extern int32_t te_examples_label(TeExamples *examples, TeStr label);
@@ -169,6 +172,8 @@ struct TeObjective
 
 	/* A row to examples: calls te_examples_put(). */
 	void		(*encode) (TeExamples *examples, const TeValue *values);
+	/* Is an example from a spool such as encode() makes them?  The labels are known to be those there are. */
+	bool		(*fits) (const TeExample *example);
 	/*
 	 * Before an example is computed: choose what is random, by the stream.  Gives the weight of its terms in the loss,
 	 * which is their mean over the batch.  NULL: one term of weight 1.
@@ -188,7 +193,9 @@ struct TeObjective
 	O(multi_label) \
 	O(regression) \
 	O(causal) \
-	O(completion)
+	O(completion) \
+	O(embedding) \
+	O(embedding_score)
 
 #define TE_OBJECTIVE_DECLARE(name) extern const TeObjective te_objective_##name;
 TE_OBJECTIVES(TE_OBJECTIVE_DECLARE)
@@ -206,6 +213,27 @@ extern void te_loss_cross_entropy(TeArena *arena, const float *logits, size_t ro
 extern void te_loss_binary(const float *logits, size_t rows, size_t cols, const float *targets, float scale, float *d, TeLossSum *sum);
 /* Squared difference, the mean over a row being a term. */
 extern void te_loss_square(const float *values, size_t rows, size_t cols, const float *targets, float scale, float *d, TeLossSum *sum);
+
+/* ---- losses of vectors (losses_vectors.c), which need not have length 1 ---- */
+
+/*
+ * Cross-entropy over the cosines, times cosine_scale, of each example's first vector with the others of all examples, its
+ * own second one being the right answer; `each` vectors an example.
+ */
+extern void te_loss_in_batch(TeArena *arena, const float *vectors, size_t n, size_t each, size_t cols, float cosine_scale,
+							 float scale, float *d, TeLossSum *sum);
+/* Squared difference of the cosine of two vectors and a target. */
+extern void te_loss_cosine(TeArena *arena, const float *vectors, size_t n, size_t cols, const float *targets, float scale, float *d,
+						   TeLossSum *sum);
+/* How far the cosine with the second vector is from being larger by a margin than that with the third. */
+extern void te_loss_triplet(TeArena *arena, const float *vectors, size_t n, size_t cols, float margin, float scale, float *d,
+							TeLossSum *sum);
+/* 1 less the cosine of a row with its target. */
+extern void te_loss_direction(TeArena *arena, const float *vectors, size_t rows, size_t cols, const float *targets, float scale,
+							  float *d, TeLossSum *sum);
+
+/* Does the option "loss" name one (objective_embed.c)? */
+extern bool te_pair_loss_exists(TeStr name);
 
 /* ---- what is trained (build.c) ---- */
 

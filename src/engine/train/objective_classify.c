@@ -129,7 +129,7 @@ loss_labels(const TePiece *piece, const float *outputs, size_t rows, size_t cols
 		for (int32_t t = 0; t < piece->examples[i].n_targets; t++)
 			targets[i * cols + (size_t) piece->examples[i].targets[t]] = 1;
 	}
-	te_loss_binary(outputs, rows, cols, targets, scale, d_outputs, sum);
+	te_loss_binary(outputs, rows, cols, targets, piece->class_weights, scale, d_outputs, sum);
 }
 
 static const TeColumn labels_columns[] = {

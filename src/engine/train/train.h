@@ -209,8 +209,18 @@ TE_OBJECTIVES(TE_OBJECTIVE_DECLARE)
  */
 extern void te_loss_cross_entropy(TeArena *arena, const float *logits, size_t rows, size_t cols, const int32_t *targets,
 								  const float *class_weights, float smoothing, float scale, float *d, TeLossSum *sum);
-/* Sigmoid cross-entropy of each element with targets in [0, 1], the mean over a row being a term. */
-extern void te_loss_binary(const float *logits, size_t rows, size_t cols, const float *targets, float scale, float *d, TeLossSum *sum);
+/*
+ * temperature^2 times the divergence (Kullback and Leibler) of softmax(row / temperature) from that of the teacher's (Hinton et
+ * al. 2015); right is who has the teacher's largest.
+ */
+extern void te_loss_soft(TeArena *arena, const float *logits, size_t rows, size_t cols, const float *teacher, double temperature,
+						 float scale, float *d, TeLossSum *sum);
+/* The mean of two cross-entropies, of column 0 and of column 1 over the rows of a sequence, with targets[2 * sequence + column]. */
+extern void te_loss_span(TeArena *arena, const float *logits, size_t n_sequences, const int32_t *seq_start, const int32_t *targets,
+						 float scale, float *d, TeLossSum *sum);
+/* Sigmoid cross-entropy of each element with targets in [0, 1], times its column's weight (NULL: 1), the mean over a row being a term. */
+extern void te_loss_binary(const float *logits, size_t rows, size_t cols, const float *targets, const float *class_weights,
+						   float scale, float *d, TeLossSum *sum);
 /* Squared difference, the mean over a row being a term. */
 extern void te_loss_square(const float *values, size_t rows, size_t cols, const float *targets, float scale, float *d, TeLossSum *sum);
 

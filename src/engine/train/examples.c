@@ -502,7 +502,7 @@ te_examples_read(const TeExamples *examples, size_t i, TeArena *arena, TeExample
 		if (examples->order != NULL && into->targets[t] >= 0)
 			into->targets[t] = examples->order[into->targets[t]];
 	}
-	if (!examples->objective->fits(into))
+	if (examples->objective->fits != NULL && !examples->objective->fits(into))
 		throw_record(examples, i);
 }
 

@@ -172,6 +172,13 @@ encode_completion(TeExamples *examples, const TeValue *values)
 	put(examples, all, n, (int32_t) TE_MAX(frame.n_before + n_prompt, (size_t) 1));
 }
 
+static bool
+fits(const TeExample *example)
+{
+	return example->n_sequences == 1 && example->n_targets == 1 && example->targets[0] >= 1
+		&& example->targets[0] < example->sequences[0].n;
+}
+
 /* A term for each token that is guessed. */
 static double
 count_terms(const TePiece *piece, TeExample *example, uint64_t stream)
@@ -235,6 +242,7 @@ const TeObjective te_objective_causal = {
 	.model_task = "text-generation",
 	.learning_rate = 5e-4,
 	.encode = encode_text,
+	.fits = fits,
 	.prepare = count_terms,
 	.compute = compute,
 	.loss = loss,
@@ -255,6 +263,7 @@ const TeObjective te_objective_completion = {
 	.model_task = "text-generation",
 	.learning_rate = 5e-5,
 	.encode = encode_completion,
+	.fits = fits,
 	.prepare = count_terms,
 	.compute = compute,
 	.loss = loss,

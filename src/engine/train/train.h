@@ -172,7 +172,7 @@ struct TeObjective
 
 	/* A row to examples: calls te_examples_put(). */
 	void		(*encode) (TeExamples *examples, const TeValue *values);
-	/* Is an example from a spool such as encode() makes them?  The labels are known to be those there are. */
+	/* Is an example from a spool such as encode() makes them?  Its labels are known to be of those there are.  NULL: any is. */
 	bool		(*fits) (const TeExample *example);
 	/*
 	 * Before an example is computed: choose what is random, by the stream.  Gives the weight of its terms in the loss,

@@ -329,6 +329,11 @@ extern const TeObjective *te_objective_find(TeArena *arena, const char *statemen
 extern const TeColumn *te_objective_columns(const TeObjective *objective);
 extern const char *te_objective_name(const TeObjective *objective); /* unique; for te_objective_by_name() */
 extern const TeObjective *te_objective_by_name(TeStr name);
+/*
+ * Distillation: the job that computes what a teacher says of a row, a vector, when it is fed with the columns "text" and
+ * "text_pair".  NULL: the objective has no teacher.
+ */
+extern const char *te_objective_teacher(const TeObjective *objective);
 
 /* ---- options ---- */
 
@@ -355,7 +360,12 @@ extern TeExamples *te_examples_create(TeArena *arena, const TeModel *model, cons
 									  const TeTrainOptions *options, const TeExamples *like, TeSink *spool);
 /* A value for each of the objective's columns.  Throws where the row cannot be learned from; the caller's context names the row. */
 extern void te_examples_add(TeExamples *examples, const TeValue *values);
-/* Vectors of a teacher for the row that was added last: distillation. */
+/*
+ * Distillation, before the first row: who teaches.  Its labels alone may occur, and are the student's.  Throws where it gives nothing that
+ * the objective could learn.
+ */
+extern void te_examples_set_teacher(TeExamples *examples, const TeModel *teacher);
+/* What the teacher says of the row that was added last, te_job_vector(); every row must have it. */
 extern void te_examples_add_soft(TeExamples *examples, const float *soft, size_t n);
 /* No more rows: writes what the spool needs to be opened again.  Throws TE_ERR_INVALID where there are none. */
 extern void te_examples_finish(TeExamples *examples);
@@ -409,6 +419,12 @@ extern void te_trainer_restore(TeTrainer *trainer, const TeSource *source);
 extern TeModelDef *te_trainer_definition(TeTrainer *trainer, TeArena *arena);
 /* Statistics: elements that are trained, bytes that the trainer holds. */
 extern uint64_t te_trainer_parameters(const TeTrainer *trainer);
+
+/*
+ * A student made of some of a teacher's layers, which stay as they are.  options: {"layers": how many, at even distances, or
+ * a list of their numbers from 0}; NULL: half of them.
+ */
+extern TeModelDef *te_model_student(TeArena *arena, const TeModelDef *teacher, const TeJson *options);
 
 /* A new model with random weights: config.json, a tokenizer.json, and a task ({NULL, 0}: by the configuration). */
 extern TeModelDef *te_model_create(TeArena *arena, const TeJson *config, const TeJson *tokenizer, TeStr task, uint64_t seed);

@@ -29,11 +29,7 @@
 /* A question with its context. */
 typedef struct Input
 {
-	const TeToken *tokens;		/* of the pair */
-	size_t		n_before;		/* tokens before those of the context */
-	size_t		n_context;
-	size_t		room;			/* of a window, for the context */
-	size_t		step;			/* from a window to the next */
+	TeContext	context;
 	size_t		first_row;		/* of the job */
 	size_t		n_windows;
 } Input;
@@ -80,11 +76,18 @@ add_input(TeAnswers *answers)
 	return &answers->inputs[answers->n++];
 }
 
-/* How the context is cut, with so many tokens around each window of it. */
-static void
-choose_windows(Input *input, const TeModel *model, size_t around)
+/* ---- windows ---- */
+
+size_t
+te_context_around(const TeContext *context)
 {
-	size_t		most = te_model_context_length(model);
+	return context->n_tokens - context->n_context;
+}
+
+static void
+choose_windows(TeContext *context, size_t most)
+{
+	size_t		around = te_context_around(context);
 	size_t		limit = TE_MAX(WINDOW, around * 2);
 	size_t		overlap;
 
@@ -92,40 +95,43 @@ choose_windows(Input *input, const TeModel *model, size_t around)
 		te_throw(TE_ERR_TOO_LONG, "the question takes %zu tokens, but the model takes %zu, with those of the context",
 				 around, most);
 	limit = most > 0 ? TE_MIN(limit, most) : limit;
-	input->room = limit - around;
+	context->room = limit - around;
 	overlap = TE_MIN(STRIDE, limit / 2);
-	if (overlap > input->room / 4 * 3)
-		overlap = input->room / 2;
-	input->step = input->room - overlap;
+	if (overlap > context->room / 4 * 3)
+		overlap = context->room / 2;
+	context->step = context->room - overlap;
 }
 
-/* A window of the context, its tokens [from, stop), as a row of the job. */
-static size_t
-feed_window(TeAnswers *answers, const Input *input, size_t around, size_t from, size_t stop)
-{
-	size_t		n = stop - from;
-	size_t		n_after = around - input->n_before;
-	const TeToken *context = input->tokens + input->n_before;
-
-	memcpy(answers->window, input->tokens, input->n_before * sizeof(TeToken));
-	memcpy(answers->window + input->n_before, context + from, n * sizeof(TeToken));
-	memcpy(answers->window + input->n_before + n, context + input->n_context, n_after * sizeof(TeToken));
-	return te_job_feed_tokens(answers->job, answers->window, around + n);
-}
-
-/* Where the context's tokens are in a pair's. */
-static void
-find_context(Input *input, const TeToken *tokens, size_t n_tokens)
+void
+te_context_cut(TeContext *context, const TeToken *tokens, size_t n_tokens, size_t most)
 {
 	size_t		stop;
 
-	while (input->n_before < n_tokens && (tokens[input->n_before].special || tokens[input->n_before].sequence == 0))
-		input->n_before++;
-	for (stop = input->n_before; stop < n_tokens && !tokens[stop].special;)
+	memset(context, 0, sizeof(*context));
+	context->tokens = tokens;
+	context->n_tokens = n_tokens;
+	while (context->n_before < n_tokens && (tokens[context->n_before].special || tokens[context->n_before].sequence == 0))
+		context->n_before++;
+	for (stop = context->n_before; stop < n_tokens && !tokens[stop].special;)
 		stop++;
-	input->tokens = tokens;
-	input->n_context = stop - input->n_before;
+	context->n_context = stop - context->n_before;
+	choose_windows(context, most);
 }
+
+size_t
+te_context_window(const TeContext *context, size_t from, size_t stop, TeToken *into)
+{
+	size_t		n = stop - from;
+	size_t		n_after = te_context_around(context) - context->n_before;
+	const TeToken *tokens = context->tokens + context->n_before;
+
+	memcpy(into, context->tokens, context->n_before * sizeof(TeToken));
+	memcpy(into + context->n_before, tokens + from, n * sizeof(TeToken));
+	memcpy(into + context->n_before + n, tokens + context->n_context, n_after * sizeof(TeToken));
+	return te_context_around(context) + n;
+}
+
+/* ---- feeding ---- */
 
 /* Room to work on a window of so many tokens. */
 static void
@@ -151,15 +157,15 @@ te_answers_feed(TeAnswers *answers, TeStr question, TeStr context)
 	if (context.len == 0)
 		return answers->n - 1;
 	tokens = te_encode_alloc(te_model_tokenizer(model), answers->arena, question, context, true, 0, &n_tokens, NULL);
-	find_context(input, tokens, n_tokens);
-	choose_windows(input, model, n_tokens - input->n_context);
-	reserve(answers, n_tokens - input->n_context + TE_MIN(input->room, input->n_context));
-	for (size_t from = 0; stop < input->n_context; from += input->step)
+	te_context_cut(&input->context, tokens, n_tokens, te_model_context_length(model));
+	reserve(answers, te_context_around(&input->context) + TE_MIN(input->context.room, input->context.n_context));
+	for (size_t from = 0; stop < input->context.n_context; from += input->context.step)
 	{
 		size_t		row;
 
-		stop = TE_MIN(from + input->room, input->n_context);
-		row = feed_window(answers, input, n_tokens - input->n_context, from, stop);
+		stop = TE_MIN(from + input->context.room, input->context.n_context);
+		row = te_job_feed_tokens(answers->job, answers->window,
+								 te_context_window(&input->context, from, stop, answers->window));
 		if (input->n_windows++ == 0)
 			input->first_row = row;
 	}
@@ -203,16 +209,17 @@ place_span(const TeToken *context, size_t n, size_t first, size_t last, TeAnswer
 static void
 answer_window(const TeAnswers *answers, const Input *input, size_t window, double *starts, double *stops, TeAnswer *best)
 {
-	size_t		from = window * input->step;
-	size_t		n = TE_MIN(input->room, input->n_context - from);
-	bool		has_first = input->tokens[0].special;
+	const TeContext *context = &input->context;
+	size_t		from = window * context->step;
+	size_t		n = TE_MIN(context->room, context->n_context - from);
+	bool		has_first = context->tokens[0].special;
 	size_t		n_rows;
 	int			width;
 	const float *logits = te_job_values(answers->job, input->first_row + window, &n_rows, &width);
 
-	te_assert(width == 2 && n_rows >= input->n_before + n);
-	spread(logits, has_first, input->n_before, n, 0, starts);
-	spread(logits, has_first, input->n_before, n, 1, stops);
+	te_assert(width == 2 && n_rows >= context->n_before + n);
+	spread(logits, has_first, context->n_before, n, 0, starts);
+	spread(logits, has_first, context->n_before, n, 1, stops);
 	for (size_t i = 0; i < n; i++)
 	{
 		for (size_t j = i; j < TE_MIN(i + MAX_ANSWER, n); j++)
@@ -220,7 +227,7 @@ answer_window(const TeAnswers *answers, const Input *input, size_t window, doubl
 			if (!(starts[i] * stops[j] > best->score))
 				continue;
 			best->score = starts[i] * stops[j];
-			place_span(input->tokens + input->n_before + from, n, i, j, best);
+			place_span(context->tokens + context->n_before + from, n, i, j, best);
 		}
 	}
 }
@@ -230,7 +237,7 @@ te_answers_best(TeAnswers *answers, size_t i)
 {
 	const Input *input = &answers->inputs[i];
 	TeAnswer	best = {.score = -1};
-	size_t		most = TE_MIN(input->room, input->n_context);
+	size_t		most = TE_MIN(input->context.room, input->context.n_context);
 
 	te_assert(i < answers->n);
 	for (size_t window = 0; window < input->n_windows; window++)

@@ -519,6 +519,26 @@ TE_TASKS(TE_TASK_DECLARE)
 
 extern int32_t te_model_mask(const TeModel *model);	/* the id of its mask token (task_fill.c); -1: none */
 
+/* ---- windows of a context (answer.c) ---- */
+
+/* A question with its context as tokens of a pair, and how the context is cut into windows, each with the question before it. */
+typedef struct TeContext
+{
+	const TeToken *tokens;
+	size_t		n_tokens;
+	size_t		n_before;		/* tokens before those of the context */
+	size_t		n_context;
+	size_t		room;			/* of a window, for the context */
+	size_t		step;			/* from a window to the next */
+} TeContext;
+
+/* most: tokens of a window, 0: no bound.  Throws where the question alone has more. */
+extern void te_context_cut(TeContext *context, const TeToken *tokens, size_t n_tokens, size_t most);
+/* Tokens of a window beside those of the context. */
+extern size_t te_context_around(const TeContext *context);
+/* A window with the context's tokens [from, stop), with room for all; gives how many it has. */
+extern size_t te_context_window(const TeContext *context, size_t from, size_t stop, TeToken *into);
+
 /* A row that was run. */
 extern const TeJobRow *te_job_row(const TeJob *job, size_t row);
 

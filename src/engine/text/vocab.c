@@ -209,6 +209,14 @@ te_token_text(const TeTokenizer *tokenizer, int32_t id)
 	return added != NULL ? te_image_str(tokenizer, added->content) : te_vocab_token(tokenizer, id);
 }
 
+bool
+te_token_special(const TeTokenizer *tokenizer, int32_t id)
+{
+	const TeAdded *added = id < 0 ? NULL : te_added_by_id(tokenizer, id);
+
+	return added != NULL && added->special;
+}
+
 /* Likewise. */
 int32_t
 te_token_id(const TeTokenizer *tokenizer, TeStr token)

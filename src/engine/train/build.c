@@ -240,6 +240,8 @@ typedef struct Build
 	const TeArch *arch;
 	TeTensorSpecs encoder;		/* tensors that the base has whatever its head */
 	TeTensorSpecs head;			/* tensors that the head reads */
+	TeTensorSpecs dense;		/* the pipeline's */
+	int32_t		n_soft;			/* the width of a teacher's vectors, 0: there is none */
 	double		range;
 	bool		new_head;		/* labels are others than the base's */
 	size_t		n_fresh;		/* names of tensors that begin at random */
@@ -289,6 +291,9 @@ is_trained(const Build *build, const TeTensorSpec *spec)
 	TeStr		name = te_str(spec->name);
 	TeStr		freeze = build->options->freeze;
 
+	/* what a head makes the graph pass over */
+	if (build->objective->head != TE_HEAD_NONE && find_spec(&build->dense, spec->name) != NULL)
+		return false;
 	if (is_fresh(build, name))
 		return true;
 	if (build->options->lora_rank > 0)
@@ -313,7 +318,7 @@ gives_labels(const Build *build, const TeTensorSpec *spec)
 	return strcmp(spec->name, last->name) == 0 || strcmp(spec->name, last[-1].name) == 0;
 }
 
-/* The base's tensor, or one that begins at random where the head or an overlay wants what the base does not have. */
+/* The base's tensor, or one that begins at random where a head, an overlay or a new layer wants what the base does not have. */
 static const TeTensorInfo *
 find_in_base(void *from, TeArena *arena, const TeTensorSpec *spec)
 {
@@ -326,7 +331,8 @@ find_in_base(void *from, TeArena *arena, const TeTensorSpec *spec)
 	/* a head for other labels begins anew in the layer that gives them, also where there are as many */
 	if (found != NULL && head_only && (found->dims[0] != rows || (build->new_head && gives_labels(build, spec))))
 		found = NULL;
-	if (found == NULL && (spec->rare || (!head_only && !is_overlay(te_str(spec->name)))))
+	if (found == NULL
+		&& (spec->rare || (!head_only && !is_overlay(te_str(spec->name)) && find_spec(&build->dense, spec->name) == NULL)))
 		return NULL;
 	if (found == NULL)
 	{
@@ -356,6 +362,33 @@ objective_config(const Build *build, const TeJson *config, const TeStr *labels, 
 	if (objective->head == TE_HEAD_SEQUENCE)
 		return te_head_relabel(build->arena, result, one_label, 1);
 	return result;
+}
+
+/* The base's pipeline; where a teacher's vectors are of another width, ending in a layer of that width. */
+static TeStr
+objective_pipeline(const Build *build, const TeDefParts *parts)
+{
+	int			width = te_pipeline_dimensions(&parts->pipeline, &parts->config);
+	TeJson	   *pipeline = te_json_new_object(build->arena);
+	TeJson	   *list = te_json_new_array(build->arena, (size_t) parts->pipeline.n_dense + 1);
+	TeJson	   *layer = te_json_new_object(build->arena);
+	int			number = parts->pipeline.n_dense + 2;	/* as sentence-transformers numbers its modules, the pooling being 1 */
+
+	if (build->objective->head != TE_HEAD_NONE || build->n_soft == 0 || build->n_soft == width)
+		return build->base->pipeline;
+	te_json_set_copy(build->arena, pipeline, te_json_parse(build->arena, build->base->pipeline, "pipeline"));
+	for (int i = 0; i < parts->pipeline.n_dense; i++)
+	{
+		te_json_set_copy(build->arena, &list->items[i], &te_json_get(pipeline, "dense")->items[i]);
+		while (te_str_is(parts->pipeline.dense[i].tensor, te_format(build->arena, "%d_Dense.linear", number)))
+			number++;
+	}
+	te_json_set_str(te_json_add(build->arena, layer, "tensor"), te_str(te_format(build->arena, "%d_Dense.linear", number)));
+	te_json_set_int(te_json_add(build->arena, layer, "in"), width);
+	te_json_set_int(te_json_add(build->arena, layer, "out"), build->n_soft);
+	te_json_set_copy(build->arena, &list->items[parts->pipeline.n_dense], layer);
+	te_json_set_copy(build->arena, te_json_add(build->arena, pipeline, "dense"), list);
+	return te_json_text(build->arena, pipeline, 0);
 }
 
 /* Are the labels others than those that the base's head gives? */
@@ -412,6 +445,10 @@ begin_definition(Build *build, const TeStr *labels, int32_t n_labels)
 	def->tokenizer = build->base->tokenizer;
 	def->config = te_json_text(arena, config, 0);
 	te_def_parts(arena, def, &parts);
+	def->pipeline = objective_pipeline(build, &parts);
+	te_def_parts(arena, def, &parts);
+	build->dense.arena = arena;
+	te_pipeline_list_tensors(&parts.pipeline, &build->dense);
 	build->encoder.arena = arena;
 	build->head.arena = arena;
 	build->arch->list_tensors(&parts.config, &build->encoder);
@@ -458,9 +495,9 @@ add_trained(Build *build, TeTrainee *into)
 
 void
 te_trainee_build(TeArena *arena, const TeModelDef *base, const TeObjective *objective, const TeTrainOptions *options,
-				 const TeStr *labels, int32_t n_labels, TeTrainee *into)
+				 const TeStr *labels, int32_t n_labels, int32_t n_soft, TeTrainee *into)
 {
-	Build		build = {.arena = arena, .objective = objective, .options = options};
+	Build		build = {.arena = arena, .objective = objective, .options = options, .n_soft = n_soft};
 	TeImagePlan *plan;
 	uint64_t	bytes;
 	void	   *image;

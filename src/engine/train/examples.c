@@ -8,7 +8,7 @@
  *
  *	  record	int32: n_sequences, n_targets, n_soft, lengths of the sequences,
  *				then of each sequence its ids and its types, then targets, then n_soft floats
- *	  end		JSON: {"labels": [...], "order": [...], "rows": ..., "tokens": ..., "truncated": ..., "places": n}, offsets of
+ *	  end		JSON: {"labels": [...], "order": [...], "rows": ..., "tokens": ..., "truncated": ..., "soft": ..., "places": n}, offsets of
  *				the records, then length of the JSON and a magic number
  *
  * Everything needed to go on after a crash is in the spool: te_examples_open().
@@ -42,6 +42,8 @@ struct TeExamples
 	bool		row_truncated;
 	int32_t    *pending;		/* the record that was put last, not yet written: a teacher's vector may follow */
 	size_t		pending_words;
+
+	int32_t		n_soft;			/* the width of what a teacher says; 0: there is none */
 
 	size_t		n;				/* examples */
 	size_t		capacity;
@@ -179,9 +181,31 @@ te_examples_create(TeArena *arena, const TeModel *model, const TeObjective *obje
 		return examples;
 	if (like != NULL)
 		fix_labels(examples, like->labels, like->n_labels);
-	else if (head->kind == objective->head && !options->new_labels)
+	else if (objective->teacher == NULL && head->kind == objective->head && !options->new_labels)
 		fix_labels(examples, head->labels, head->n_labels);
 	return examples;
+}
+
+/* Labels that another set had are the same teacher's. */
+void
+te_examples_set_teacher(TeExamples *examples, const TeModel *teacher)
+{
+	const TeHead *head = te_model_head(teacher);
+	bool		named = examples->objective->labels == TE_LABELS_NAMED;
+
+	te_assert(examples->objective->teacher != NULL && examples->n == 0);
+	if (head->kind != examples->objective->head || (!named && head->n_labels > 1))
+		te_throw(TE_ERR_INVALID, "a model for the task \"%.*s\" cannot be the teacher for \"%s\"", TE_STR_ARGS(te_model_task(teacher)),
+				 examples->objective->task);
+	if (named && head->scoring != TE_SCORE_SOFTMAX)
+		te_throw_hint(TE_ERR_UNSUPPORTED, NULL, "A teacher's labels must exclude one another.",
+					  "a teacher that gives several labels at a time, or a single one, is not supported");
+	examples->n_soft = head->kind == TE_HEAD_NONE ? te_model_dimensions(teacher) : head->n_labels;
+	if (!named)
+		return;
+	examples->n_labels = examples->label_capacity = 0;
+	examples->label_index_size = 0;
+	fix_labels(examples, head->labels, head->n_labels);
 }
 
 TeArena *
@@ -202,9 +226,8 @@ te_examples_options(const TeExamples *examples)
 	return examples->options;
 }
 
-/* The longest sequence of this run; 0: no bound. */
-static size_t
-longest_sequence(const TeExamples *examples)
+size_t
+te_examples_longest(const TeExamples *examples)
 {
 	size_t		context = (size_t) te_model_context_length(examples->model);
 	size_t		wanted = (size_t) examples->options->max_length;
@@ -217,7 +240,7 @@ te_examples_tokenize(TeExamples *examples, TeStr text, TeStr pair, size_t *n)
 {
 	size_t		n_untruncated;
 	TeToken    *tokens = te_encode_alloc(te_model_tokenizer(examples->model), examples->row, text, pair, true,
-										 longest_sequence(examples), n, &n_untruncated);
+										 te_examples_longest(examples), n, &n_untruncated);
 
 	if (*n == 0)
 		te_throw(TE_ERR_INVALID, "the text has no tokens, and the model's tokenizer adds none");
@@ -257,6 +280,8 @@ write_out(TeExamples *examples, const void *data, size_t len)
 static void
 flush_record(TeExamples *examples)
 {
+	if (examples->pending != NULL && examples->pending[2] != examples->n_soft)
+		te_throw(TE_ERR_INTERNAL, "the teacher has said nothing of a row");
 	if (examples->pending != NULL)
 		write_out(examples, examples->pending, examples->pending_words * sizeof(int32_t));
 	examples->pending = NULL;
@@ -337,7 +362,7 @@ te_examples_add_soft(TeExamples *examples, const float *soft, size_t n)
 {
 	int32_t    *longer;
 
-	te_assert(examples->pending != NULL && examples->pending[2] == 0 && n < INT32_MAX);
+	te_assert(examples->pending != NULL && examples->pending[2] == 0 && n == (size_t) examples->n_soft);
 	longer = te_new_array(examples->row, int32_t, te_add_size(examples->pending_words, n));
 	memcpy(longer, examples->pending, examples->pending_words * sizeof(int32_t));
 	memcpy(longer + examples->pending_words, soft, n * sizeof(float));
@@ -375,6 +400,7 @@ te_examples_finish(TeExamples *examples)
 	te_json_set_int(te_json_add(arena, end, "rows"), (int64_t) examples->n_rows);
 	te_json_set_int(te_json_add(arena, end, "tokens"), (int64_t) examples->tokens);
 	te_json_set_int(te_json_add(arena, end, "truncated"), (int64_t) examples->truncated);
+	te_json_set_int(te_json_add(arena, end, "soft"), examples->n_soft);
 	te_json_set_int(te_json_add(arena, end, "places"), (int64_t) examples->n);
 	text = te_json_text(arena, end, 0);
 	write_out(examples, examples->places, (examples->n + 1) * sizeof(uint64_t));
@@ -450,6 +476,7 @@ te_examples_open(TeArena *arena, const TeObjective *objective, const TeSource *s
 	examples->n_rows = (size_t) te_json_int_range(end, "rows", 0, 0, INT64_MAX);
 	examples->tokens = (uint64_t) te_json_int_range(end, "tokens", 0, 0, INT64_MAX);
 	examples->truncated = (uint64_t) te_json_int_range(end, "truncated", 0, 0, INT64_MAX);
+	examples->n_soft = (int32_t) te_json_int_range(end, "soft", 0, 0, INT32_MAX);
 	examples->n = (size_t) te_json_int_range(end, "places", 0, 1, UINT32_MAX);
 	read_places(examples, spool->size - sizeof(tail) - tail[0]);
 	return examples;
@@ -484,7 +511,7 @@ te_examples_read(const TeExamples *examples, size_t i, TeArena *arena, TeExample
 		if (lengths[s] < 1 || (size_t) lengths[s] > words)
 			throw_record(examples, i);
 	}
-	if (record_words(into) != words)
+	if (record_words(into) != words || into->n_soft != examples->n_soft)
 		throw_record(examples, i);
 	at = lengths + into->n_sequences;
 	for (int s = 0; s < into->n_sequences; s++)
@@ -504,6 +531,12 @@ te_examples_read(const TeExamples *examples, size_t i, TeArena *arena, TeExample
 	}
 	if (examples->objective->fits != NULL && !examples->objective->fits(into))
 		throw_record(examples, i);
+}
+
+int32_t
+te_examples_soft(const TeExamples *examples)
+{
+	return examples->n_soft;
 }
 
 size_t

@@ -21,6 +21,12 @@ te_objective_columns(const TeObjective *objective)
 }
 
 const char *
+te_objective_teacher(const TeObjective *objective)
+{
+	return objective->teacher;
+}
+
+const char *
 te_objective_name(const TeObjective *objective)
 {
 	return objective->name;
@@ -69,6 +75,24 @@ is_of(const TeObjective *objective, const char *statement, TeStr task)
 	return strcmp(objective->statement, statement) == 0 && te_str_is(task, objective->task);
 }
 
+/* The task that is meant where none is said: that which makes such a model, or what the statement usually means. */
+static TeStr
+usual_task(const char *statement, TeStr model_task)
+{
+	const TeObjective *usual = NULL;
+
+	for (size_t i = 0; i < TE_LENGTH(objectives); i++)
+	{
+		if (strcmp(objectives[i]->statement, statement) != 0)
+			continue;
+		if (te_str_is(model_task, objectives[i]->model_task))
+			return te_str(objectives[i]->task);
+		if (objectives[i]->usual)
+			usual = objectives[i];
+	}
+	return usual != NULL ? te_str(usual->task) : model_task;
+}
+
 static TE_NORETURN void
 throw_task(TeArena *arena, const char *statement, TeStr task)
 {
@@ -91,7 +115,7 @@ throw_task(TeArena *arena, const char *statement, TeStr task)
 const TeObjective *
 te_objective_find(TeArena *arena, const char *statement, TeStr task, TeStr model_task, const TeStr *columns, size_t n_columns)
 {
-	TeStr		wanted = te_task_name(task.len > 0 ? task : model_task);
+	TeStr		wanted = task.len > 0 ? te_task_name(task) : usual_task(statement, model_task);
 	const char *wants = "";
 	const char *missing = NULL;
 

@@ -16,13 +16,12 @@ enum
 	TARGET
 };
 
-static TeExample
-example_of_texts(TeExamples *examples, const TeValue *values)
+TeExample
+te_examples_of_texts(TeExamples *examples, const TeValue *text, const TeValue *pair)
 {
 	TeExample	example = {.n_sequences = 1};
-	TeStr		none = {NULL, 0};
 
-	example.sequences[0] = te_examples_sequence(examples, values[TEXT].text, values[TEXT_PAIR].given ? values[TEXT_PAIR].text : none);
+	example.sequences[0] = te_examples_sequence(examples, text->text, pair->given ? pair->text : (TeStr) {NULL, 0});
 	return example;
 }
 
@@ -37,7 +36,7 @@ compute(TeGraph *graph, const TePiece *piece)
 static void
 encode_label(TeExamples *examples, const TeValue *values)
 {
-	TeExample	example = example_of_texts(examples, values);
+	TeExample	example = te_examples_of_texts(examples, &values[TEXT], &values[TEXT_PAIR]);
 	int32_t		label = te_examples_label(examples, values[TARGET].text);
 
 	example.n_targets = 1;
@@ -99,7 +98,7 @@ const TeObjective te_objective_classification = {
 static void
 encode_labels(TeExamples *examples, const TeValue *values)
 {
-	TeExample	example = example_of_texts(examples, values);
+	TeExample	example = te_examples_of_texts(examples, &values[TEXT], &values[TEXT_PAIR]);
 	size_t		n = values[TARGET].n_texts;
 
 	example.n_targets = (int32_t) n;
@@ -162,7 +161,7 @@ const TeObjective te_objective_multi_label = {
 static void
 encode_number(TeExamples *examples, const TeValue *values)
 {
-	TeExample	example = example_of_texts(examples, values);
+	TeExample	example = te_examples_of_texts(examples, &values[TEXT], &values[TEXT_PAIR]);
 	int32_t		bits = te_target_of_real((float) values[TARGET].real);
 
 	example.n_targets = 1;

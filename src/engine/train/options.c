@@ -82,6 +82,7 @@ static const Option table[] = {
 	{"new_labels", OPTION_BOOL, AT(new_labels)},
 	{"eval_steps", OPTION_INTEGER, AT(eval_steps), 0, MOST, 0},
 	{"patience", OPTION_INTEGER, AT(patience), 0, 1e6, 0},
+	{"match", OPTION_STRING, AT(match), .string = "cosine", .exists = te_match_exists},
 	{"loss", OPTION_STRING, AT(loss), .string = "", .exists = te_pair_loss_exists},
 	{"temperature", OPTION_REAL, AT(temperature), 1e-3, 1000, 2},
 	{"alpha", OPTION_REAL, AT(alpha), 0, 1, 0.5},

@@ -53,6 +53,7 @@ struct TeTrainOptions
 	int64_t		eval_steps;		/* 0: after each epoch */
 	int64_t		patience;		/* evaluations without a better loss before the run ends; 0: no such end */
 	/* objectives' own */
+	TeStr		match;			/* of a teacher's vectors: objective_distill.c */
 	TeStr		loss;			/* of pairs: objective_embed.c; empty: the objective's */
 	double		temperature;
 	double		alpha;
@@ -96,6 +97,10 @@ extern TeSequence te_examples_embedded(TeExamples *examples, TeStr text, const c
 extern TeSequence te_sequence_of_tokens(TeArena *arena, const TeToken *tokens, size_t n);
 /* The number of a label; throws where it is none of those that may occur. */
 extern int32_t te_examples_label(TeExamples *examples, TeStr label);
+/* An example of a text, or a pair where the query has that column. */
+extern TeExample te_examples_of_texts(TeExamples *examples, const TeValue *text, const TeValue *pair);
+/* The longest sequence of this run; 0: no bound. */
+extern size_t te_examples_longest(const TeExamples *examples);
 /* Memory until the next row. */
 extern TeArena *te_examples_arena(TeExamples *examples);
 extern const TeModel *te_examples_model(const TeExamples *examples);
@@ -104,6 +109,7 @@ extern const TeTrainOptions *te_examples_options(const TeExamples *examples);
 extern void te_examples_put(TeExamples *examples, const TeExample *example);
 
 /* Of a finished set. */
+extern int32_t te_examples_soft(const TeExamples *examples); /* the width of what a teacher says; 0: there is none */
 extern int32_t te_examples_labels(const TeExamples *examples, const TeStr **labels);
 extern void te_examples_read(const TeExamples *examples, size_t i, TeArena *arena, TeExample *into);
 
@@ -159,9 +165,11 @@ struct TeObjective
 {
 	const char *statement;
 	const char *task;			/* as users say it */
+	bool		usual;			/* meant where no task is said, and the model's own is none of the statement's */
 	const char *name;			/* unique */
 	const TeColumn *columns;
-	TeHeadKind	head;			/* of the model that comes out */
+	const char *teacher;		/* the task that computes what a teacher says, a vector a row (TE_TASKS); NULL: there is none */
+	TeHeadKind	head;			/* of the model that comes out, and of the teacher */
 	const char *model_task;		/* its task */
 	const char *problem_type;	/* config.json's; NULL: as it is */
 	TeLabelUse	labels;
@@ -195,7 +203,13 @@ struct TeObjective
 	O(causal) \
 	O(completion) \
 	O(embedding) \
-	O(embedding_score)
+	O(embedding_score) \
+	O(mlm) \
+	O(token_classification) \
+	O(question_answering) \
+	O(distill_classification) \
+	O(distill_regression) \
+	O(distill_embedding)
 
 #define TE_OBJECTIVE_DECLARE(name) extern const TeObjective te_objective_##name;
 TE_OBJECTIVES(TE_OBJECTIVE_DECLARE)
@@ -242,8 +256,9 @@ extern void te_loss_triplet(TeArena *arena, const float *vectors, size_t n, size
 extern void te_loss_direction(TeArena *arena, const float *vectors, size_t rows, size_t cols, const float *targets, float scale,
 							  float *d, TeLossSum *sum);
 
-/* Does the option "loss" name one (objective_embed.c)? */
+/* Do the options "loss" (objective_embed.c) and "match" (objective_distill.c) name one? */
 extern bool te_pair_loss_exists(TeStr name);
+extern bool te_match_exists(TeStr name);
 
 /* ---- what is trained (build.c) ---- */
 
@@ -270,8 +285,9 @@ typedef struct TeTrainee
 	uint64_t	n_parameters;
 } TeTrainee;
 
+/* n_soft: the width of a teacher's vectors, or 0. */
 extern void te_trainee_build(TeArena *arena, const TeModelDef *base, const TeObjective *objective, const TeTrainOptions *options,
-							 const TeStr *labels, int32_t n_labels, TeTrainee *into);
+							 const TeStr *labels, int32_t n_labels, int32_t n_soft, TeTrainee *into);
 /* The new version, in the types that the options or the base say. */
 extern TeModelDef *te_trainee_definition(TeArena *arena, const TeTrainee *trainee, const TeTrainOptions *options);
 

@@ -186,7 +186,7 @@ te_trainer_create(TeArena *arena, const TeModelDef *base, const TeObjective *obj
 	trainer->evaluation = evaluation;
 	trainer->order_epoch = -1;
 	trainer->order = te_alloc(own, te_mul_size(te_examples_count(examples), sizeof(uint32_t)));
-	te_trainee_build(own, base, objective, trainer->options, labels, n_labels, &trainer->trainee);
+	te_trainee_build(own, base, objective, trainer->options, labels, n_labels, te_examples_soft(examples), &trainer->trainee);
 	if (options->learning_rate == 0)
 		trainer->options->learning_rate = choose_rate(trainer);
 	make_optimizer(trainer);

@@ -8,6 +8,8 @@
  */
 #include "train/train.h"
 
+#include <math.h>
+
 /* The columns of texts come first in each list. */
 enum
 {
@@ -158,11 +160,19 @@ const TeObjective te_objective_multi_label = {
 
 /* ---- a number ---- */
 
+int32_t
+te_target_of_number(double number)
+{
+	if (!isfinite((float) number))
+		te_throw(TE_ERR_INVALID, "score %g is no number that could be learned", number);
+	return te_target_of_real((float) number);
+}
+
 static void
 encode_number(TeExamples *examples, const TeValue *values)
 {
 	TeExample	example = te_examples_of_texts(examples, &values[TEXT], &values[TEXT_PAIR]);
-	int32_t		bits = te_target_of_real((float) values[TARGET].real);
+	int32_t		bits = te_target_of_number(values[TARGET].real);
 
 	example.n_targets = 1;
 	example.targets = &bits;

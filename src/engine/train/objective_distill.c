@@ -142,7 +142,7 @@ encode_number(TeExamples *examples, const TeValue *values)
 
 	if (values[TARGET].given)
 	{
-		bits = te_target_of_real((float) values[TARGET].real);
+		bits = te_target_of_number(values[TARGET].real);
 		example.n_targets = 1;
 		example.targets = &bits;
 	}

@@ -99,6 +99,8 @@ extern TeSequence te_sequence_of_tokens(TeArena *arena, const TeToken *tokens, s
 extern int32_t te_examples_label(TeExamples *examples, TeStr label);
 /* An example of a text, or a pair where the query has that column. */
 extern TeExample te_examples_of_texts(TeExamples *examples, const TeValue *text, const TeValue *pair);
+/* A number of a row as a target; throws where it is infinite or none. */
+extern int32_t te_target_of_number(double number);
 /* The longest sequence of this run; 0: no bound. */
 extern size_t te_examples_longest(const TeExamples *examples);
 /* Memory until the next row. */

@@ -167,6 +167,12 @@ TEST(masks_do_not_depend_on_pieces_or_workers)
 	check_pieces_and_workers(arena, "mask-modernbert", "mlm", long_row, 6, "60", NULL);
 }
 
+TEST(hidden_words_by_an_overlay)
+{
+	check_overlay(arena, "mask-bert", "mlm", sentence_row, 24);
+	check_overlay(arena, "bert", "mlm", sentence_row, 24);
+}
+
 /* A tokenizer.json that calls the mask token something else. */
 static TeStr
 without_mask(TeArena *arena, TeStr tokenizer)

@@ -153,6 +153,12 @@ TEST(embeddings_do_not_depend_on_pieces_or_workers)
 	check_pieces_and_workers(arena, "bert", "embedding_score", score_row, 16, "20", NULL);
 }
 
+TEST(embeddings_by_an_overlay)
+{
+	check_overlay(arena, "bert", "embedding", pair_row, 8);
+	check_overlay(arena, "classify-bert", "embedding_score", score_row, 16);
+}
+
 TEST(rows_that_are_no_pairs)
 {
 	Run		   *run = run_begin(arena, fixture_load(arena, "bert", NULL)->def, "embedding");

@@ -125,6 +125,11 @@ TEST(words_do_not_depend_on_pieces_or_workers)
 	check_pieces_and_workers(arena, "token-bert", "token_classification", words_row, 24, "15", with_new_labels);
 }
 
+TEST(words_by_an_overlay)
+{
+	check_overlay(arena, "bert", "token_classification", words_row, 24);
+}
+
 TEST(words_that_cannot_be_learned)
 {
 	Run		   *run = run_begin(arena, fixture_load(arena, "bert", NULL)->def, "token_classification");
@@ -255,6 +260,11 @@ TEST(a_long_context_is_read_in_windows)
 TEST(answers_do_not_depend_on_pieces_or_workers)
 {
 	check_pieces_and_workers(arena, "answer-bert", "question_answering", answer_row, 12, "20", NULL);
+}
+
+TEST(answers_by_an_overlay)
+{
+	check_overlay(arena, "bert", "question_answering", answer_row, 12);
 }
 
 TEST(answers_that_cannot_be_learned)

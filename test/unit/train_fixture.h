@@ -189,4 +189,37 @@ check_pieces_and_workers(TeArena *arena, const char *fixture, const char *object
 	}
 }
 
+/* That an overlay on a quantized base learns, and that the base's tensors stay what they were. */
+__attribute__((unused)) static void
+check_overlay(TeArena *arena, const char *fixture, const char *objective, MakeRow make, int n)
+{
+	Run		   *run = run_begin(arena, fixture_load(arena, fixture, "q8_0")->def, objective);
+	TeTrainer  *trainer;
+	TeModelDef *def;
+	double		before;
+
+	option(run, "dropout", "0", arena);
+	option(run, "lora_rank", "2", arena);
+	option(run, "learning_rate", "0.01", arena);
+	option(run, "new_labels", "true", arena);
+	run_spool(arena, run, make, n);
+	trainer = run_trainer(arena, run);
+	CHECK(te_trainer_parameters(trainer) < run->base->parameters);
+	before = run_metric(trainer, "loss");
+	run_steps(trainer, 40);
+	if (!CHECK(run_metric(trainer, "loss") < before))
+		fprintf(stderr, "  %s of %s: loss %g, then %g\n", objective, fixture, before, run_metric(trainer, "loss"));
+	def = te_trainer_definition(trainer, arena);
+	te_def_check(arena, def);
+	load_model(arena, def);
+	for (size_t i = 0; i < def->tensors.n; i++)
+	{
+		const TeTensorInfo *tensor = &def->tensors.tensors[i];
+		const TeTensorInfo *base = te_tensor_find(&run->base->tensors, tensor->name);
+
+		if (base != NULL && strstr(te_cstring(arena, tensor->name), "layer") != NULL)
+			CHECK(tensor->source == base->source && tensor->offset == base->offset && tensor->dtype == base->dtype);
+	}
+}
+
 #endif							/* TE_TRAIN_FIXTURE_H */

@@ -322,7 +322,7 @@ typedef struct TeObjective TeObjective; /* a row of the table of objectives */
 /*
  * The objective for a statement ("finetune", "pretrain", "distill") and a task of its, such as "classification", whose
  * columns the query has; columns that it does not know are left alone.  Throws TE_ERR_INVALID naming the tasks, or the columns that are
- * missing.  task.len 0: what the model's own task is.
+ * missing.  task.len 0: what the model's own task is, or else what the statement usually means.
  */
 extern const TeObjective *te_objective_find(TeArena *arena, const char *statement, TeStr task, TeStr model_task,
 											const TeStr *columns, size_t n_columns);
@@ -330,7 +330,7 @@ extern const TeColumn *te_objective_columns(const TeObjective *objective);
 extern const char *te_objective_name(const TeObjective *objective); /* unique; for te_objective_by_name() */
 extern const TeObjective *te_objective_by_name(TeStr name);
 /*
- * Distillation: the job that computes what a teacher says of a row, a vector, when it is fed with the columns "text" and
+ * Distillation: the job that computes what a teacher says of a row when it is fed with the columns "text" and
  * "text_pair".  NULL: the objective has no teacher.
  */
 extern const char *te_objective_teacher(const TeObjective *objective);
@@ -365,7 +365,7 @@ extern void te_examples_add(TeExamples *examples, const TeValue *values);
  * the objective could learn.
  */
 extern void te_examples_set_teacher(TeExamples *examples, const TeModel *teacher);
-/* What the teacher says of the row that was added last, te_job_vector(); every row must have it. */
+/* What the teacher says of the row that was added last, all of te_job_values(); every row must have it. */
 extern void te_examples_add_soft(TeExamples *examples, const float *soft, size_t n);
 /* No more rows: writes what the spool needs to be opened again.  Throws TE_ERR_INVALID where there are none. */
 extern void te_examples_finish(TeExamples *examples);

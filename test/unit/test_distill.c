@@ -61,11 +61,12 @@ spool_taught(TeArena *arena, Run *run, const TeModelDef *teacher_def, MakeRow ma
 	{
 		TeValue		values[MAX_COLUMNS] = {{0}};
 		int			width;
-		const float *soft = te_job_vector(job, (size_t) i, &width);
+		size_t		n_rows;
+		const float *soft = te_job_values(job, (size_t) i, &n_rows, &width);
 
 		make(arena, i, values);
 		te_examples_add(examples, values);
-		te_examples_add_soft(examples, soft, (size_t) width);
+		te_examples_add_soft(examples, soft, n_rows * (size_t) width);
 	}
 	te_examples_finish(examples);
 	run->source = te_source_memory("spool", run->spool.data, run->spool.len);
@@ -96,6 +97,43 @@ TEST(a_student_says_what_its_teacher_says)
 		te_def_check(arena, def);
 		CHECK(def->n_labels == 2 && te_str_is(def->labels[0], "down") && te_str_is(def->labels[1], "up"));
 	}
+}
+
+static void
+words_row(TeArena *arena, int i, TeValue *values)
+{
+	const char *tokens[3];
+	const char *labels[3];
+
+	for (int w = 0; w < 3; w++)
+	{
+		tokens[w] = words[(i * (w + 1) + w) % TE_LENGTH(words)];
+		labels[w] = words[0] == tokens[w] || words[2] == tokens[w] ? "good" : "other";
+	}
+	values[0] = texts_value(arena, 3, tokens);
+	values[1] = texts_value(arena, 3, labels);
+}
+
+TEST(a_student_tags_as_its_teacher_does)
+{
+	Run		   *run = run_begin(arena, fixture_load(arena, "bert", NULL)->def, "distill_tokens");
+	TeModelDef *teacher = learned(arena, "bert", "token_classification", words_row);
+	TeTrainer  *trainer;
+	TeModelDef *def;
+	double		before;
+
+	option(run, "dropout", "0", arena);
+	spool_taught(arena, run, teacher, text_row, 24);
+	trainer = run_trainer(arena, run);
+	before = run_metric(trainer, "loss");
+	run_steps(trainer, 150);
+	CHECK(run_metric(trainer, "loss") < before / 20 && run_metric(trainer, "accuracy") == 1);
+	def = te_trainer_definition(trainer, arena);
+	te_def_check(arena, def);
+	CHECK(def->n_labels == 2 && te_str_is(def->labels[0], "good") && te_str_is(def->labels[1], "other"));
+	/* tokens of another tokenizer */
+	run = run_begin(arena, fixture_load(arena, "modernbert", NULL)->def, "distill_tokens");
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "the teacher says", spool_taught(arena, run, teacher, text_row, 24));
 }
 
 /* The losses of some steps on the same rows. */

@@ -83,22 +83,33 @@ TEST(an_anchor_has_the_prompt_of_a_query)
 	TeModelDef *base = fixture_load(arena, "bert", NULL)->def;
 	Run		   *run;
 	TeExample	example;
-	TeStr		texts[] = {TE_STR("ask : warm day 0"), TE_STR("tell : the day was warm 0")};
+	static const struct
+	{
+		const char *prompts;
+		const char *texts[2];
+	}			cases[] = {
+		{"\"prompts\":{\"query\":\"ask : \",\"document\":\"tell : \"}", {"ask : warm day 0", "tell : the day was warm 0"}},
+		{"\"prompts\":{\"any\":\"say : \"},\"default_prompt\":\"any\"", {"say : warm day 0", "say : the day was warm 0"}},
+	};
 	size_t		n;
 	size_t		n_untruncated;
 
-	base->pipeline = TE_STR("{\"pooling\":[\"mean\"],\"normalize\":true,\"prompts\":{\"query\":\"ask : \",\"document\":\"tell : \"}}");
-	run = run_begin(arena, base, "embedding");
-	run_spool(arena, run, pair_row, 1);
-	te_examples_read(run->examples, 0, arena, &example);
-	CHECK(example.n_sequences == 2);
-	for (int s = 0; s < 2; s++)
+	for (size_t c = 0; c < TE_LENGTH(cases); c++)
 	{
-		TeToken    *tokens = te_encode_alloc(te_model_tokenizer(run->model), arena, texts[s], (TeStr) {NULL, 0}, true, 0, &n, &n_untruncated);
+		base->pipeline = te_str(te_format(arena, "{\"pooling\":[\"mean\"],%s}", cases[c].prompts));
+		run = run_begin(arena, base, "embedding");
+		run_spool(arena, run, pair_row, 1);
+		te_examples_read(run->examples, 0, arena, &example);
+		CHECK(example.n_sequences == 2);
+		for (int s = 0; s < 2; s++)
+		{
+			TeToken    *tokens = te_encode_alloc(te_model_tokenizer(run->model), arena, te_str(cases[c].texts[s]), (TeStr) {NULL, 0},
+												 true, 0, &n, &n_untruncated);
 
-		CHECK(example.sequences[s].n == (int32_t) n);
-		for (size_t t = 0; t < n; t++)
-			CHECK(example.sequences[s].ids[t] == tokens[t].id);
+			CHECK(example.sequences[s].n == (int32_t) n);
+			for (size_t t = 0; t < n; t++)
+				CHECK(example.sequences[s].ids[t] == tokens[t].id);
+		}
 	}
 }
 

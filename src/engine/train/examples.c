@@ -43,7 +43,7 @@ struct TeExamples
 	int32_t    *pending;		/* the record that was put last, not yet written: a teacher's vector may follow */
 	size_t		pending_words;
 
-	int32_t		n_soft;			/* the width of what a teacher says; 0: there is none */
+	int32_t		n_soft;			/* the width of a row of what a teacher says; 0: there is none */
 
 	size_t		n;				/* examples */
 	size_t		capacity;
@@ -277,10 +277,17 @@ write_out(TeExamples *examples, const void *data, size_t len)
 	examples->written += len;
 }
 
+/* How many numbers a teacher says of an example whose first sequence has so many tokens. */
+static size_t
+soft_words(const TeExamples *examples, int32_t n_tokens)
+{
+	return (size_t) examples->n_soft * (size_t) (examples->objective->head == TE_HEAD_TOKEN ? n_tokens : 1);
+}
+
 static void
 flush_record(TeExamples *examples)
 {
-	if (examples->pending != NULL && examples->pending[2] != examples->n_soft)
+	if (examples->pending != NULL && examples->n_soft > 0 && examples->pending[2] == 0)
 		te_throw(TE_ERR_INTERNAL, "the teacher has said nothing of a row");
 	if (examples->pending != NULL)
 		write_out(examples, examples->pending, examples->pending_words * sizeof(int32_t));
@@ -362,7 +369,11 @@ te_examples_add_soft(TeExamples *examples, const float *soft, size_t n)
 {
 	int32_t    *longer;
 
-	te_assert(examples->pending != NULL && examples->pending[2] == 0 && n == (size_t) examples->n_soft);
+	te_assert(examples->pending != NULL && examples->pending[2] == 0 && examples->n_soft > 0 && n < INT32_MAX);
+	if (n != soft_words(examples, examples->pending[HEADER_WORDS]))
+		te_throw_hint(TE_ERR_INVALID, NULL, "Teacher and student must have the same tokenizer, and take texts of the same length.",
+					  "the teacher says %zu numbers of a text of %d tokens, and %d labels each", n, (int) examples->pending[HEADER_WORDS],
+					  (int) examples->n_soft);
 	longer = te_new_array(examples->row, int32_t, te_add_size(examples->pending_words, n));
 	memcpy(longer, examples->pending, examples->pending_words * sizeof(int32_t));
 	memcpy(longer + examples->pending_words, soft, n * sizeof(float));
@@ -511,7 +522,7 @@ te_examples_read(const TeExamples *examples, size_t i, TeArena *arena, TeExample
 		if (lengths[s] < 1 || (size_t) lengths[s] > words)
 			throw_record(examples, i);
 	}
-	if (record_words(into) != words || into->n_soft != examples->n_soft)
+	if (record_words(into) != words || (size_t) into->n_soft != soft_words(examples, lengths[0]))
 		throw_record(examples, i);
 	at = lengths + into->n_sequences;
 	for (int s = 0; s < into->n_sequences; s++)

@@ -13,6 +13,9 @@
  *
  * Numbers likewise, by squared differences.  Without labels or scores the teacher alone counts.
  *
+ * Labels of tokens: the same for each token but special ones, from the teacher alone.  Both must cut texts into the
+ * same tokens.
+ *
  * Vectors: their directions are compared, or by the option "match" their elements.  Where the teacher's are of
  * another width, the student ends with a dense layer of that width (build.c), so that both embed into the same space.
  *-------------------------------------------------------------------------
@@ -190,6 +193,109 @@ const TeObjective te_objective_distill_regression = {
 	.loss = loss_number,
 };
 
+/* ---- labels of tokens ---- */
+
+/* The targets say which tokens count: 0, and -1 for special ones. */
+static void
+encode_tokens(TeExamples *examples, const TeValue *values)
+{
+	TeExample	example = {.n_sequences = 1};
+	size_t		n;
+	TeToken    *tokens = te_examples_tokenize(examples, values[TEXT].text, (TeStr) {NULL, 0}, &n);
+	bool		any = false;
+
+	example.sequences[0] = te_sequence_of_tokens(te_examples_arena(examples), tokens, n);
+	example.n_targets = (int32_t) n;
+	example.targets = te_new_array(te_examples_arena(examples), int32_t, n);
+	for (size_t i = 0; i < n; i++)
+	{
+		example.targets[i] = tokens[i].special ? -1 : 0;
+		any |= !tokens[i].special;
+	}
+	if (!any)
+		te_throw(TE_ERR_INVALID, "the text has no tokens");
+	te_examples_put(examples, &example);
+}
+
+static bool
+fits_tokens(const TeExample *example)
+{
+	return example->n_sequences == 1 && example->n_targets == example->sequences[0].n;
+}
+
+static double
+count_tokens(const TePiece *piece, TeExample *example, uint64_t stream)
+{
+	double		n = 0;
+
+	for (int32_t i = 0; i < example->n_targets; i++)
+		n += example->targets[i] >= 0;
+	return n;
+}
+
+/* [tokens that count, labels] */
+static TeNode *
+compute_tokens(TeGraph *graph, const TePiece *piece)
+{
+	TeNode	   *x = te_model_arch(piece->model)->forward(graph, piece->model, piece->batch);
+	int32_t    *rows = te_new_array(piece->arena, int32_t, piece->batch->n_tok);
+	size_t		n = 0;
+
+	for (size_t e = 0; e < piece->n_examples; e++)
+	{
+		for (int32_t i = 0; i < piece->examples[e].n_targets; i++)
+		{
+			if (piece->examples[e].targets[i] >= 0)
+				rows[n++] = piece->batch->seq_start[e] + i;
+		}
+	}
+	return te_head_forward(graph, piece->model, te_select_rows(graph, x, rows, n));
+}
+
+static void
+loss_tokens(const TePiece *piece, const float *outputs, size_t rows, size_t cols, float scale, float *d_outputs, TeLossSum *sum)
+{
+	float	   *soft = te_new_array(piece->arena, float, te_mul_size(rows, cols));
+	size_t		n = 0;
+
+	for (size_t e = 0; e < piece->n_examples; e++)
+	{
+		const TeExample *example = &piece->examples[e];
+
+		te_assert((size_t) example->n_soft == (size_t) example->n_targets * cols);
+		for (int32_t i = 0; i < example->n_targets; i++)
+		{
+			if (example->targets[i] >= 0)
+				memcpy(soft + n++ * cols, example->soft + (size_t) i * cols, cols * sizeof(float));
+		}
+	}
+	te_assert(n == rows);
+	te_loss_soft(piece->arena, outputs, rows, cols, soft, piece->options->temperature, scale, d_outputs, sum);
+}
+
+static const TeColumn text_columns[] = {
+	{"text", TE_COLUMN_TEXT, false},
+	{NULL}
+};
+
+const TeObjective te_objective_distill_tokens = {
+	.statement = "distill",
+	.task = "token-classification",
+	.name = "distill_tokens",
+	.columns = text_columns,
+	.teacher = "tag",
+	.head = TE_HEAD_TOKEN,
+	.model_task = "token-classification",
+	.labels = TE_LABELS_NAMED,
+	.dropout = 0.1,
+	.learning_rate = 5e-5,
+	.encode = encode_tokens,
+	.fits = fits_tokens,
+	.prepare = count_tokens,
+	.compute = compute_tokens,
+	.loss = loss_tokens,
+};
+
 /* ---- a vector ---- */
 
 static void
@@ -260,16 +366,11 @@ loss_vector(const TePiece *piece, const float *outputs, size_t rows, size_t cols
 	}
 }
 
-static const TeColumn vector_columns[] = {
-	{"text", TE_COLUMN_TEXT, false},
-	{NULL}
-};
-
 const TeObjective te_objective_distill_embedding = {
 	.statement = "distill",
 	.task = "embedding",
 	.name = "distill_embedding",
-	.columns = vector_columns,
+	.columns = text_columns,
 	.teacher = "embed",
 	.head = TE_HEAD_NONE,
 	.model_task = "embedding",

@@ -7,7 +7,8 @@
  *	  (text, text_pair, score)			the cosine is the score
  *
  * Texts are embedded as the task "embed" does it, by the base's own pipeline: an anchor with the prompt of a query and
- * its positive and negative with that of a passage, where the model has such prompts.
+ * its positive and negative with that of a passage, where the model has such prompts, else with the one that it
+ * has for all texts.
  *
  * To add a loss: its function and a row of `losses`.
  *-------------------------------------------------------------------------
@@ -70,6 +71,8 @@ te_examples_embedded(TeExamples *examples, TeStr text, const char *kind)
 	TeStr		prompt = te_task_embed.prompt(te_examples_model(examples), &options);
 	char	   *prompted;
 
+	if (prompt.data == NULL)
+		prompt = te_task_embed.prompt(te_examples_model(examples), &(TeJobOptions) {0});
 	if (prompt.len == 0)
 		return te_examples_sequence(examples, text, (TeStr) {NULL, 0});
 	prompted = te_alloc(te_examples_arena(examples), te_add_size(prompt.len, text.len));

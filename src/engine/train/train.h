@@ -84,7 +84,7 @@ typedef struct TeExample
 	TeSequence	sequences[TE_MAX_SEQUENCES];
 	int32_t		n_targets;
 	int32_t    *targets;
-	int32_t		n_soft;			/* a teacher's vector */
+	int32_t		n_soft;			/* what a teacher says: a vector, or one for each token */
 	float	   *soft;
 } TeExample;
 
@@ -111,7 +111,7 @@ extern const TeTrainOptions *te_examples_options(const TeExamples *examples);
 extern void te_examples_put(TeExamples *examples, const TeExample *example);
 
 /* Of a finished set. */
-extern int32_t te_examples_soft(const TeExamples *examples); /* the width of what a teacher says; 0: there is none */
+extern int32_t te_examples_soft(const TeExamples *examples); /* the width of a row of what a teacher says; 0: there is none */
 extern int32_t te_examples_labels(const TeExamples *examples, const TeStr **labels);
 extern void te_examples_read(const TeExamples *examples, size_t i, TeArena *arena, TeExample *into);
 
@@ -170,7 +170,7 @@ struct TeObjective
 	bool		usual;			/* meant where no task is said, and the model's own is none of the statement's */
 	const char *name;			/* unique */
 	const TeColumn *columns;
-	const char *teacher;		/* the task that computes what a teacher says, a vector a row (TE_TASKS); NULL: there is none */
+	const char *teacher;		/* the task that computes what a teacher says (TE_TASKS); NULL: there is none */
 	TeHeadKind	head;			/* of the model that comes out, and of the teacher */
 	const char *model_task;		/* its task */
 	const char *problem_type;	/* config.json's; NULL: as it is */
@@ -211,7 +211,8 @@ struct TeObjective
 	O(question_answering) \
 	O(distill_classification) \
 	O(distill_regression) \
-	O(distill_embedding)
+	O(distill_embedding) \
+	O(distill_tokens)
 
 #define TE_OBJECTIVE_DECLARE(name) extern const TeObjective te_objective_##name;
 TE_OBJECTIVES(TE_OBJECTIVE_DECLARE)

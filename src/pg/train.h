@@ -4,6 +4,7 @@
  *
  *	  fn_train.c			SQL functions: arguments to a request, results to a row
  *	  train_run.c			a run: rights, rows to a spool, steps, the new version
+ *	  train_rows.c			rows of a query to a spool
  *	  train_files.c			its directory: spool, log, checkpoint, lock, and what becomes of them
  *	  train_background.c	a run in a background worker
  *	  train_show.c			what others see of it: views and charts
@@ -137,6 +138,26 @@ extern void tr_control_training_end(int slot);
 /* Runs at work in this database, at most `most` of them. */
 #define TR_MAX_TRAININGS 64
 extern int	tr_control_trainings(TrProgress *into, int most);
+
+/* ---- train_rows.c ---- */
+
+/* What is needed to make examples of rows. */
+typedef struct TrSpooling
+{
+	TeArena    *arena;
+	int64		run;
+	const char *base;			/* 'name@3', whose tokenizer it is */
+	const TeObjective *objective;
+	const TeTrainOptions *options;
+	void		(*show) (void *arg, int64 rows);	/* is told how many were read */
+	void	   *arg;
+} TrSpooling;
+
+/* Run the query into a file of the run; like: the set whose labels it must have, or NULL. */
+extern TeExamples *tr_spool_query(const TrSpooling *spool, const char *sql, const char *what, const char *file,
+								  const TeExamples *like);
+/* One that is whole. */
+extern TeExamples *tr_spool_open(TeArena *arena, int64 run, const TeObjective *objective, const char *file);
 
 /* ---- train_run.c ---- */
 

@@ -17,7 +17,7 @@
  * databases that were dropped.  One that says how it failed stays until cancel_training().
  *
  * A crash may take back what a sequence gave, so a number may come twice; then its
- * directory is there and the next one is taken.
+ * directory is there, or the row of the run that was resumed, and the next one is taken.
  *-------------------------------------------------------------------------
  */
 #include "pg/train.h"
@@ -33,6 +33,7 @@
 #include "pgstat.h"
 #include "storage/fd.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #define BUFFER_BYTES ((size_t) 64 * 1024)
@@ -573,10 +574,32 @@ tr_run_list(void)
 	return found;
 }
 
+/* False where the number was given before; looked at in this order, since a commit is seen before its directory goes. */
+static bool
+make_directory(int64 run)
+{
+	char		path[MAXPGPATH];
+	Oid			owner;
+	bool		finished;
+
+	tr_run_path(path, run, NULL);
+	if (mkdir(path, S_IRWXU) != 0)
+	{
+		if (errno != EEXIST)
+			ereport(ERROR, (errcode_for_file_access(), errmsg("could not create directory \"%s\": %m", path)));
+		return false;
+	}
+	PushActiveSnapshot(GetLatestSnapshot());
+	finished = tr_catalog_find_run(run, &owner);
+	PopActiveSnapshot();
+	if (finished)
+		(void) rmdir(path);
+	return !finished;
+}
+
 int64
 tr_run_create(void)
 {
-	char		path[MAXPGPATH];
 	int64		run;
 	int			error = tr_cache_directory();
 
@@ -585,15 +608,8 @@ tr_run_create(void)
 	errno = error;
 	if (error != 0)
 		ereport(ERROR, (errcode_for_file_access(), errmsg("could not create directory \"%s\": %m", TR_CACHE_DIRECTORY)));
-	for (;;)
-	{
-		run = tr_catalog_next_run();
-		tr_run_path(path, run, NULL);
-		if (mkdir(path, S_IRWXU) == 0)
-			break;
-		if (errno != EEXIST)
-			ereport(ERROR, (errcode_for_file_access(), errmsg("could not create directory \"%s\": %m", path)));
-	}
+	while (!make_directory(run = tr_catalog_next_run()))
+		;
 	if (!take_hold(run, true))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("training run " INT64_FORMAT " is in use", run)));
 	fsync_fname(TR_CACHE_DIRECTORY, true);

@@ -28,11 +28,9 @@
 #include <math.h>
 
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "utils/acl.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
 #include "utils/memutils.h"
@@ -70,6 +68,7 @@ typedef struct Training
 
 	TrVersion	base;
 	char	   *base_name;		/* 'name@3' */
+	char	   *output;			/* name of the version to be */
 	const TeObjective *objective;
 	TeTrainOptions *options;
 	TeModelDef *definition;		/* of base */
@@ -191,7 +190,6 @@ put_request(TeArena *arena, TeJson *json, const TrRequest *request)
 {
 	put_text(arena, json, "statement", request->statement);
 	put_text(arena, json, "model", request->model);
-	put_text(arena, json, "teacher", request->teacher);
 	put_text(arena, json, "query", request->query);
 	put_text(arena, json, "task", request->task);
 	put_text(arena, json, "output", request->output);
@@ -208,7 +206,6 @@ get_request(TeArena *arena, const TeJson *json)
 
 	request->statement = get_text(json, "statement");
 	request->model = get_text(json, "model");
-	request->teacher = get_text(json, "teacher");
 	request->query = get_text(json, "query");
 	request->task = get_text(json, "task");
 	request->output = get_text(json, "output");
@@ -242,6 +239,7 @@ describe(Training *t, bool spooled)
 	put_text(arena, json, "owner_name", GetUserNameFromId(t->owner, false));
 	te_json_set_int(te_json_add(arena, json, "started_at"), t->started_at);
 	put_text(arena, json, "base", t->base_name);
+	put_text(arena, json, "makes", t->output);
 	put_digest(arena, json, t->base.digest);
 	te_json_set_bool(te_json_add(arena, json, "spooled"), spooled);
 	put_text(arena, json, "objective", te_objective_name(t->objective));
@@ -296,18 +294,25 @@ utf8_or_none(const char *text)
 	return text == NULL ? (TeStr) {NULL, 0} : tr_utf8(cstring_to_text(text));
 }
 
-/* Name and rights of base and output. */
+/* A version that the caller may use. */
+static char *
+usable(const char *model, TrVersion *into)
+{
+	tr_catalog_get(model, into);
+	tr_check_usage(into);
+	return tr_version_name(into->name, into->version);
+}
+
+/* Names and rights: of the base and the version to be. */
 static void
 resolve_models(Training *t)
 {
 	const TrRequest *request = t->request;
 
-	tr_catalog_get(request->model, &t->base);
-	tr_check_usage(&t->base);
-	t->base_name = tr_version_name(t->base.name, t->base.version);
-	if (request->output != NULL)
-		tr_check_model_name(request->output);
-	tr_check_name_is_free(request->output != NULL ? request->output : t->base.name);
+	t->base_name = usable(request->model, &t->base);
+	t->output = request->output != NULL ? request->output : t->base.name;
+	tr_check_model_name(t->output);
+	tr_check_name_is_free(t->output);
 }
 
 static void
@@ -328,129 +333,46 @@ resolve(Training *t)
 
 /* ---- read ---- */
 
-/* Rows of one query on their way to a spool. */
-typedef struct Reader
-{
-	Training   *training;
-	TeExamples *examples;
-	const TeColumn *columns;
-	int			n_columns;
-	TrQueryColumn *wanted;
-	TeValue    *values;
-} Reader;
-
-/* The columns of an objective, as the query is to give them. */
+/* The rows of a query so far. */
 static void
-want_columns(Reader *reader, const TeObjective *objective)
+show_rows(void *arg, int64 rows)
 {
-	static const Oid types[] = {[TE_COLUMN_TEXT] = TEXTOID,[TE_COLUMN_TEXTS] = TEXTARRAYOID,[TE_COLUMN_REAL] = FLOAT8OID};
+	Training   *t = arg;
 
-	reader->columns = te_objective_columns(objective);
-	while (reader->columns[reader->n_columns].name != NULL)
-		reader->n_columns++;
-	reader->wanted = palloc0(sizeof(TrQueryColumn) * reader->n_columns);
-	reader->values = palloc0(sizeof(TeValue) * reader->n_columns);
-	for (int i = 0; i < reader->n_columns; i++)
-	{
-		reader->wanted[i].name = reader->columns[i].name;
-		reader->wanted[i].type = types[reader->columns[i].type];
-		reader->wanted[i].optional = reader->columns[i].optional;
-	}
-}
-
-static void
-take_texts(TeValue *value, ArrayType *array, const char *column)
-{
-	TrTexts		texts = tr_texts(array);
-	TeStr	   *strings = palloc(sizeof(TeStr) * (texts.n + 1));
-
-	for (int i = 0; i < texts.n; i++)
-	{
-		if (texts.nulls[i])
-			ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-							errmsg("column \"%s\" has an array with a null", column)));
-		strings[i] = tr_utf8(DatumGetTextPP(texts.values[i]));
-	}
-	value->n_texts = (size_t) texts.n;
-	value->texts = strings;
-}
-
-/* TrQueryRow */
-static void
-take_row(void *arg, const TrQuery *query)
-{
-	Reader	   *reader = arg;
-	Training   *t = reader->training;
-
-	for (int i = 0; i < reader->n_columns; i++)
-	{
-		TeValue    *value = &reader->values[i];
-
-		value->given = query->found[i];
-		if (!value->given)
-			continue;
-		if (reader->columns[i].type == TE_COLUMN_TEXT)
-			value->text = tr_utf8(DatumGetTextPP(query->values[i]));
-		else if (reader->columns[i].type == TE_COLUMN_REAL)
-			value->real = DatumGetFloat8(query->values[i]);
-		else
-			take_texts(value, DatumGetArrayTypeP(query->values[i]), reader->columns[i].name);
-	}
-	te_examples_add(reader->examples, reader->values);
-	t->progress.rows++;
+	t->progress.rows = rows;
 	if (te_host_seconds() - t->last_shown >= SHOW_SECONDS)
 		show_phase(t, TR_PHASE_READING);
 }
 
-/* A spool that is whole. */
-static TeExamples *
-open_spool(Training *t, const char *file)
+static TrSpooling
+spooling(Training *t)
 {
-	char		path[MAXPGPATH];
-
-	tr_run_path(path, t->run, file);
-	return te_examples_open(t->arena, t->objective, tr_file_source(tr_file_open(path, TR_FILE_READ)));
-}
-
-/* Read one query into a spool. */
-static TeExamples *
-read_query(Training *t, const char *sql, const char *what, const char *file, const TeExamples *like)
-{
-	TrModel    *model = tr_model_open(cstring_to_text(t->base_name), TR_USE_TOKENS);
-	TeArena    *arena = te_arena_create(t->arena, "rows");
-	Reader		reader = {.training = t};
-	char		path[MAXPGPATH];
-	TrFile	   *spool;
-	TrQuery    *query;
-	uint64		truncated;
-
-	tr_run_path(path, t->run, file);
-	spool = tr_file_open(path, TR_FILE_CREATE);
-	want_columns(&reader, t->objective);
-	reader.examples = te_examples_create(arena, tr_model_engine(model), t->objective, t->options, like, tr_file_sink(spool));
-	query = tr_query_open(sql, what, reader.wanted, reader.n_columns);
-	tr_query_each(query, take_row, &reader);
-	tr_query_close(query);
-	te_examples_finish(reader.examples);
-	truncated = te_examples_truncated(reader.examples);
-	if (truncated > 0)
-		ereport(NOTICE, (errmsg(UINT64_FORMAT " rows of the %s are longer than the model takes, and were cut", truncated, what)));
-	te_arena_destroy(arena);
-	tr_file_sync(spool);
-	tr_file_close(spool);
-	return open_spool(t, file);
+	return (TrSpooling) {
+		.arena = t->arena,.run = t->run,.base = t->base_name,.objective = t->objective,
+		.options = t->options,.show = show_rows,.arg = t,
+	};
 }
 
 static void
 read_rows(Training *t)
 {
 	const TrRequest *request = t->request;
+	TrSpooling	spool = spooling(t);
 
 	describe(t, false);
-	t->examples = read_query(t, request->query, "training query", "rows", NULL);
+	t->examples = tr_spool_query(&spool, request->query, "training query", "rows", NULL);
 	if (request->eval_query != NULL)
-		t->evaluation = read_query(t, request->eval_query, "evaluation query", "eval_rows", t->examples);
+		t->evaluation = tr_spool_query(&spool, request->eval_query, "evaluation query", "eval_rows", t->examples);
 	describe(t, true);
+}
+
+/* The same, where they were read before. */
+static void
+open_spools(Training *t)
+{
+	t->examples = tr_spool_open(t->arena, t->run, t->objective, "rows");
+	if (t->request->eval_query != NULL)
+		t->evaluation = tr_spool_open(t->arena, t->run, t->objective, "eval_rows");
 }
 
 /* ---- checkpoints ---- */
@@ -665,7 +587,7 @@ static void
 store(Training *t, TrResult *result)
 {
 	const TrRequest *request = t->request;
-	TrNewVersion new = {.name = request->output != NULL ? request->output : t->base.name,.parent = t->base_name};
+	TrNewVersion new = {.name = t->output,.parent = t->base_name};
 	size_t		n;
 	const TrLogRecord *records;
 	TrVersion	version;
@@ -830,12 +752,7 @@ resolve_again(Training *t, const TeJson *description)
 	TrRequest  *request = get_request(t->arena, description);
 
 	request->background = false;
-	if (request->output == NULL)
-	{
-		int32		version;
-
-		tr_parse_model_name(base, &request->output, &version);
-	}
+	request->output = get_text(description, "makes");
 	request->model = base;
 	t->request = request;
 	t->started_at = te_json_int(description, "started_at", t->started_at);
@@ -843,6 +760,8 @@ resolve_again(Training *t, const TeJson *description)
 	if (!OidIsValid(t->owner))
 		t->owner = GetUserId();
 	resolve_models(t);
+	if (strcmp(t->base_name, base) != 0)
+		digest = NULL;
 	now[hex_encode((const char *) t->base.digest, TR_DIGEST_LENGTH, now)] = '\0';
 	if (digest == NULL || strcmp(digest, now) != 0)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -880,8 +799,6 @@ tr_train_resume(TeArena *arena, int64 run, TrResult *result)
 	resolve_again(&t, description);
 	t.trained = true;
 	tr_run_set_status(run, NULL, NULL);
-	t.examples = open_spool(&t, "rows");
-	if (t.request->eval_query != NULL)
-		t.evaluation = open_spool(&t, "eval_rows");
+	open_spools(&t);
 	work(&t, true, result);
 }

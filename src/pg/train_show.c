@@ -100,23 +100,6 @@ look_at(TeArena *arena, int64 run, Run *into)
 	return superuser() || (OidIsValid(into->owner) && has_privs_of_role(GetUserId(), into->owner));
 }
 
-/* The model that comes out: a name without a version. */
-static TeStr
-output_of(const TeJson *description)
-{
-	TeStr		output = te_json_str(description, "output", NULL);
-	TeStr		base = te_json_str(description, "base", "");
-
-	if (output.data != NULL)
-		return output;
-	for (size_t i = 0; i < base.len; i++)
-	{
-		if (base.data[i] == '@')
-			base.len = i;
-	}
-	return base;
-}
-
 static bool
 is_at_work(int64 run, TrProgress *into)
 {
@@ -180,7 +163,7 @@ put_run(FunctionCallInfo fcinfo, TeArena *arena, const Run *run)
 	put_str(&row, status);
 	put(&row, message.data != NULL ? CStringGetTextDatum(message.data) : (Datum) 0, message.data == NULL);
 	put_str(&row, te_json_str(json, "base", NULL));
-	put_str(&row, output_of(json));
+	put_str(&row, te_json_str(json, "makes", NULL));
 	put_str(&row, te_json_str(json, "objective", NULL));
 	put_options(&row, arena, json);
 	put_str(&row, te_json_str(json, "query", NULL));
@@ -264,7 +247,7 @@ put_progress(FunctionCallInfo fcinfo, const Run *run, const TrProgress *progress
 	put_int(&row, run->run);
 	put(&row, Int32GetDatum((int32) progress->pid), false);
 	put(&row, ObjectIdGetDatum(run->owner), false);
-	put_str(&row, output_of(run->description));
+	put_str(&row, te_json_str(run->description, "makes", NULL));
 	put(&row, CStringGetTextDatum(phases[phase]), false);
 	put_int(&row, progress->rows);
 	put(&row, Float8GetDatum(progress->epoch), !began);
@@ -311,8 +294,8 @@ stop(int64 run)
 	{
 		if (!tr_run_is_locked(run))
 			return;
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("training run " INT64_FORMAT " has not begun yet", run),
-						errhint("Try again in a moment.")));
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("training run " INT64_FORMAT " cannot be cancelled now", run),
+						errdetail("It has not begun yet, or waits for its transaction to end.")));
 	}
 	if (BackendPidGetProc((int) progress.pid) != NULL && kill((pid_t) progress.pid, SIGINT) != 0)
 		ereport(WARNING, (errmsg("could not send signal to process %d: %m", (int) progress.pid)));

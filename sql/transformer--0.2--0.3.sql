@@ -77,6 +77,26 @@ REVOKE ALL ON FUNCTION @extschema@.pretrain FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.pretrain IS
 	'Train a model on texts without labels; the result is a new version of it or of the name given as output';
 
+CREATE FUNCTION @extschema@.distill(teacher text, student text, query text, task text DEFAULT NULL, output text DEFAULT NULL,
+	epochs real DEFAULT NULL, batch_size int DEFAULT NULL, learning_rate real DEFAULT NULL, warmup real DEFAULT NULL,
+	weight_decay real DEFAULT NULL, schedule text DEFAULT NULL, max_length int DEFAULT NULL, max_steps int DEFAULT NULL,
+	eval_query text DEFAULT NULL, seed bigint DEFAULT NULL, background bool DEFAULT false, options jsonb DEFAULT NULL,
+	temperature real DEFAULT 2, alpha real DEFAULT 0.5,
+	OUT model text, OUT run bigint, OUT rows bigint, OUT tokens bigint, OUT steps int, OUT loss real, OUT eval_loss real,
+	OUT metrics jsonb, OUT seconds float8)
+AS 'MODULE_PATHNAME', 'transformer_distill'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 100000000;
+REVOKE ALL ON FUNCTION @extschema@.distill FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.distill IS
+	'Train a model to say what another one says of the rows of a query; the student may be made of the teacher''s layers';
+
+CREATE FUNCTION @extschema@.create_model(name text, config jsonb, tokenizer text, seed bigint DEFAULT 0) RETURNS text
+AS 'MODULE_PATHNAME', 'transformer_create_model'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000;
+REVOKE ALL ON FUNCTION @extschema@.create_model FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.create_model IS
+	'Make a model with random weights, of a configuration as in config.json and the tokenizer of another model; gives the new version';
+
 CREATE FUNCTION @extschema@.resume_training(run bigint,
 	OUT model text, OUT run bigint, OUT rows bigint, OUT tokens bigint, OUT steps int, OUT loss real, OUT eval_loss real,
 	OUT metrics jsonb, OUT seconds float8)

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * fn_train.c
- *	  SQL functions that train: finetune, pretrain, resume_training.
+ *	  SQL functions that train: finetune, pretrain, distill, resume_training.
  *
  * Arguments become a request.  What is an option of the engine goes there by its name, from an
  * argument as from a member of `options`; the engine knows types and bounds.  An argument counts
@@ -38,6 +38,7 @@ typedef struct Statement
 } Statement;
 
 static const Statement finetune = {"finetune", {"model", "query", "task"}, {"lora_rank", "freeze"}};
+static const Statement distill = {"distill", {"teacher", "student", "query", "task"}, {"temperature", "alpha"}};
 static const Statement pretrain = {"pretrain", {"model", "query", "task"}, {"lora_rank", "freeze"}};
 
 /* Names of all arguments. */
@@ -111,6 +112,8 @@ add_members(FunctionCallInfo fcinfo, int arg, TeArena *arena, TrRequest *request
 				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 								errmsg("option \"checkpoint_interval\" must be between 0 and 86400 seconds")));
 		}
+		else if (te_str_is(member->key, "layers"))
+			request->layers = member;
 		else
 			te_json_set_copy(arena, te_json_add(arena, request->options, te_cstring(arena, member->key)), member);
 	}
@@ -127,6 +130,7 @@ take_own_argument(FunctionCallInfo fcinfo, int arg, const char *name, TeArena *a
 		bool		required;
 	}			texts[] = {
 		{"model", &request->model, true},
+		{"student", &request->model, true},
 		{"teacher", &request->teacher, true},
 		{"query", &request->query, true},
 		{"task", &request->task, false},
@@ -238,6 +242,13 @@ Datum
 transformer_pretrain(PG_FUNCTION_ARGS)
 {
 	return train(fcinfo, &pretrain);
+}
+
+PG_FUNCTION_INFO_V1(transformer_distill);
+Datum
+transformer_distill(PG_FUNCTION_ARGS)
+{
+	return train(fcinfo, &distill);
 }
 
 PG_FUNCTION_INFO_V1(transformer_resume_training);

@@ -147,6 +147,7 @@ typedef struct TrSpooling
 	TeArena    *arena;
 	int64		run;
 	const char *base;			/* 'name@3', whose tokenizer it is */
+	const char *teacher;		/* or NULL */
 	const TeObjective *objective;
 	const TeTrainOptions *options;
 	void		(*show) (void *arg, int64 rows);	/* is told how many were read */
@@ -166,7 +167,8 @@ typedef struct TrRequest
 {
 	const char *statement;		/* "finetune", "pretrain", "distill" */
 	char	   *model;			/* that is trained */
-	char	   *teacher;		/* or NULL */
+	char	   *teacher;		/* or NULL; then the model need not be there, but is made of the teacher's layers */
+	const TeJson *layers;		/* which of them: of te_model_student(); NULL: its default */
 	char	   *query;
 	char	   *task;			/* NULL: the model's */
 	char	   *output;			/* NULL: the model's own name */

@@ -3,7 +3,9 @@
  *	  Rows of a query to a spool of examples.
  *
  * The objective says which columns, query_rows.c gives the values, the engine makes examples of them and writes
- * these to a file of the run.  A row's number is kept with it, for errors.
+ * these to a file of the run.  Without a teacher a row is added as it comes.  With one, rows wait until there are so
+ * many that a batch is worth it; the teacher computes what it says of all of them, and then each is added together with that.  Since a
+ * row is then added after later ones were read, its number is kept with it, for errors.
  *
  * The spool is on disk when this returns.  Memory: the rows that wait, and eight bytes an example.
  *-------------------------------------------------------------------------
@@ -15,9 +17,10 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#define MOST_BYTES ((Size) 4 * 1024 * 1024)
+#define TEACHER_ROWS 256		/* that a teacher is asked about at a time */
+#define TEACHER_BYTES ((Size) 4 * 1024 * 1024)
 
-/* A row that waits to be added. */
+/* A row that waits for what the teacher says of it. */
 typedef struct WaitingRow
 {
 	int64		number;
@@ -34,6 +37,7 @@ typedef struct Reader
 	const TeColumn *columns;
 	int			n_columns;
 	TrQueryColumn *wanted;
+	TrModel    *teacher;		/* NULL: none */
 	int			most;			/* rows that wait */
 	int			n_waiting;
 	WaitingRow *waiting;
@@ -110,17 +114,55 @@ take_values(Reader *reader, const TrQuery *query)
 	return values;
 }
 
+/* The value of a column of that name; an empty one where there is none. */
+static TeStr
+text_of(const Reader *reader, const TeValue *values, const char *name)
+{
+	for (int i = 0; i < reader->n_columns; i++)
+	{
+		if (strcmp(reader->columns[i].name, name) == 0 && values[i].given)
+			return values[i].text;
+	}
+	return (TeStr) {NULL, 0};
+}
+
+/* What the teacher says of the rows that wait. */
+static TeJob *
+ask_teacher(Reader *reader)
+{
+	TeJobOptions options = {0};
+	TeJob	   *job = tr_job_begin(reader->teacher, te_objective_teacher(reader->spool->objective), &options);
+
+	for (int i = 0; i < reader->n_waiting; i++)
+		te_job_feed(job, text_of(reader, reader->waiting[i].values, "text"),
+					text_of(reader, reader->waiting[i].values, "text_pair"));
+	te_job_run(job);
+	return job;
+}
+
 /* Make examples of the rows that wait. */
 static void
 add_waiting(Reader *reader)
 {
+	TeJob	   *job = reader->teacher != NULL && reader->n_waiting > 0 ? ask_teacher(reader) : NULL;
+
 	for (int i = 0; i < reader->n_waiting; i++)
 	{
 		reader->at = reader->waiting[i].number;
 		te_examples_add(reader->examples, reader->waiting[i].values);
+		if (job != NULL)
+		{
+			size_t		n;
+			int			width;
+			const float *says = te_job_values(job, (size_t) i, &n, &width);
+
+			te_examples_add_soft(reader->examples, says, n * (size_t) width);
+		}
 		reader->rows++;
 	}
 	reader->at = 0;
+	if (job != NULL)
+		(void) tr_job_end(reader->teacher, job);
 	reader->n_waiting = 0;
 	reader->bytes = 0;
 	reader->spool->show(reader->spool->arg, reader->rows);
@@ -136,7 +178,7 @@ say_row(void *arg)
 		errcontext("row " INT64_FORMAT " of the %s", reader->at, reader->what);
 }
 
-/* All rows, one after the other. */
+/* All rows, one after the other; with a teacher so many at a time. */
 static void
 take_rows(Reader *reader, TrQuery *query)
 {
@@ -150,7 +192,7 @@ take_rows(Reader *reader, TrQuery *query)
 		reader->at = query->row;
 		reader->waiting[reader->n_waiting] = (WaitingRow) {query->row, take_values(reader, query)};
 		reader->at = 0;
-		if (++reader->n_waiting == reader->most || reader->bytes >= MOST_BYTES)
+		if (++reader->n_waiting == reader->most || reader->bytes >= TEACHER_BYTES)
 		{
 			add_waiting(reader);
 			MemoryContextReset(reader->memory);
@@ -175,6 +217,11 @@ init_reader(Reader *reader, const TrSpooling *spool, const char *what)
 {
 	*reader = (Reader) {.spool = spool,.what = what,.most = 1};
 	want_columns(reader, spool->objective);
+	if (te_objective_teacher(spool->objective) != NULL)
+	{
+		reader->teacher = tr_model_open(cstring_to_text(spool->teacher), TR_USE_TOKENS);
+		reader->most = TEACHER_ROWS;
+	}
 	reader->waiting = palloc(sizeof(WaitingRow) * reader->most);
 	reader->memory = AllocSetContextCreate(CurrentMemoryContext, "rows to learn from", ALLOCSET_DEFAULT_SIZES);
 }
@@ -183,7 +230,10 @@ static void
 warn_truncated(uint64 rows, const char *what)
 {
 	if (rows > 0)
-		ereport(NOTICE, (errmsg(UINT64_FORMAT " rows of the %s are longer than the model takes, and were cut", rows, what)));
+		ereport(NOTICE,
+				(errmsg_plural("%llu row of the %s is longer than the model takes, and was cut",
+							   "%llu rows of the %s are longer than the model takes, and were cut",
+							   (unsigned long) rows, (unsigned long long) rows, what)));
 }
 
 TeExamples *
@@ -200,6 +250,8 @@ tr_spool_query(const TrSpooling *spool, const char *sql, const char *what, const
 	to = tr_file_open(path, TR_FILE_CREATE);
 	init_reader(&reader, spool, what);
 	reader.examples = te_examples_create(arena, tr_model_engine(model), spool->objective, spool->options, like, tr_file_sink(to));
+	if (reader.teacher != NULL)
+		te_examples_set_teacher(reader.examples, tr_model_engine(reader.teacher));
 	query = tr_query_open(sql, what, reader.wanted, reader.n_columns);
 	take_rows(&reader, query);
 	tr_query_close(query);

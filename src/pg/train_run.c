@@ -66,9 +66,11 @@ typedef struct Training
 	bool		worker;			/* transactions are ours */
 	bool		trained;		/* there is something that is worth resuming */
 
-	TrVersion	base;
+	TrVersion	base;			/* where the definition comes from: the model, or the teacher of a student that is made of it */
 	char	   *base_name;		/* 'name@3' */
+	bool		made;			/* such a student */
 	char	   *output;			/* name of the version to be */
+	char	   *teacher_name;	/* 'name@3', or NULL */
 	const TeObjective *objective;
 	TeTrainOptions *options;
 	TeModelDef *definition;		/* of base */
@@ -190,10 +192,13 @@ put_request(TeArena *arena, TeJson *json, const TrRequest *request)
 {
 	put_text(arena, json, "statement", request->statement);
 	put_text(arena, json, "model", request->model);
+	put_text(arena, json, "teacher", request->teacher);
 	put_text(arena, json, "query", request->query);
 	put_text(arena, json, "task", request->task);
 	put_text(arena, json, "output", request->output);
 	put_text(arena, json, "eval_query", request->eval_query);
+	if (request->layers != NULL)
+		te_json_set_copy(arena, te_json_add(arena, json, "layers"), request->layers);
 	te_json_set_copy(arena, te_json_add(arena, json, "options"), request->options);
 	te_json_set_real(te_json_add(arena, json, "checkpoint_interval"), request->checkpoint_interval);
 	te_json_set_bool(te_json_add(arena, json, "background"), request->background);
@@ -206,10 +211,12 @@ get_request(TeArena *arena, const TeJson *json)
 
 	request->statement = get_text(json, "statement");
 	request->model = get_text(json, "model");
+	request->teacher = get_text(json, "teacher");
 	request->query = get_text(json, "query");
 	request->task = get_text(json, "task");
 	request->output = get_text(json, "output");
 	request->eval_query = get_text(json, "eval_query");
+	request->layers = te_json_get(json, "layers");
 	request->options = te_json_new_object(arena);
 	if (te_json_get(json, "options") != NULL)
 		te_json_set_copy(arena, request->options, te_json_get(json, "options"));
@@ -240,6 +247,8 @@ describe(Training *t, bool spooled)
 	te_json_set_int(te_json_add(arena, json, "started_at"), t->started_at);
 	put_text(arena, json, "base", t->base_name);
 	put_text(arena, json, "makes", t->output);
+	put_text(arena, json, "teacher_version", t->teacher_name);
+	te_json_set_bool(te_json_add(arena, json, "made"), t->made);
 	put_digest(arena, json, t->base.digest);
 	te_json_set_bool(te_json_add(arena, json, "spooled"), spooled);
 	put_text(arena, json, "objective", te_objective_name(t->objective));
@@ -303,16 +312,56 @@ usable(const char *model, TrVersion *into)
 	return tr_version_name(into->name, into->version);
 }
 
-/* Names and rights: of the base and the version to be. */
+/* Names and rights: of the base, the teacher and the version to be. */
 static void
 resolve_models(Training *t)
 {
 	const TrRequest *request = t->request;
+	char	   *name;
+	int32		number;
+	TrVersion	teacher;
 
-	t->base_name = usable(request->model, &t->base);
-	t->output = request->output != NULL ? request->output : t->base.name;
+	if (request->teacher != NULL)
+		t->teacher_name = usable(request->teacher, &teacher);
+	tr_parse_model_name(request->model, &name, &number);
+	t->made = t->teacher_name != NULL && number == 0 && !tr_catalog_find(name, 0, &t->base);
+	t->base_name = usable(t->made ? t->teacher_name : request->model, &t->base);
+	t->output = request->output != NULL ? request->output : t->made ? name : t->base.name;
+	if (request->layers != NULL && !t->made)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("option \"layers\" is for a student that is made of its teacher"),
+						t->teacher_name != NULL ? errdetail("Model \"%s\" exists.", name) : 0));
 	tr_check_model_name(t->output);
 	tr_check_name_is_free(t->output);
+}
+
+/* What is trained, before it is. */
+static TeModelDef *
+read_definition(Training *t)
+{
+	TeModelDef *base = tr_catalog_definition(t->arena, &t->base);
+	TeJson	   *options = NULL;
+
+	if (!t->made)
+		return base;
+	if (t->request->layers != NULL)
+	{
+		options = te_json_new_object(t->arena);
+		te_json_set_copy(t->arena, te_json_add(t->arena, options, "layers"), t->request->layers);
+	}
+	return te_model_student(t->arena, base, options);
+}
+
+/* A student learns its teacher's task. */
+static TeStr
+task_by_default(Training *t)
+{
+	TrVersion	teacher;
+
+	if (t->teacher_name == NULL)
+		return t->definition->task;
+	tr_catalog_get(t->teacher_name, &teacher);
+	return tr_catalog_definition(te_arena_create(t->arena, "teacher"), &teacher)->task;
 }
 
 static void
@@ -323,9 +372,9 @@ resolve(Training *t)
 	int			n_columns;
 
 	resolve_models(t);
-	t->definition = tr_catalog_definition(t->arena, &t->base);
+	t->definition = read_definition(t);
 	columns = tr_query_columns(t->arena, request->query, "training query", &n_columns);
-	t->objective = te_objective_find(t->arena, request->statement, utf8_or_none(request->task), t->definition->task,
+	t->objective = te_objective_find(t->arena, request->statement, utf8_or_none(request->task), task_by_default(t),
 									 columns, (size_t) n_columns);
 	t->options = te_train_options(t->arena, t->objective);
 	set_options(t->options, request->options);
@@ -348,7 +397,7 @@ static TrSpooling
 spooling(Training *t)
 {
 	return (TrSpooling) {
-		.arena = t->arena,.run = t->run,.base = t->base_name,.objective = t->objective,
+		.arena = t->arena,.run = t->run,.base = t->base_name,.teacher = t->teacher_name,.objective = t->objective,
 		.options = t->options,.show = show_rows,.arg = t,
 	};
 }
@@ -753,7 +802,9 @@ resolve_again(Training *t, const TeJson *description)
 
 	request->background = false;
 	request->output = get_text(description, "makes");
-	request->model = base;
+	request->teacher = get_text(description, "teacher_version");
+	if (!te_json_bool(description, "made", false))
+		request->model = base;
 	t->request = request;
 	t->started_at = te_json_int(description, "started_at", t->started_at);
 	t->owner = tr_run_owner(description);
@@ -766,7 +817,7 @@ resolve_again(Training *t, const TeJson *description)
 	if (digest == NULL || strcmp(digest, now) != 0)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 						errmsg("model \"%s\" is another one than when training run " INT64_FORMAT " began", base, t->run)));
-	t->definition = tr_catalog_definition(t->arena, &t->base);
+	t->definition = read_definition(t);
 	t->objective = te_objective_by_name(te_json_str(description, "objective", ""));
 	t->options = te_train_options(t->arena, t->objective);
 	set_options(t->options, te_json_get(description, "settled"));

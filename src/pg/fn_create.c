@@ -1,0 +1,81 @@
+/*-------------------------------------------------------------------------
+ * fn_create.c
+ *	  create_model: a new model with random weights, to be trained.
+ *
+ * The configuration has the keys of config.json; the tokenizer is that of another model, or one that
+ * was made by itself.  The vocabulary is as large as the tokenizer says, where the configuration does not
+ * want a larger one (for a multiple of 64, or words to come).  As with an import, the version is
+ * made and run once, in the caller's transaction.
+ *-------------------------------------------------------------------------
+ */
+#include "pg/train.h"
+
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/memutils.h"
+
+/* The configuration with the size of the vocabulary. */
+static const TeJson *
+read_config(TeArena *arena, Jsonb *jsonb, const TeTokenizer *tokenizer)
+{
+	text	   *written = cstring_to_text(JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb)));
+	const TeJson *given = te_json_parse(arena, te_str_copy(arena, tr_utf8(written)), "config");
+	int32_t		words = te_vocab_size(tokenizer);
+	TeJson	   *config = te_json_new_object(arena);
+	int64_t		size;
+
+	if (given->kind != TE_JSON_OBJECT)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("config must be an object"),
+						errhint("Write what config.json would have, such as '{\"model_type\": \"bert\", \"hidden_size\": 128, ...}'.")));
+	te_json_set_copy(arena, config, given);
+	size = te_json_int(config, "vocab_size", -1);
+	if (size == -1)
+		te_json_set_int(te_json_add(arena, config, "vocab_size"), words);
+	else if (size < words)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("vocab_size " INT64_FORMAT " is smaller than the tokenizer's vocabulary of %d words", (int64) size, words),
+						errhint("Leave vocab_size out, or raise it.")));
+	return config;
+}
+
+static void
+make_version(TeArena *arena, const char *name, const TeModelDef *def, TrVersion *into)
+{
+	TrNewVersion new = {.name = name,.def = def};
+	TrContext	context;
+
+	tr_context_push(&context, psprintf("while creating model \"%s\"", name));
+	tr_catalog_create(arena, &new, &context, into);
+	tr_make_references(into);
+	tr_context_pop(&context);
+}
+
+PG_FUNCTION_INFO_V1(transformer_create_model);
+Datum
+transformer_create_model(PG_FUNCTION_ARGS)
+{
+	char	   *name = tr_required_text(fcinfo, 0, "name");
+	char	   *from;
+	TrVersion	tokenizer;
+	TrVersion	version;
+	TrModel    *model;
+	TeArena    *arena;
+	const TeJson *config;
+	const TeJson *words;
+
+	tr_require(fcinfo, 1, "config");
+	from = tr_required_text(fcinfo, 2, "tokenizer");
+	tr_require(fcinfo, 3, "seed");
+	tr_must_be_writable("create_model()");
+	tr_check_model_name(name);
+	tr_catalog_get(from, &tokenizer);
+	tr_check_usage(&tokenizer);
+	tr_check_name_is_free(name);
+	model = tr_model_open(cstring_to_text(tr_version_name(tokenizer.name, tokenizer.version)), TR_USE_TOKENS);
+	arena = tr_training_arena(CurrentMemoryContext);
+	config = read_config(arena, PG_GETARG_JSONB_P(1), te_model_tokenizer(tr_model_engine(model)));
+	words = te_json_parse(arena, tr_catalog_tokenizer(arena, &tokenizer), "tokenizer.json");
+	make_version(arena, name, te_model_create(arena, config, words, (TeStr) {NULL, 0}, (uint64_t) PG_GETARG_INT64(3)), &version);
+	te_arena_destroy(arena);
+	PG_RETURN_TEXT_P(cstring_to_text(tr_version_name(version.name, version.version)));
+}

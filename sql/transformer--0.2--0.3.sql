@@ -202,3 +202,10 @@ AS 'MODULE_PATHNAME', 'transformer_confusion_matrix'
 LANGUAGE C VOLATILE PARALLEL UNSAFE COST 100000000 ROWS 20;
 COMMENT ON FUNCTION @extschema@.confusion_matrix(text, text) IS
 	'How many rows of a query have one label, and are given another one or the same';
+
+CREATE FUNCTION @extschema@.derive_model(model text, name text, layers int[] DEFAULT NULL, tokenizer text DEFAULT NULL) RETURNS text
+AS 'MODULE_PATHNAME', 'transformer_derive_model'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000;
+REVOKE ALL ON FUNCTION @extschema@.derive_model FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.derive_model(text, text, int[], text) IS
+	'Make a model of some layers of another one, or of one that reads by another tokenizer, to be trained; gives the new version';

@@ -1,11 +1,14 @@
 /*-------------------------------------------------------------------------
  * fn_create.c
- *	  create_model: a new model with random weights, to be trained.
+ *	  create_model: a new model with random weights, to be trained; derive_model: one made of another's parts.
  *
  * The configuration has the keys of config.json; the tokenizer is that of another model, or one that
  * was made by itself.  The vocabulary is as large as the tokenizer says, where the configuration does not
  * want a larger one (for a multiple of 64, or words to come).  As with an import, the version is
  * made and run once, in the caller's transaction.
+ *
+ * A derived model has some layers of another one, or reads by another tokenizer, or both.  It is what
+ * training begins with: a smaller student, or a model for the words of one trade or language.
  *-------------------------------------------------------------------------
  */
 #include "pg/train.h"
@@ -76,6 +79,55 @@ transformer_create_model(PG_FUNCTION_ARGS)
 	config = read_config(arena, PG_GETARG_JSONB_P(1), te_model_tokenizer(tr_model_engine(model)));
 	words = te_json_parse(arena, tr_catalog_tokenizer(arena, &tokenizer), "tokenizer.json");
 	make_version(arena, name, te_model_create(arena, config, words, (TeStr) {NULL, 0}, (uint64_t) PG_GETARG_INT64(3)), &version);
+	te_arena_destroy(arena);
+	PG_RETURN_TEXT_P(cstring_to_text(tr_version_name(version.name, version.version)));
+}
+
+/* The array as te_model_student() takes it. */
+static const TeJson *
+read_layers(TeArena *arena, ArrayType *array)
+{
+	TeJson	   *options = te_json_new_object(arena);
+	TeJson	   *list;
+	int			n;
+	const int32 *layers = tr_ints(array, &n);
+
+	list = te_json_new_array(arena, (size_t) n);
+	for (int i = 0; i < n; i++)
+		te_json_set_int(&list->items[i], layers[i]);
+	te_json_set_copy(arena, te_json_add(arena, options, "layers"), list);
+	return options;
+}
+
+PG_FUNCTION_INFO_V1(transformer_derive_model);
+Datum
+transformer_derive_model(PG_FUNCTION_ARGS)
+{
+	char	   *model = tr_required_text(fcinfo, 0, "model");
+	char	   *name = tr_required_text(fcinfo, 1, "name");
+	TrVersion	base;
+	TrVersion	tokenizer;
+	TrVersion	version;
+	TeArena    *arena;
+	const TeModelDef *def;
+
+	tr_must_be_writable("derive_model()");
+	tr_check_model_name(name);
+	tr_catalog_get(model, &base);
+	tr_check_usage(&base);
+	if (!PG_ARGISNULL(3))
+	{
+		tr_catalog_get(text_to_cstring(PG_GETARG_TEXT_PP(3)), &tokenizer);
+		tr_check_usage(&tokenizer);
+	}
+	tr_check_name_is_free(name);
+	arena = tr_training_arena(CurrentMemoryContext);
+	def = tr_catalog_definition(arena, &base);
+	if (!PG_ARGISNULL(2))
+		def = te_model_student(arena, def, read_layers(arena, PG_GETARG_ARRAYTYPE_P(2)));
+	if (!PG_ARGISNULL(3))
+		def = te_model_with_vocabulary(arena, def, te_json_parse(arena, tr_catalog_tokenizer(arena, &tokenizer), "tokenizer.json"));
+	make_version(arena, name, def, &version);
 	te_arena_destroy(arena);
 	PG_RETURN_TEXT_P(cstring_to_text(tr_version_name(version.name, version.version)));
 }

@@ -24,6 +24,7 @@
 
 #include "engine.h"
 
+#include "load.h"
 #include "serve.h"
 
 #include <stdio.h>
@@ -111,24 +112,6 @@ read_options(int argc, char **argv)
 	return options;
 }
 
-static TeModelDef *
-import_model(TeArena *arena, const Options *options)
-{
-	TeImportOptions import = {0};
-	TeFolder   *folder = te_new(arena, TeFolder);
-	TeSource   *file = te_new(arena, TeSource);
-
-	if (options->quantization != NULL)
-		import.quantization = te_str(options->quantization);
-	if (te_str_ends(te_str(options->model), ".gguf"))
-	{
-		*file = te_std_file(arena, options->model);
-		return te_import_gguf(arena, file, &import);
-	}
-	*folder = te_std_folder(arena, options->model);
-	return te_import_folder(arena, folder, &import);
-}
-
 static void
 export_model(TeArena *arena, const TeModelDef *def, const char *path)
 {
@@ -152,7 +135,7 @@ load_model(TeArena *arena, const Options *options)
 {
 	static const uint8_t digest[32];
 	double		start = te_host_seconds();
-	TeModelDef *def = import_model(arena, options);
+	TeModelDef *def = load_definition(arena, options->model, options->quantization);
 	double		imported = te_host_seconds();
 	uint64_t	bytes;
 	TeImagePlan *plan = te_image_plan(arena, def, digest, &bytes);

@@ -19,6 +19,8 @@
 #include "base/random.h"
 #include "engine.h"
 
+#include "load.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,24 +107,6 @@ read_options(int argc, char **argv)
 		usage();
 	options.model = argv[optind];
 	return options;
-}
-
-static TeModelDef *
-import_model(TeArena *arena, const Options *options)
-{
-	TeImportOptions import = {0};
-	TeFolder   *folder = te_new(arena, TeFolder);
-	TeSource   *file = te_new(arena, TeSource);
-
-	if (options->quantization != NULL)
-		import.quantization = te_str(options->quantization);
-	if (te_str_ends(te_str(options->model), ".gguf"))
-	{
-		*file = te_std_file(arena, options->model);
-		return te_import_gguf(arena, file, &import);
-	}
-	*folder = te_std_folder(arena, options->model);
-	return te_import_folder(arena, folder, &import);
 }
 
 /* Values that are no JSON are strings. */
@@ -300,7 +284,7 @@ run(void *arg)
 {
 	const Options *options = arg;
 	TeArena    *arena = te_arena_create_root(NULL, "bench", 0, NULL);
-	TeModelDef *base = import_model(arena, options);
+	TeModelDef *base = load_definition(arena, options->model, options->quantization);
 	TeStr		columns[] = {TE_STR("label"), TE_STR("text")};
 	const TeObjective *objective = te_objective_find(arena, "finetune", TE_STR("classification"), base->task, columns, 2);
 	TeTrainOptions *train = training_options(arena, objective, options);

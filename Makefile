@@ -36,6 +36,9 @@ ENGINE_OBJS := $(patsubst $(here)/%.c,%.o,$(sort $(wildcard $(here)/src/engine/*
 HOST_OBJS := $(patsubst $(here)/%.c,%.o,$(sort $(wildcard $(here)/src/pg/*.c $(here)/src/port/*.c)))
 OBJS = $(HOST_OBJS) $(ENGINE_OBJS)
 
+# Models that come with the extension: src/pg/shipped.c.
+SHIPPED := $(sort $(wildcard $(here)/models/*.gguf))
+
 REGRESS_INPUT = build/regress
 regress_names := $(notdir $(basename $(sort $(wildcard $(here)/sql/regress/*.sql))))
 REGRESS = $(filter setup,$(regress_names)) $(filter-out setup,$(regress_names))
@@ -80,7 +83,21 @@ $(shell mkdir -p $(sort $(dir $(OBJS))))
 
 -include $(OBJS:.o=.d)
 
-.PHONY: regress-input
+.PHONY: install-models uninstall-models regress-input
+install: install-models
+install-models:
+ifneq (,$(SHIPPED))
+	$(MKDIR_P) '$(DESTDIR)$(datadir)/transformer'
+	$(INSTALL_DATA) $(SHIPPED) '$(DESTDIR)$(datadir)/transformer/'
+endif
+
+uninstall: uninstall-models
+uninstall-models:
+ifneq (,$(SHIPPED))
+	rm -f $(addprefix '$(DESTDIR)$(datadir)/transformer'/, $(notdir $(SHIPPED)))
+	rmdir '$(DESTDIR)$(datadir)/transformer' 2>/dev/null || true
+endif
+
 regress-input:
 	@rm -rf $(REGRESS_INPUT) && mkdir -p $(REGRESS_INPUT)
 	@ln -s $(abspath $(here))/sql/regress $(REGRESS_INPUT)/sql

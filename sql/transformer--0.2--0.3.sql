@@ -187,6 +187,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000;
 REVOKE ALL ON FUNCTION @extschema@.train_tokenizer(text, text, text, int, jsonb) FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.train_tokenizer(text, text, text, int, jsonb) IS
 	'Learn a tokenizer (wordpiece, bpe or unigram) from the texts of a query; returns the new version, name@n';
+
 /* ---- evaluation ---- */
 
 CREATE FUNCTION @extschema@.evaluate(model text, query text, OUT metric text, OUT value float8)
@@ -209,3 +210,68 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000;
 REVOKE ALL ON FUNCTION @extschema@.derive_model FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.derive_model(text, text, int[], text) IS
 	'Make a model of some layers of another one, or of one that reads by another tokenizer, to be trained; gives the new version';
+/* ---- models that come with the extension ---- */
+
+/* Names, tasks and comments; which of them are there, and in which versions, is said by the files in the server's share directory. */
+CREATE TABLE _transformer.shipped (
+	name		text COLLATE "C" PRIMARY KEY,
+	task		text NOT NULL,
+	comment		text NOT NULL
+);
+COMMENT ON TABLE _transformer.shipped IS 'What models come with the extension';
+INSERT INTO _transformer.shipped VALUES
+	('encoder', 'embedding', 'Embeddings of English sentences, for search and similarity'),
+	('sentiment', 'classification', 'Sentiment of English and Chinese texts'),
+	('intent', 'classification', 'What a customer wants of a bank: one of the 77 intents of banking77');
+
+/* Rows of these models have a key that begins with @ and chunks of writer 0; a restore has those of its own release. */
+SELECT pg_catalog.pg_extension_config_dump('_transformer.model', $$WHERE name NOT LIKE '@%'$$);
+SELECT pg_catalog.pg_extension_config_dump('_transformer.version', $$WHERE name NOT LIKE '@%'$$);
+SELECT pg_catalog.pg_extension_config_dump('_transformer.tensor', $$WHERE name NOT LIKE '@%'$$);
+SELECT pg_catalog.pg_extension_config_dump('_transformer.reference', $$WHERE name NOT LIKE '@%'$$);
+SELECT pg_catalog.pg_extension_config_dump('_transformer.chunk', $$WHERE writer <> '0'$$);
+SELECT pg_catalog.pg_extension_config_dump('_transformer.privilege',
+	$$WHERE name NOT LIKE '@%' AND (role = 0 OR role IN (SELECT oid FROM pg_catalog.pg_roles))$$);
+
+CREATE FUNCTION _transformer.register_shipped() RETURNS int
+AS 'MODULE_PATHNAME', 'transformer_register_shipped'
+LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000;
+REVOKE ALL ON FUNCTION _transformer.register_shipped() FROM PUBLIC;
+COMMENT ON FUNCTION _transformer.register_shipped() IS
+	'Make models of the files that came with the extension; how many';
+
+/*
+ * Versions by the names that they are called by; visible: a name of the database hides that of the extension.  Nothing
+ * may be asked of a name before that is known.
+ */
+CREATE VIEW _transformer.named_version AS
+SELECT CASE WHEN v.name LIKE '@%' THEN pg_catalog.substr(v.name, 2) ELSE v.name END AS name, v.name AS key, v.version, m.deployed,
+	v.digest, v.architecture, v.task, v.parameters, v.quantization, v.bytes, v.dimensions, v.context_length, v.labels, v.parent,
+	v.created_at, v.path,
+	v.name NOT LIKE '@%' OR NOT EXISTS (SELECT FROM _transformer.model o WHERE o.name = pg_catalog.substr(v.name, 2)) AS visible
+FROM _transformer.version v JOIN _transformer.model m ON m.name = v.name;
+COMMENT ON VIEW _transformer.named_version IS 'Versions by the names that they are called by';
+
+CREATE OR REPLACE VIEW @extschema@.models WITH (security_barrier) AS
+SELECT v.name, v.version, v.version = v.deployed AS deployed,
+	(SELECT pg_catalog.pg_get_userbyid(p.role) FROM _transformer.privilege p WHERE p.name = v.key AND p.owner) AS owner,
+	v.architecture, v.task, v.parameters, v.quantization, v.bytes, v.dimensions, v.context_length, v.labels,
+	v.parent, v.created_at,
+	(SELECT s.comment FROM _transformer.shipped s
+		WHERE v.path ~ ('^\$share/transformer/' || s.name || '(-[0-9]+)?\.gguf$')) AS comment
+FROM _transformer.named_version v
+WHERE CASE WHEN v.visible THEN @extschema@.has_model_privilege(v.name) ELSE false END;
+
+CREATE OR REPLACE VIEW @extschema@.loaded_models WITH (security_barrier) AS
+SELECT coalesce(v.name || '@' || v.version::text, 'sha256:' || pg_catalog.encode(i.digest, 'hex')) AS model,
+	i.status, i.bytes, i.pinned, i.hits, i.loaded_at
+FROM _transformer.images() i LEFT JOIN _transformer.named_version v ON v.digest = i.digest AND v.visible
+WHERE CASE WHEN v.name IS NOT NULL THEN @extschema@.has_model_privilege(v.name)
+	ELSE (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user) END;
+
+CREATE OR REPLACE VIEW @extschema@.stat_models WITH (security_barrier) AS
+SELECT v.name || '@' || v.version::text AS model, s.calls, s.rows, s.tokens, s.milliseconds
+FROM _transformer.image_statistics() s JOIN _transformer.named_version v ON v.digest = s.digest
+WHERE CASE WHEN v.visible THEN @extschema@.has_model_privilege(v.name) ELSE false END;
+
+SELECT _transformer.register_shipped();

@@ -27,7 +27,7 @@ tr_has_usage(const TrVersion *version, Oid role)
 
 	if (superuser_arg(role))
 		return true;
-	scan = tr_scan_begin("privilege", N_PRIVILEGE, 1, CStringGetTextDatum(version->name));
+	scan = tr_scan_begin("privilege", N_PRIVILEGE, 1, CStringGetTextDatum(version->key));
 	while (!allowed && tr_scan_next(scan, values, nulls))
 	{
 		Oid			holder = DatumGetObjectId(values[PRIVILEGE_ROLE]);

@@ -104,6 +104,12 @@ tr_version_name(const char *name, int32 version)
 	return psprintf("%s@%d", name, version);
 }
 
+char *
+tr_shipped_key(const char *name)
+{
+	return psprintf(TR_SHIPPED_MARK "%s", name);
+}
+
 /* ---- scans ---- */
 
 struct TrScan
@@ -240,16 +246,32 @@ find_version(const char *name, int32 version, TrVersion *into)
 }
 
 bool
+tr_catalog_has_name(const char *name)
+{
+	int32		deployed;
+
+	return find_model(name, &deployed);
+}
+
+/* What a database says of a name goes before what comes with the extension: shipped.c. */
+bool
 tr_catalog_find(const char *name, int32 version, TrVersion *into)
 {
+	char	   *key = pstrdup(name);
+
 	memset(into, 0, sizeof(*into));
-	if (!find_model(name, &into->deployed))
-		return false;
+	if (!find_model(key, &into->deployed))
+	{
+		key = tr_shipped_key(name);
+		if (!find_model(key, &into->deployed))
+			return false;
+	}
 	into->version = version != 0 ? version : into->deployed;
-	if (!find_version(name, into->version, into))
+	if (!find_version(key, into->version, into))
 		return false;
 	into->name = pstrdup(name);
-	into->owner = find_owner(name);
+	into->key = key;
+	into->owner = find_owner(key);
 	return true;
 }
 

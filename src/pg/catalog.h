@@ -96,6 +96,14 @@ enum
 	N_PRIVILEGE = PRIVILEGE_OWNER
 };
 
+enum
+{
+	SHIPPED_NAME = 1,
+	SHIPPED_TASK,
+	SHIPPED_COMMENT,
+	N_SHIPPED = SHIPPED_COMMENT
+};
+
 #define MAX_CATALOG_COLUMNS N_VERSION
 
 /* ---- reading (catalog.c) ---- */
@@ -158,8 +166,14 @@ extern Datum tr_digest_key(TrDigestKey *key, const uint8 *digest);
 
 /* ---- names (catalog.c) ---- */
 
+/* What rows of a model that comes with the extension have in place of its name; no user's model is called so. */
+#define TR_SHIPPED_MARK "@"
+extern char *tr_shipped_key(const char *name);
+
 extern void tr_check_model_name(const char *name);
 extern char *tr_version_name(const char *name, int32 version);	/* 'name@3' */
+/* Is there a row of the name itself, be it that of a model that was dropped? */
+extern bool tr_catalog_has_name(const char *name);
 /* tr_catalog_find(), or the error 42704. */
 extern void tr_catalog_get(const char *model, TrVersion *into);
 
@@ -176,6 +190,7 @@ typedef struct TrInput
 {
 	const char *name;			/* for messages: "/path" or "large object 123" */
 	const char *path;			/* NULL: a large object */
+	const char *stored_path;	/* the same as the catalog has it, where it may begin with TR_SHARE_PREFIX */
 	bool		is_folder;
 	TeSource	file;
 	TeFolder	folder;
@@ -185,6 +200,13 @@ typedef struct TrInput
 	uint64		size;			/* together */
 	TimestampTz mtime;			/* of the youngest */
 } TrInput;
+
+/*
+ * In place of the server's share directory, which another major version, package or standby has elsewhere.
+ */
+#define TR_SHARE_PREFIX "$share/"
+extern char *tr_share_path(const char *path);	/* with the directory */
+extern bool tr_in_share(const char *path);
 
 /* A file or a folder of the server, to which the caller must have been allowed.  Valid in this transaction. */
 extern TrInput *tr_input_path(TeArena *arena, const char *path);
@@ -228,6 +250,7 @@ typedef struct TrNewVersion
 	const char *parent;			/* or NULL */
 	const TrInput *input;		/* storage 'file': where it is; NULL: in chunks */
 	const char *conversion;		/* storage 'file': quantization that was asked for, or NULL */
+	int32		shipped;		/* comes with the extension as this version, and takes the place of such a one; 0: a user's */
 } TrNewVersion;
 
 /* Make a version: chunks, rows, digest; the number is into->version.  The caller owns the name, or it is new. */

@@ -32,6 +32,10 @@
  * ones, the same base) is then stored twice.  A unique key on the digest would
  * make one wait for the other's transaction, or both deadlock.  So nobody waits for an import.
  *
+ * Models that come with the extension (shipped.c) have rows under another key than their name, and chunks whose writer is 0; neither
+ * is dumped.  The first change to such a name copies the rows to the name itself, which goes before the key from then on.  A name
+ * without versions, deployed 0, says that the model was dropped, and hides the key.
+ *
  * The content lock is a lock on a database object (the table, with sub-object
  * 1), which neither VACUUM nor pg_dump meets.  Lock order: content lock in
  * share mode, rows of model, the rest; the content lock in exclusive mode is
@@ -187,12 +191,54 @@ look_again(const char *name, int32 version, void (*check) (const TrVersion *), T
 	PopActiveSnapshot();
 }
 
+/* Tokenizers of a name as chunks that are dumped, too. */
+static void
+keep_tokenizers(const char *name)
+{
+	Snapshot	snapshot;
+
+	CommandCounterIncrement();
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	execute_with("INSERT INTO _transformer.chunk (digest, data) SELECT c.digest, c.data FROM _transformer.chunk c "
+				 "WHERE c.writer = '0' AND c.digest IN (SELECT unnest(tokenizer) FROM _transformer.version WHERE name = $1) "
+				 "AND NOT EXISTS (SELECT 1 FROM _transformer.chunk o WHERE o.digest = c.digest AND o.writer <> '0')",
+				 (Argument[]) {P_TEXT(name)}, 1, snapshot, NULL);
+	UnregisterSnapshot(snapshot);
+}
+
+/* Before a name is changed: where it is that of a model of the extension, make it this database's. */
+static void
+adopt_shipped(const char *name)
+{
+	static const char *const copies[] = {
+		"INSERT INTO _transformer.version SELECT $1, version, digest, architecture, task, config, pipeline, tokenizer, "
+		"tokenizer_bytes, quantization, parameters, bytes, dimensions, context_length, labels, parent, storage, "
+		"path, conversion, file_size, file_mtime, created_at FROM _transformer.version WHERE name = $2",
+		"INSERT INTO _transformer.tensor SELECT $1, version, seq, tensor, dtype, dims, bytes, chunk_bytes, chunks "
+		"FROM _transformer.tensor WHERE name = $2",
+		"INSERT INTO _transformer.privilege SELECT $1, role, owner FROM _transformer.privilege WHERE name = $2",
+	};
+	char	   *key = tr_shipped_key(name);
+
+	if (RUN(NULL, "SELECT 1 FROM _transformer.model s WHERE s.name = $2 "
+			"AND NOT EXISTS (SELECT 1 FROM _transformer.model o WHERE o.name = $1)", P_TEXT(name), P_TEXT(key)) == 0)
+		return;
+	lock_content(ShareLock, true);
+	if (RUN(NULL, "INSERT INTO _transformer.model SELECT $1, deployed, last_version, created_at FROM _transformer.model "
+			"WHERE name = $2 ON CONFLICT DO NOTHING", P_TEXT(name), P_TEXT(key)) == 0)
+		return;
+	for (int i = 0; i < (int) lengthof(copies); i++)
+		RUN(NULL, copies[i], P_TEXT(name), P_TEXT(key));
+	keep_tokenizers(name);
+}
+
 /* For changing the rows of a name, which is the owner's to do; the version that is deployed. */
 static int32
 lock_name(const char *name)
 {
 	TrVersion	current;
 
+	adopt_shipped(name);
 	must_be_there(RUN(NULL, "UPDATE _transformer.model SET deployed = deployed WHERE name = $1", P_TEXT(name)), name);
 	look_again(name, 0, tr_check_owner, &current);
 	return current.deployed;
@@ -202,10 +248,10 @@ lock_name(const char *name)
 
 /*
  * Store bytes unless they are there: now, under the content lock, not when the
- * transaction took its snapshot.
+ * transaction took its snapshot.  What comes with the extension is apart, since it is not dumped.
  */
 static void
-add_chunk(bytea *chunk, const uint8 *digest)
+add_chunk(bytea *chunk, const uint8 *digest, bool shipped)
 {
 	TrDigestKey key;
 	Argument	arguments[] = {
@@ -214,8 +260,11 @@ add_chunk(bytea *chunk, const uint8 *digest)
 	};
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
-	execute_with("INSERT INTO _transformer.chunk (digest, data) SELECT $1, $2 "
-				 "WHERE NOT EXISTS (SELECT 1 FROM _transformer.chunk WHERE digest = $1)",
+	execute_with(shipped ?
+				 "INSERT INTO _transformer.chunk (digest, data, writer) SELECT $1, $2, '0' "
+				 "WHERE NOT EXISTS (SELECT 1 FROM _transformer.chunk WHERE digest = $1 AND writer = '0')" :
+				 "INSERT INTO _transformer.chunk (digest, data) SELECT $1, $2 "
+				 "WHERE NOT EXISTS (SELECT 1 FROM _transformer.chunk WHERE digest = $1 AND writer <> '0')",
 				 arguments, lengthof(arguments), snapshot, NULL);
 	UnregisterSnapshot(snapshot);
 }
@@ -230,6 +279,7 @@ typedef struct ChunkWriter
 	uint64		tensors;		/* written, for progress */
 	uint64		bytes;
 	bool		keep;			/* false: take the digests only */
+	bool		shipped;
 } ChunkWriter;
 
 /* The buffer, for a chunk of len bytes. */
@@ -265,7 +315,7 @@ write_chunks(ChunkWriter *writer, const TeSource *source, uint64 offset, uint64 
 		te_source_read(source, offset + start, VARDATA(chunk), len);
 		tr_sha256(VARDATA(chunk), len, into->digests[i]);
 		if (writer->keep)
-			add_chunk(chunk, into->digests[i]);
+			add_chunk(chunk, into->digests[i], writer->shipped);
 		writer->bytes += len;
 		tr_import_done(writer->tensors, writer->bytes);
 		MemoryContextSwitchTo(before);
@@ -321,6 +371,22 @@ label_array(const TeModelDef *def)
 
 /* ---- new versions ---- */
 
+/* Rows of one version, or of all of them. */
+static uint64
+delete_versions(const char *name, int32 version)
+{
+	static const char *const deletes[] = {
+		"DELETE FROM _transformer.reference WHERE name = $1 AND (version = $2 OR $2 = 0)",
+		"DELETE FROM _transformer.tensor WHERE name = $1 AND (version = $2 OR $2 = 0)",
+		"DELETE FROM _transformer.version WHERE name = $1 AND (version = $2 OR $2 = 0)",
+	};
+	uint64		rows = 0;
+
+	for (int i = 0; i < (int) lengthof(deletes); i++)
+		rows = RUN(NULL, deletes[i], P_TEXT(name), P_INT(version));
+	return rows;
+}
+
 /*
  * Take the next number of a name, or make the name.  The row of the name
  * stays locked, and the owner is looked up after that, in case the name was
@@ -332,10 +398,12 @@ take_version(const char *name, TrVersion *into)
 	TrVersion	current;
 	int64		number = 0;
 
+	adopt_shipped(name);
 	RUN(&number, "INSERT INTO _transformer.model AS m (name, deployed, last_version) VALUES ($1, 1, 1) "
-		"ON CONFLICT (name) DO UPDATE SET last_version = m.last_version + 1 RETURNING last_version::bigint", P_TEXT(name));
+		"ON CONFLICT (name) DO UPDATE SET last_version = m.last_version + 1, deployed = greatest(m.deployed, 1) "
+		"RETURNING last_version::bigint", P_TEXT(name));
 	memset(into, 0, sizeof(*into));
-	into->name = pstrdup(name);
+	into->name = into->key = pstrdup(name);
 	into->version = (int32) number;
 	into->deployed = 1;
 	into->owner = GetUserId();
@@ -350,6 +418,23 @@ take_version(const char *name, TrVersion *into)
 	into->owner = current.owner;
 }
 
+/*
+ * The same for a version that comes with the extension, whose number is known, in place of such a one that is there already.
+ * The newest is deployed, and everybody may use it.
+ */
+static void
+take_shipped(const char *name, int32 number, TrVersion *into)
+{
+	char	   *key = tr_shipped_key(name);
+
+	RUN(NULL, "INSERT INTO _transformer.model AS m (name, deployed, last_version) VALUES ($1, $2, $2) ON CONFLICT (name) DO UPDATE "
+		"SET deployed = greatest(m.deployed, $2), last_version = greatest(m.last_version, $2)", P_TEXT(key), P_INT(number));
+	RUN(NULL, "INSERT INTO _transformer.privilege (name, role, owner) VALUES ($1, $2, true), ($1, 0::regrole, false) "
+		"ON CONFLICT DO NOTHING", P_TEXT(key), P_ROLE(GetUserId()));
+	delete_versions(key, number);
+	*into = (TrVersion) {.name = pstrdup(name),.key = key,.version = number,.deployed = number,.owner = GetUserId()};
+}
+
 static void
 add_version_row(const TrNewVersion *new, const TrVersion *version, const TrDigests *tokenizer)
 {
@@ -361,13 +446,13 @@ add_version_row(const TrNewVersion *new, const TrVersion *version, const TrDiges
 		"tokenizer, tokenizer_bytes, quantization, parameters, bytes, dimensions, context_length, labels, parent, "
 		"storage, path, conversion, file_size, file_mtime) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, "
 		"$13, $14, $15, $16, $17, $18, $19, $20, $21)",
-		P_TEXT(version->name), P_INT(version->version), P_DATUM(BYTEAOID, tr_digest_key(&digest, version->digest)),
+		P_TEXT(version->key), P_INT(version->version), P_DATUM(BYTEAOID, tr_digest_key(&digest, version->digest)),
 		P_STR(def->architecture), P_STR(def->task), P_STR(def->config), P_STR(def->pipeline),
 		P_DATUM(BYTEAARRAYOID, digest_array(tokenizer)), P_INT((int32) def->tokenizer.len), P_STR(def->quantization),
 		P_BIGINT((int64) def->parameters), P_BIGINT((int64) def->bytes), P_INT(def->dimensions), P_INT(def->context_length),
 		P_DATUM(TEXTARRAYOID, label_array(def)), P_TEXT_OR_NULL(new->parent),
 		P_TEXT(file != NULL ? "file" : "table"),
-		P_TEXT_OR_NULL(file != NULL ? file->path : NULL),
+		P_TEXT_OR_NULL(file != NULL ? file->stored_path : NULL),
 		P_TEXT_OR_NULL(new->conversion),
 		file != NULL ? P_BIGINT((int64) file->size) : P_NULL(INT8OID),
 		file != NULL ? P_DATUM(TIMESTAMPTZOID, TimestampTzGetDatum(file->mtime)) : P_NULL(TIMESTAMPTZOID));
@@ -378,7 +463,7 @@ add_tensor_row(const TrVersion *version, int seq, const TeTensorInfo *tensor, co
 {
 	RUN(NULL, "INSERT INTO _transformer.tensor (name, version, seq, tensor, dtype, dims, bytes, chunk_bytes, chunks) "
 		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-		P_TEXT(version->name), P_INT(version->version), P_INT(seq), P_STR(tensor->name),
+		P_TEXT(version->key), P_INT(version->version), P_INT(seq), P_STR(tensor->name),
 		P_TEXT(te_dtypes[tensor->dtype].name), P_DATUM(INT8ARRAYOID, dims_array(tensor)),
 		P_BIGINT((int64) tensor->bytes), P_INT((int32) chunks->chunk_bytes), P_DATUM(BYTEAARRAYOID, digest_array(chunks)));
 }
@@ -407,7 +492,7 @@ tr_catalog_create(TeArena *arena, const TrNewVersion *new, TrContext *context, T
 	TeSource	json = te_source_memory("tokenizer.json", def->tokenizer.data, def->tokenizer.len);
 	TrDigests	tokenizer;
 	TrDigests  *tensors = te_new_array(arena, TrDigests, def->tensors.n);
-	ChunkWriter writer = {.arena = arena,.keep = true};
+	ChunkWriter writer = {.arena = arena,.keep = true,.shipped = new->shipped > 0};
 	uint8		digest[TR_DIGEST_LENGTH];
 
 	if (def->tokenizer.len > INT_MAX / 2)
@@ -429,7 +514,10 @@ tr_catalog_create(TeArena *arena, const TrNewVersion *new, TrContext *context, T
 	context->part = (TeStr) {NULL, 0};
 	tr_version_digest(def, &tokenizer, tensors, digest);
 
-	take_version(new->name, into);
+	if (new->shipped > 0)
+		take_shipped(new->name, new->shipped, into);
+	else
+		take_version(new->name, into);
 	memcpy(into->digest, digest, TR_DIGEST_LENGTH);
 	add_rows(&writer, new, into, &tokenizer, tensors);
 	MemoryContextDelete(writer.memory);
@@ -450,7 +538,7 @@ tr_catalog_copy(const TrVersion *from, const char *name, TrVersion *into)
 {
 	static const char *const copies[] = {
 		"INSERT INTO _transformer.version SELECT $1, $2, digest, architecture, task, config, pipeline, tokenizer, "
-		"tokenizer_bytes, quantization, parameters, bytes, dimensions, context_length, labels, $3 || '@' || $4, storage, "
+		"tokenizer_bytes, quantization, parameters, bytes, dimensions, context_length, labels, ltrim($3, '@') || '@' || $4, storage, "
 		"path, conversion, file_size, file_mtime, now() FROM _transformer.version WHERE name = $3 AND version = $4",
 		"INSERT INTO _transformer.tensor SELECT $1, $2, seq, tensor, dtype, dims, bytes, chunk_bytes, chunks "
 		"FROM _transformer.tensor WHERE name = $3 AND version = $4",
@@ -462,17 +550,18 @@ tr_catalog_copy(const TrVersion *from, const char *name, TrVersion *into)
 	lock_content(ShareLock, true);
 	/* Where both names are one, take_version() locks its row; a share of it before could not become more without a deadlock. */
 	if (strcmp(from->name, name) != 0)
-		must_be_there(RUN(NULL, "SELECT 1 FROM _transformer.model WHERE name = $1 FOR SHARE", P_TEXT(from->name)), from->name);
+		must_be_there(RUN(NULL, "SELECT 1 FROM _transformer.model WHERE name = $1 FOR SHARE", P_TEXT(from->key)), from->name);
 	take_version(name, into);
 	look_again(from->name, from->version, tr_check_usage, &source);
 	memcpy(into->digest, source.digest, TR_DIGEST_LENGTH);
 	for (int i = 0; i < (int) lengthof(copies); i++)
 	{
-		uint64		rows = RUN(NULL, copies[i], P_TEXT(name), P_INT(into->version), P_TEXT(from->name), P_INT(from->version));
+		uint64		rows = RUN(NULL, copies[i], P_TEXT(name), P_INT(into->version), P_TEXT(source.key), P_INT(from->version));
 
 		if (i == 0)
 			must_be_there(rows, tr_version_name(from->name, from->version));
 	}
+	keep_tokenizers(name);
 }
 
 /* ---- names, grants ---- */
@@ -489,8 +578,11 @@ tr_catalog_rename(const char *name, const char *new_name)
 	};
 
 	lock_name(name);
+	RUN(NULL, "DELETE FROM _transformer.model WHERE name = $1 AND deployed = 0", P_TEXT(new_name));
 	for (int i = 0; i < (int) lengthof(updates); i++)
 		RUN(NULL, updates[i], P_TEXT(name), P_TEXT(new_name));
+	RUN(NULL, "INSERT INTO _transformer.model (name, deployed, last_version) SELECT $1, 0, 0 FROM _transformer.model WHERE name = $2",
+		P_TEXT(name), P_TEXT(tr_shipped_key(name)));
 }
 
 void
@@ -618,23 +710,7 @@ remove_orphans(void)
 	UnregisterSnapshot(snapshot);
 }
 
-/* Rows of one version, or of all of them. */
-static uint64
-delete_versions(const char *name, int32 version)
-{
-	static const char *const deletes[] = {
-		"DELETE FROM _transformer.reference WHERE name = $1 AND (version = $2 OR $2 = 0)",
-		"DELETE FROM _transformer.tensor WHERE name = $1 AND (version = $2 OR $2 = 0)",
-		"DELETE FROM _transformer.version WHERE name = $1 AND (version = $2 OR $2 = 0)",
-	};
-	uint64		rows = 0;
-
-	for (int i = 0; i < (int) lengthof(deletes); i++)
-		rows = RUN(NULL, deletes[i], P_TEXT(name), P_INT(version));
-	return rows;
-}
-
-/* The last version takes the name with it. */
+/* The last version takes the name with it, but for what says that a model of the extension is not wanted. */
 void
 tr_catalog_drop(const char *name, int32 version)
 {
@@ -651,7 +727,9 @@ tr_catalog_drop(const char *name, int32 version)
 	if (left == 0)
 	{
 		RUN(NULL, "DELETE FROM _transformer.privilege WHERE name = $1", P_TEXT(name));
-		RUN(NULL, "DELETE FROM _transformer.model WHERE name = $1", P_TEXT(name));
+		if (RUN(NULL, "UPDATE _transformer.model SET deployed = 0, last_version = 0 WHERE name = $1 "
+				"AND EXISTS (SELECT 1 FROM _transformer.model WHERE name = $2)", P_TEXT(name), P_TEXT(tr_shipped_key(name))) == 0)
+			RUN(NULL, "DELETE FROM _transformer.model WHERE name = $1", P_TEXT(name));
 	}
 	remove_orphans();
 }

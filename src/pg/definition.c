@@ -83,7 +83,9 @@ file_changed(const char *file, const char *model, const char *detail)
 	ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
 					errmsg("\"%s\" has changed since it was imported", file),
 					errdetail("It holds the weights of model \"%s\". %s", model, detail),
-					errhint("Put the old file back, or import the new one as a new version.")));
+					errhint("%s", tr_in_share(file) ?
+							"Install the release of the extension that the model came with, or update the extension in this database." :
+							"Put the old file back, or import the new one as a new version.")));
 	pg_unreachable();
 }
 
@@ -267,7 +269,7 @@ static void
 read_tensors(DefinitionReader *reader)
 {
 	TeTensorSet *set = &reader->def->tensors;
-	TrScan	   *scan = tr_scan_begin("tensor", N_TENSOR, 2, CStringGetTextDatum(reader->version->name),
+	TrScan	   *scan = tr_scan_begin("tensor", N_TENSOR, 2, CStringGetTextDatum(reader->version->key),
 									 Int32GetDatum(reader->version->version));
 	Datum		values[N_TENSOR + 1];
 	bool		nulls[N_TENSOR + 1];
@@ -354,7 +356,7 @@ static TrScan *
 begin_version(const DefinitionReader *reader, Datum values[], bool nulls[])
 {
 	const TrVersion *version = reader->version;
-	TrScan	   *scan = tr_scan_begin("version", N_VERSION, 2, CStringGetTextDatum(version->name),
+	TrScan	   *scan = tr_scan_begin("version", N_VERSION, 2, CStringGetTextDatum(version->key),
 									 Int32GetDatum(version->version));
 
 	if (!tr_scan_next(scan, values, nulls))

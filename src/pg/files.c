@@ -180,16 +180,39 @@ list_folder(TeArena *arena, TeFolder *folder, TeSource *files, const char *path,
 	FreeDir(directory);
 }
 
+/* Where the server's own files are: it finds them by its program's place, and so do we. */
+char *
+tr_share_path(const char *path)
+{
+	char		directory[MAXPGPATH];
+
+	if (strncmp(path, TR_SHARE_PREFIX, strlen(TR_SHARE_PREFIX)) != 0)
+		return pstrdup(path);
+	get_share_path(my_exec_path, directory);
+	return psprintf("%s/%s", directory, path + strlen(TR_SHARE_PREFIX));
+}
+
+bool
+tr_in_share(const char *path)
+{
+	char	   *directory = tr_share_path(TR_SHARE_PREFIX);
+
+	return strncmp(path, directory, strlen(directory)) == 0;
+}
+
 TrInput *
 tr_input_path(TeArena *arena, const char *path)
 {
 	TrInput    *input = te_new(arena, TrInput);
+	bool		in_share = strncmp(path, TR_SHARE_PREFIX, strlen(TR_SHARE_PREFIX)) == 0;
 	struct stat status;
 
-	input->path = input->name = te_cstring(arena, te_str(tr_absolute_path(path)));
+	input->path = input->name = te_cstring(arena, te_str(tr_absolute_path(tr_share_path(path))));
+	input->stored_path = in_share ? te_cstring(arena, te_str(path)) : input->path;
 	input->descriptor = -1;
 	if (stat(input->path, &status) != 0)
-		ereport(ERROR, (errcode_for_file_access(), errmsg("could not open \"%s\": %m", input->path)));
+		ereport(ERROR, (errcode_for_file_access(), errmsg("could not open \"%s\": %m", input->path),
+						in_share ? errhint("The file comes with the extension \"transformer\". Install on this server the release that has it.") : 0));
 	input->is_folder = S_ISDIR(status.st_mode);
 	if (input->is_folder)
 	{

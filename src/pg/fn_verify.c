@@ -196,7 +196,7 @@ static List *
 stored_references(const TrVersion *version)
 {
 	List	   *vectors = NIL;
-	TrScan	   *scan = tr_scan_begin("reference", N_REFERENCE, 2, CStringGetTextDatum(version->name),
+	TrScan	   *scan = tr_scan_begin("reference", N_REFERENCE, 2, CStringGetTextDatum(version->key),
 									 Int32GetDatum(version->version));
 	Datum		values[N_REFERENCE + 1];
 	bool		nulls[N_REFERENCE + 1];

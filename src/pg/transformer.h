@@ -13,6 +13,7 @@
  *	  catalog_write.c	new versions, names, grants; chunks
  *	  files.c		server files, folders, large objects as sources; tar.c archives; output.c sinks
  *	  pinned.c		columns and indexes that depend on a version
+ *	  shipped.c		models that come with the extension
  *	  progress.c	how far an import is
  *	  control.c		the shared control file: hits, pins, statistics, cluster-wide thread cap
  *	  store.c		images in shared memory: build once, map, evict; the two weights stores
@@ -120,6 +121,7 @@ extern void tr_context_pop(TrContext *context);
 typedef struct TrVersion
 {
 	char	   *name;
+	char	   *key;			/* name of its rows: the name, or tr_shipped_key() of it */
 	int32		version;
 	int32		deployed;		/* the version that the bare name means */
 	Oid			owner;			/* InvalidOid: dropped; superusers only */

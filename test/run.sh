@@ -190,7 +190,7 @@ esac
 case " $* " in
 	*" regress "* | *" isolation "* | *" tap "*)
 		private_server
-		# What comes with the extension is no part of a test that does not say so: t/013_shipped.pl.
+		# What comes with the extension is no part of a test that does not say so: t/014_shipped.pl.
 		rm -rf "$share/transformer"
 		mv "$logs"/* "$work/" 2>/dev/null
 		rmdir "$logs"

@@ -126,7 +126,7 @@ help:           ## say what there is to make
 test:           ## everything, from nothing: packages, build, units, pg_regress, isolation, TAP
 	@$(here)/test/run.sh all
 
-demo:           ## semantic search over 200 texts in a throw-away cluster (KEEP=1 leaves it running)
+demo:           ## search, labels and a training on 200 texts in a throw-away cluster (KEEP=1 leaves it running)
 	@$(here)/test/demo/demo.sh
 
 setup:          ## install the packages that building and testing need (says which first)

@@ -210,6 +210,7 @@ LANGUAGE C VOLATILE PARALLEL UNSAFE COST 1000000;
 REVOKE ALL ON FUNCTION @extschema@.derive_model FROM PUBLIC;
 COMMENT ON FUNCTION @extschema@.derive_model(text, text, int[], text) IS
 	'Make a model of some layers of another one, or of one that reads by another tokenizer, to be trained; gives the new version';
+
 /* ---- models that come with the extension ---- */
 
 /* Names, tasks and comments; which of them are there, and in which versions, is said by the files in the server's share directory. */

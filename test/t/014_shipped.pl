@@ -134,6 +134,19 @@ is(sql($own =~ s/mood/sentiment/r, 'second_last'), sql($own =~ s/mood/sentiment/
 is(sql(q{SELECT count(*) FROM _transformer.chunk c WHERE writer <> '0' AND NOT EXISTS (SELECT FROM _transformer.version v WHERE c.digest = ANY (v.tokenizer))
 	AND NOT EXISTS (SELECT FROM _transformer.tensor v WHERE c.digest = ANY (v.chunks))}, 'second_last'), '0', 'no bytes that nobody needs');
 
+# --- training makes models of them; of the name itself, a version ---
+sql(q{CREATE TABLE lesson AS SELECT CASE WHEN i % 2 = 0 THEN 'bread ' ELSE 'boat ' END || i AS text, CASE WHEN i % 2 = 0 THEN 'baker' ELSE 'sailor' END AS label
+	FROM generate_series(1, 24) i}, 'child');
+is(sql(q{SELECT model FROM transformer.finetune('encoder', 'TABLE lesson', output => 'job', max_steps => 2)}, 'child'), 'job@1', 'a model of ours is trained');
+is(sql(q{SELECT model FROM transformer.finetune('encoder', 'TABLE lesson', max_steps => 2)}, 'child'), 'encoder@2', 'as a version of its name');
+is(vector($node, 'encoder', 'child'), $vector{a}, 'which is not deployed');
+my $labels = q{SELECT md5(string_agg(transformer.classify(text, 'job'), ',' ORDER BY text)), md5(string_agg(transformer.classify(text, 'encoder@2'), ',' ORDER BY text)),
+	md5(transformer.embed('x')::text) FROM lesson};
+$want = sql($labels, 'child');
+dump_and_restore('child', 'child_again', 'restore of trained models');
+is(sql($labels, 'child_again'), $want, 'as they were');
+is(models('child_again'), 'encoder@1 encoder@2 intent@1 job@1 sentiment@1', 'all of them');
+
 # --- update from 0.2, with a model of that name ---
 new_database('old', q{VERSION '0.2'});
 is(sql(q{SELECT count(*) FROM transformer.models}, 'old'), '0', '0.2 comes with nothing');

@@ -411,6 +411,75 @@ TEST(images_are_the_same_each_time)
 	CHECK(bytes == bytes_again && memcmp(image, again, bytes) == 0);
 }
 
+/* Of an image without its version (behind the magic) and the hash over that (the header's last member). */
+static uint64_t
+image_hash(const void *image, uint64_t bytes)
+{
+	char	   *copy = malloc(bytes);
+	uint32_t	header_bytes;
+	uint64_t	hash;
+
+	memcpy(copy, image, bytes);
+	memcpy(&header_bytes, copy + 12, sizeof(header_bytes));
+	te_assert(header_bytes < bytes);
+	memset(copy + 8, 0, sizeof(uint32_t));
+	memset(copy + header_bytes - sizeof(uint64_t), 0, sizeof(uint64_t));
+	hash = te_hash(copy, bytes);
+	free(copy);
+	return hash;
+}
+
+/*
+ * What images are made of, byte for byte.  Where this fails though the fixture is as it was, a server would take an image of before the
+ * change for one of after it: raise IMAGE_LAYOUT (image.c), and then put the hashes here that the failures print.
+ */
+TEST(images_change_with_their_version)
+{
+	static const struct
+	{
+		const char *name;
+		const char *quantization;
+		uint64_t	hash;
+	}			images[] = {
+		{"bert", NULL, UINT64_C(0xf296b9f8fa4d8ecc)},
+		{"distilbert", NULL, UINT64_C(0x5f697284b0c76612)},
+		{"roberta", NULL, UINT64_C(0x50ccbea79e55db75)},
+		{"xlm-roberta", NULL, UINT64_C(0x271f08a00f5badbc)},
+		{"mpnet", NULL, UINT64_C(0xa41d5f7e13523905)},
+		{"modernbert", NULL, UINT64_C(0x4b7b9aa9d9601092)},
+		{"nomic-bert", NULL, UINT64_C(0xdd8ad9b8574dd836)},
+		{"albert", NULL, UINT64_C(0xbc331c0d374b8a12)},
+		{"electra", NULL, UINT64_C(0xcc6628624134d6e8)},
+		{"deberta-v2", NULL, UINT64_C(0x8b5e2182ac744009)},
+		{"deberta-v3", NULL, UINT64_C(0xb401545c7c3641e7)},
+		{"causal-llama", NULL, UINT64_C(0xfdcc052c36ed2ece)},
+		{"causal-mistral", NULL, UINT64_C(0xacf6a5be6d595120)},
+		{"causal-qwen2", NULL, UINT64_C(0xee3ceb67787d8f26)},
+		{"classify-bert", NULL, UINT64_C(0x8f0c6460d2e8a6e3)},
+		{"token-bert", NULL, UINT64_C(0x02a3b5b0f518b893)},
+		{"answer-bert", NULL, UINT64_C(0x99413e6438d626ef)},
+		{"mask-bert", NULL, UINT64_C(0x3670645605fe4737)},
+		{"ratings-bert", NULL, UINT64_C(0x4274e8ca6f5b4fa4)},
+		{"bert", "f16", UINT64_C(0x64b0db4d0cf1cc20)},
+		{"bert", "bf16", UINT64_C(0xe9500ce6fe70dbf7)},
+		{"bert", "q8_0", UINT64_C(0x571b04dd21bc29c2)},
+		{"bert", "q4_0", UINT64_C(0xff596745f7b10b9a)},
+		{"bert", "int8", UINT64_C(0x549c29c3866f54c9)},
+	};
+
+	for (size_t i = 0; i < TE_LENGTH(images); i++)
+	{
+		uint64_t	bytes;
+		void	   *image = build_image(arena, fixture_load(arena, images[i].name, images[i].quantization)->def, &bytes);
+		uint64_t	hash = image_hash(image, bytes);
+
+		if (hash != images[i].hash)
+			fprintf(stderr, "the image of %s (%s) is UINT64_C(0x%016llx)\n", images[i].name,
+					images[i].quantization != NULL ? images[i].quantization : "as it is", (unsigned long long) hash);
+		CHECK(hash == images[i].hash);
+	}
+}
+
 TEST(damaged_images_are_errors)
 {
 	Fixture    *fixture = fixture_load(arena, "roberta", NULL);

@@ -18,13 +18,15 @@
  * and tokenizer are covered by the size only: hashing them at each attach
  * would read the whole model.
  *
- * The layout may change with any release: IMAGE_LAYOUT goes into
- * te_image_version(), by which cached images of another layout are passed over.
+ * The layout may change with any release.  Cached images of another one are passed over, by te_image_version().
+ * That has the sizes of all that is stored as the compiler lays it, and how many numbers each list has whose
+ * numbers are stored.  What it cannot see (members change places, a family reads its configuration otherwise, weights are
+ * packed otherwise) IMAGE_LAYOUT counts; a test has hashes of images, and fails where it was forgotten.
  *-------------------------------------------------------------------------
  */
 #include "model/model.h"
 
-#define IMAGE_LAYOUT 9
+#define IMAGE_LAYOUT 10
 #define IMAGE_CHUNK ((size_t) 1 << 20)	/* bytes of a tensor read at a time */
 #define IMAGE_FREE UINT32_MAX	/* of the name index */
 
@@ -119,8 +121,14 @@ struct TeImagePlan
 uint32_t
 te_image_version(void)
 {
-	/* Sizes stand for the layout of what is stored as it is. */
-	return (uint32_t) (IMAGE_LAYOUT << 16 ^ sizeof(ImageHeader) << 4 ^ TE_PANEL);
+	/* The header's own size would not do: what a part of it grows by may go into padding. */
+	const uint32_t parts[] = {
+		IMAGE_LAYOUT, te_tokenizer_version(), TE_PANEL,
+		sizeof(ImageHeader), sizeof(TeConfig), sizeof(ImageHead), sizeof(ImageDense), sizeof(ImagePrompt), sizeof(ImageTensor),
+		TE_MAX_HEAD_LAYERS, TE_MAX_DENSE, TE_N_POOLINGS, TE_N_HEADS, TE_N_ACTIVATIONS, TE_N_DTYPES,
+	};
+
+	return (uint32_t) te_hash(parts, sizeof(parts));
 }
 
 static uint64_t

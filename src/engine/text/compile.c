@@ -188,6 +188,17 @@ compile_model(TeCompiler *compiler, const TeJson *tokenizer)
 	compiler->header.model = compiler->steps[0];
 }
 
+uint32_t
+te_tokenizer_version(void)
+{
+	const uint32_t parts[] = {
+		TE_TOKENIZER_VERSION, sizeof(TeTokenizer), sizeof(TeVocab), sizeof(TeVocabSlot), sizeof(TeAdded), sizeof(TePost),
+		sizeof(TeTemplatePart), sizeof(TeTrieUnit),
+	};
+
+	return (uint32_t) te_hash(parts, sizeof(parts));
+}
+
 /* The header is written last, when all offsets are known; a zeroed one keeps its place. */
 size_t
 te_tokenizer_compile(TeArena *scratch, const TeJson *tokenizer, TeBuffer *into)
@@ -211,7 +222,7 @@ te_tokenizer_compile(TeArena *scratch, const TeJson *tokenizer, TeBuffer *into)
 
 	te_image_add(&compiler, NULL, 0);
 	header->magic = TE_TOKENIZER_MAGIC;
-	header->version = TE_TOKENIZER_VERSION;
+	header->version = te_tokenizer_version();
 	header->bytes = (uint32_t) (into->len - compiler.base);
 	image = into->data + compiler.base;
 	header->digest = te_hash(image + sizeof(TeTokenizer), header->bytes - sizeof(TeTokenizer));
@@ -235,8 +246,8 @@ te_tokenizer_attach(const void *image, size_t len)
 
 	if (len < sizeof(TeTokenizer) || tokenizer->magic != TE_TOKENIZER_MAGIC)
 		te_throw(TE_ERR_CORRUPT, "tokenizer image has no header");
-	if (tokenizer->version != TE_TOKENIZER_VERSION)
-		te_throw(TE_ERR_CORRUPT, "tokenizer image has version %u instead of %u", tokenizer->version, TE_TOKENIZER_VERSION);
+	if (tokenizer->version != te_tokenizer_version())
+		te_throw(TE_ERR_CORRUPT, "tokenizer image has the layout of another version");
 	if (tokenizer->bytes > len || ((uintptr_t) image & (IMAGE_ALIGN - 1)) != 0 ||
 		!section_fits(tokenizer, tokenizer->vocab.tokens, (uint64_t) tokenizer->vocab.n_ids * sizeof(TeImageStr)) ||
 		!section_fits(tokenizer, tokenizer->vocab.slots, ((uint64_t) tokenizer->vocab.slot_mask + 1) * sizeof(TeVocabSlot)) ||

@@ -49,6 +49,8 @@ typedef struct TeTokenizer TeTokenizer;	/* what a compiled image begins with; in
 
 /* Compile into buffer (appended at a 64-byte aligned place, returned as an offset into it). Throws naming the component. */
 extern size_t te_tokenizer_compile(TeArena *scratch, const TeJson *tokenizer, TeBuffer *into);
+/* Changes with the layout of what te_tokenizer_compile() makes. */
+extern uint32_t te_tokenizer_version(void);
 /* Check the header against len and give the tokenizer; throws TE_ERR_CORRUPT. No parsing. */
 extern const TeTokenizer *te_tokenizer_attach(const void *image, size_t len);
 

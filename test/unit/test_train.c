@@ -349,6 +349,25 @@ TEST(frozen_tensors_stay_as_they_are)
 	CHECK_THROWS_LIKE(TE_ERR_INVALID, "no_such_tensor", trainer(arena, run));
 }
 
+/* However many stars a pattern has, it is a loop. */
+TEST(patterns_of_names_take_little_time)
+{
+	Run		   *run = begin(arena, "bert", NULL);
+	size_t		n = 1 << 20;
+	char	   *stars = te_alloc(arena, n + 3);
+
+	memset(stars, '*', n + 2);
+	stars[0] = stars[n + 1] = '"';
+	stars[n + 2] = '\0';
+	spool(arena, run);
+	option(run, "freeze", stars, arena);
+	(void) trainer(arena, run);
+	option(run, "freeze", "\"*e*e*e*e*e*e*e*e*e*e*e*e*e*e*x\"", arena);
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "has no tensor", trainer(arena, run));
+	option(run, "freeze", "\"**word*s.weight, encoder.*.0.**bias*, *self*value*\"", arena);
+	(void) trainer(arena, run);
+}
+
 /* A vocabulary that has some of the words in another order, a new one, and no others. */
 TEST(a_model_takes_another_vocabulary)
 {

@@ -154,24 +154,36 @@ te_model_create(TeArena *arena, const TeJson *config, const TeJson *tokenizer, T
 
 /* ---- patterns for names ---- */
 
+/* What a * stands for is made longer only where what follows it does not fit: only the last one ever has to be. */
 static bool
 matches(const char *pattern, const char *pattern_end, const char *name, const char *name_end)
 {
-	while (pattern < pattern_end && *pattern != '*')
+	const char *behind_star = NULL;
+	const char *star_end = NULL;
+
+	while (name < name_end)
 	{
-		if (name == name_end || *name != *pattern)
+		if (pattern < pattern_end && *pattern == '*')
+		{
+			behind_star = ++pattern;
+			star_end = name;
+		}
+		else if (pattern < pattern_end && *pattern == *name)
+		{
+			pattern++;
+			name++;
+		}
+		else if (behind_star != NULL)
+		{
+			pattern = behind_star;
+			name = ++star_end;
+		}
+		else
 			return false;
-		name++;
+	}
+	while (pattern < pattern_end && *pattern == '*')
 		pattern++;
-	}
-	if (pattern == pattern_end)
-		return name == name_end;
-	for (; name <= name_end; name++)
-	{
-		if (matches(pattern + 1, pattern_end, name, name_end))
-			return true;
-	}
-	return false;
+	return pattern == pattern_end;
 }
 
 /* The next word of a list; empty at its end. */

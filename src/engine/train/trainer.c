@@ -104,11 +104,15 @@ read_class_weights(TeTrainer *trainer, const TeStr *labels, int32_t n_labels)
 	if (json->kind != TE_JSON_OBJECT)
 		te_throw(TE_ERR_INVALID, "option \"class_weights\" must be \"balanced\" or an object of a number for each label");
 	for (int32_t i = 0; i < n_labels; i++)
+	{
+		te_check_interrupts();
 		weights[i] = (float) te_json_real(json, te_cstring(trainer->arena, labels[i]), 1);
+	}
 	for (uint32_t i = 0; i < json->n; i++)
 	{
 		bool		found = false;
 
+		te_check_interrupts();
 		for (int32_t j = 0; j < n_labels; j++)
 			found |= te_str_eq(json->items[i].key, labels[j]);
 		if (!found)

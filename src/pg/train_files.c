@@ -164,6 +164,7 @@ tr_file_open(const char *path, TrFileMode mode)
 		[TR_FILE_APPEND] = O_RDWR | O_CREAT | PG_BINARY,
 	};
 	TrFile	   *file = palloc0(sizeof(TrFile));
+	off_t		size;
 
 	file->path = pstrdup(path);
 	if (mode != TR_FILE_READ)
@@ -174,7 +175,10 @@ tr_file_open(const char *path, TrFileMode mode)
 	if (file->file < 0)
 		throw_file("open", path);
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &file->callback);
-	file->size = file->flushed = (uint64) FileSize(file->file);
+	size = FileSize(file->file);
+	if (size < 0)
+		throw_file("look at", path);
+	file->size = file->flushed = (uint64) size;
 	file->sink = (TeSink) {.write = file_write,.host = file};
 	file->source = (TeSource) {.name = file->path,.size = file->size,.read = file_read,.host = file};
 	return file;
@@ -393,12 +397,12 @@ lock_file(int64 run, int operation, bool make, bool *missing)
 	return -1;
 }
 
+/* False where somebody else has it, or (missing) the run is gone. */
 static bool
-take_hold(int64 run, bool make)
+take_hold(int64 run, bool make, bool *missing)
 {
 	static bool registered = false;
 	Hold	   *hold = MemoryContextAllocZero(TopMemoryContext, sizeof(Hold));
-	bool		missing;
 
 	if (!registered)
 	{
@@ -408,12 +412,10 @@ take_hold(int64 run, bool make)
 	}
 	hold->run = run;
 	hold->owner = GetCurrentSubTransactionId();
-	hold->fd = lock_file(run, LOCK_EX, make, &missing);
+	hold->fd = lock_file(run, LOCK_EX, make, missing);
 	if (hold->fd < 0)
 	{
 		pfree(hold);
-		if (missing)
-			ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no unfinished training run " INT64_FORMAT, run)));
 		return false;
 	}
 	ReserveExternalFD();
@@ -425,7 +427,15 @@ take_hold(int64 run, bool make)
 bool
 tr_run_lock(int64 run)
 {
-	return find_hold(run) == NULL && take_hold(run, false);
+	bool		missing;
+
+	if (find_hold(run) != NULL)
+		return false;
+	if (take_hold(run, false, &missing))
+		return true;
+	if (missing)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("there is no unfinished training run " INT64_FORMAT, run)));
+	return false;
 }
 
 void
@@ -499,16 +509,20 @@ worth_keeping(int64 run, const char *directory)
 	return stat(directory, &st) == 0 && time(NULL) - st.st_mtime < QUEUED_SECONDS;
 }
 
+/* Another session may be sweeping, too, and be faster. */
 static void
 sweep_run(Oid database, int64 run, const char *directory)
 {
+	bool		missing;
+
+	CHECK_FOR_INTERRUPTS();
 	if (database != MyDatabaseId)
 	{
 		if (!SearchSysCacheExists1(DATABASEOID, ObjectIdGetDatum(database)))
 			remove_directory(directory);
 		return;
 	}
-	if (tr_run_is_locked(run) || worth_keeping(run, directory) || !take_hold(run, true))
+	if (tr_run_is_locked(run) || worth_keeping(run, directory) || !take_hold(run, true, &missing))
 		return;
 	tr_run_release(run, true);
 }
@@ -601,6 +615,7 @@ int64
 tr_run_create(void)
 {
 	int64		run;
+	bool		missing;
 	int			error = tr_cache_directory();
 
 	if (error == 0)
@@ -609,8 +624,8 @@ tr_run_create(void)
 	if (error != 0)
 		ereport(ERROR, (errcode_for_file_access(), errmsg("could not create directory \"%s\": %m", TR_CACHE_DIRECTORY)));
 	while (!make_directory(run = tr_catalog_next_run()))
-		;
-	if (!take_hold(run, true))
+		CHECK_FOR_INTERRUPTS();
+	if (!take_hold(run, true, &missing))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE), errmsg("training run " INT64_FORMAT " is in use", run)));
 	fsync_fname(TR_CACHE_DIRECTORY, true);
 	return run;

@@ -574,13 +574,31 @@ train(Training *t)
 
 /* ---- store ---- */
 
+/* Behind what was flushed last a file may have anything after a crash. */
+static bool
+is_whole(const TrLogRecord *record)
+{
+	if (record->step <= 0 || record->n_metrics < 0 || record->n_metrics > TR_LOG_METRICS)
+		return false;
+	for (int64 i = 0; i < record->n_metrics; i++)
+	{
+		if (memchr(record->metrics[i].name, '\0', TR_METRIC_NAME) == NULL)
+			return false;
+	}
+	return true;
+}
+
+/* Up to the first line that is damaged. */
 const TrLogRecord *
 tr_run_log(TeArena *arena, int64 run, size_t *n)
 {
 	TeStr		bytes = tr_run_read(arena, run, "log");
+	const TrLogRecord *records = (const TrLogRecord *) bytes.data;
 
-	*n = bytes.len / sizeof(TrLogRecord);
-	return (const TrLogRecord *) bytes.data;
+	*n = 0;
+	while (*n < bytes.len / sizeof(TrLogRecord) && is_whole(&records[*n]))
+		++*n;
+	return records;
 }
 
 /* The evaluation of the weights that are kept: the last, or the first of the best where runs stop early. */
@@ -684,9 +702,10 @@ end_transaction(Training *t)
 {
 	if (!t->worker)
 		return;
-	SetUserIdAndSecContext(GetSessionUserId(), 0);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	/* not before: what the query's functions have deferred runs with the rights that they ran with */
+	SetUserIdAndSecContext(GetSessionUserId(), 0);
 	MemoryContextSwitchTo(t->memory);
 }
 
@@ -805,6 +824,9 @@ resolve_again(Training *t, const TeJson *description)
 	request->teacher = get_text(description, "teacher_version");
 	if (!te_json_bool(description, "made", false))
 		request->model = base;
+	if (digest == NULL || base == NULL || request->model == NULL || request->statement == NULL || request->query == NULL)
+		ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+						errmsg("the description of training run " INT64_FORMAT " is damaged", t->run)));
 	t->request = request;
 	t->started_at = te_json_int(description, "started_at", t->started_at);
 	t->owner = tr_run_owner(description);

@@ -259,6 +259,25 @@ is(sql("SELECT owner FROM transformer.models WHERE name = 'mine'"), 'crew', 'who
 wait_for("SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'transformer training'", 'the worker is gone');
 is(scalar(run_directories()), 0, 'no files are left');
 
+# What its functions put off to the end of the transaction
+sql(q{
+	CREATE TABLE school.seen (who name);
+	CREATE TABLE school.rows (id int);
+	ALTER TABLE school.rows OWNER TO crew;
+	GRANT INSERT ON school.seen TO crew, teacher;
+	GRANT CREATE ON SCHEMA school TO crew;
+	SET ROLE crew;
+	CREATE FUNCTION school.later() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO school.seen VALUES (current_user); RETURN NULL; END $$;
+	CREATE CONSTRAINT TRIGGER later AFTER INSERT ON school.rows DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION school.later();
+	CREATE FUNCTION school.note(id int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN INSERT INTO school.rows VALUES (id); RETURN id; END $$;
+});
+$answer = as_teacher("SET search_path = school; SET app.tenant = 'b'; SET ROLE crew; "
+	  . ($background =~ s/label FROM pupils', output/label FROM pupils WHERE note(id) > 0', output/r));
+($run) = $answer =~ /(\d+)$/;
+wait_for("SELECT status = 'finished' FROM transformer.training_runs WHERE run = $run", 'with triggers');
+is(sql('SELECT DISTINCT who FROM school.seen'), 'crew', 'deferred triggers run as its caller, too');
+sql("SELECT transformer.drop_model('mine')");
+
 # Rolled back; prepared
 sql('BEGIN; ' . training('rolled', 1, more => ', background => true') . '; ROLLBACK');
 sql('BEGIN; SAVEPOINT s; ' . training('rolled', 1, more => ', background => true') . '; ROLLBACK TO s; COMMIT');

@@ -14,22 +14,18 @@
 #include "pg/train.h"
 
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
 #include "utils/memutils.h"
 
 /* The configuration with the size of the vocabulary. */
 static const TeJson *
-read_config(TeArena *arena, Jsonb *jsonb, const TeTokenizer *tokenizer)
+read_config(FunctionCallInfo fcinfo, int arg, TeArena *arena, const TeTokenizer *tokenizer)
 {
-	text	   *written = cstring_to_text(JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb)));
-	const TeJson *given = te_json_parse(arena, te_str_copy(arena, tr_utf8(written)), "config");
+	const TeJson *given = tr_json_argument(fcinfo, arg, arena, "config", "Write what config.json would have, such as "
+										   "'{\"model_type\": \"bert\", \"hidden_size\": 128, ...}'.");
 	int32_t		words = te_vocab_size(tokenizer);
 	TeJson	   *config = te_json_new_object(arena);
 	int64_t		size;
 
-	if (given->kind != TE_JSON_OBJECT)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("config must be an object"),
-						errhint("Write what config.json would have, such as '{\"model_type\": \"bert\", \"hidden_size\": 128, ...}'.")));
 	te_json_set_copy(arena, config, given);
 	size = te_json_int(config, "vocab_size", -1);
 	if (size == -1)
@@ -76,7 +72,7 @@ transformer_create_model(PG_FUNCTION_ARGS)
 	tr_check_name_is_free(name);
 	model = tr_model_open(cstring_to_text(tr_version_name(tokenizer.name, tokenizer.version)), TR_USE_TOKENS);
 	arena = tr_training_arena(CurrentMemoryContext);
-	config = read_config(arena, PG_GETARG_JSONB_P(1), te_model_tokenizer(tr_model_engine(model)));
+	config = read_config(fcinfo, 1, arena, te_model_tokenizer(tr_model_engine(model)));
 	words = te_json_parse(arena, tr_catalog_tokenizer(arena, &tokenizer), "tokenizer.json");
 	make_version(arena, name, te_model_create(arena, config, words, (TeStr) {NULL, 0}, (uint64_t) PG_GETARG_INT64(3)), &version);
 	te_arena_destroy(arena);

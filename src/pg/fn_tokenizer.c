@@ -12,7 +12,6 @@
 
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
-#include "utils/jsonb.h"
 
 enum
 {
@@ -28,20 +27,6 @@ typedef struct Task
 	TeTokenizerTrainer *trainer;
 	uint64		bytes;			/* of texts so far */
 } Task;
-
-/* NULL where there are none. */
-static const TeJson *
-read_options(FunctionCallInfo fcinfo, TeArena *arena)
-{
-	Jsonb	   *options;
-	char	   *written;
-
-	if (PG_ARGISNULL(TRAIN_OPTIONS))
-		return NULL;
-	options = PG_GETARG_JSONB_P(TRAIN_OPTIONS);
-	written = JsonbToCString(NULL, &options->root, VARSIZE(options));
-	return te_json_parse(arena, tr_utf8(cstring_to_text(written)), "options");
-}
 
 static void
 take_text(void *arg, const TrQuery *query)
@@ -89,6 +74,7 @@ transformer_train_tokenizer(PG_FUNCTION_ARGS)
 	TrVersion	version;
 	TrContext	context;
 	TeArena    *arena;
+	const TeJson *options = NULL;
 	const TeJson *tokenizer;
 	text	   *result;
 	Task		task = {0};
@@ -99,9 +85,11 @@ transformer_train_tokenizer(PG_FUNCTION_ARGS)
 	tr_check_name_is_free(name);
 	arena = tr_arena(CurrentMemoryContext, "training of a tokenizer", tr_session_limit());
 	tr_context_push(&context, psprintf("while training tokenizer \"%s\"", name));
+	if (!PG_ARGISNULL(TRAIN_OPTIONS))
+		options = tr_json_argument(fcinfo, TRAIN_OPTIONS, arena, "options", "Write options => '{\"lowercase\": false}'.");
 	tr_import_begin();
 	task.trainer = te_tokenizer_trainer_create(arena, tr_utf8(cstring_to_text(kind)), PG_GETARG_INT32(TRAIN_VOCAB_SIZE),
-											   read_options(fcinfo, arena));
+											   options);
 	tokenizer = learn(&task, sql);
 	report_size(tokenizer, PG_GETARG_INT32(TRAIN_VOCAB_SIZE));
 	new.def = te_def_tokenizer(arena, tokenizer);

@@ -18,7 +18,6 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/jsonb.h"
 #include "utils/memutils.h"
 
 #define MOST_ARGUMENTS 24
@@ -94,13 +93,8 @@ add_option(FunctionCallInfo fcinfo, int arg, TeArena *arena, TeJson *options, co
 static void
 add_members(FunctionCallInfo fcinfo, int arg, TeArena *arena, TrRequest *request)
 {
-	Jsonb	   *jsonb = PG_GETARG_JSONB_P(arg);
-	text	   *written = cstring_to_text(JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb)));
-	const TeJson *members = te_json_parse(arena, te_str_copy(arena, tr_utf8(written)), "options");
+	const TeJson *members = tr_json_argument(fcinfo, arg, arena, "options", "Write options => '{\"dropout\": 0.2}'.");
 
-	if (members->kind != TE_JSON_OBJECT)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("options must be an object"),
-						errhint("Write options => '{\"dropout\": 0.2}'.")));
 	for (uint32 i = 0; i < members->n; i++)
 	{
 		const TeJson *member = &members->items[i];

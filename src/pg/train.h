@@ -53,6 +53,9 @@ extern void tr_file_close(TrFile *file);
 
 extern void tr_run_path(char path[MAXPGPATH], int64 run, const char *file);
 
+/* A worker has the lock of a run that is queued by then, or never. */
+#define TR_QUEUED_SECONDS 60
+
 /* What a transaction does with a run that it holds the lock of. */
 typedef enum TrHoldKind
 {

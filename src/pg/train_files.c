@@ -40,7 +40,6 @@
 #define WRITE_STEP ((size_t) 1024 * 1024)	/* between looks for interrupts */
 #define WRITEBACK_STEP ((off_t) 4 * 1024 * 1024)
 #define SMALL_FILE ((size_t) 64 * 1024 * 1024)
-#define QUEUED_SECONDS 60		/* a worker has the lock of its run by then, or never */
 
 /* The lock last: without it there is no run. */
 static const char *const file_names[] = {
@@ -506,7 +505,7 @@ worth_keeping(int64 run, const char *directory)
 		te_arena_destroy(arena);
 		return whole;
 	}
-	return stat(directory, &st) == 0 && time(NULL) - st.st_mtime < QUEUED_SECONDS;
+	return stat(directory, &st) == 0 && time(NULL) - st.st_mtime < TR_QUEUED_SECONDS;
 }
 
 /* Another session may be sweeping, too, and be faster. */

@@ -23,8 +23,6 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
-#define QUEUED_SECONDS 60		/* a worker is there by then */
-
 static const char *const phases[] = {
 	[TR_PHASE_QUEUED] = "queued",
 	[TR_PHASE_READING] = "reading rows",
@@ -133,7 +131,7 @@ status_of(TeArena *arena, const Run *run, TeStr *message)
 	text = tr_run_read(arena, run->run, "status");
 	line = text.data != NULL ? memchr(text.data, '\n', text.len) : NULL;
 	if (line == NULL)
-		return waits && GetCurrentTimestamp() - began < QUEUED_SECONDS * USECS_PER_SEC ? TE_STR("queued") : TE_STR("interrupted");
+		return waits && GetCurrentTimestamp() - began < TR_QUEUED_SECONDS * USECS_PER_SEC ? TE_STR("queued") : TE_STR("interrupted");
 	*message = te_str(text_to_cstring(cstring_to_text_with_len(line + 1, (int) (text.len - (size_t) (line + 1 - text.data)))));
 	return (TeStr) {text.data, (size_t) (line - text.data)};
 }
@@ -174,9 +172,30 @@ put_run(FunctionCallInfo fcinfo, TeArena *arena, const Run *run)
 	put_row(fcinfo, &row);
 }
 
-PG_FUNCTION_INFO_V1(transformer_unfinished_runs);
-Datum
-transformer_unfinished_runs(PG_FUNCTION_ARGS)
+static void
+put_log(FunctionCallInfo fcinfo, TeArena *arena, const Run *run)
+{
+	size_t		n;
+	const TrLogRecord *log = tr_run_log(arena, run->run, &n);
+
+	for (size_t i = 0; i < n; i++)
+	{
+		Row			row = {.n = 0};
+
+		put_int(&row, run->run);
+		put_int(&row, log[i].step);
+		put_real(&row, log[i].loss);
+		put_real(&row, log[i].n_metrics > 0 ? log[i].metrics[0].value : get_float8_nan());
+		put_real(&row, log[i].learning_rate);
+		put_int(&row, (int64) log[i].tokens);
+		put(&row, TimestampTzGetDatum(log[i].at), false);
+		put_row(fcinfo, &row);
+	}
+}
+
+/* Rows of each run that the current user may see. */
+static void
+put_unfinished(FunctionCallInfo fcinfo, void (*put) (FunctionCallInfo fcinfo, TeArena *arena, const Run *run))
 {
 	ListCell   *cell;
 
@@ -188,50 +207,24 @@ transformer_unfinished_runs(PG_FUNCTION_ARGS)
 
 		CHECK_FOR_INTERRUPTS();
 		if (look_at(arena, *(int64 *) lfirst(cell), &run))
-			put_run(fcinfo, arena, &run);
+			put(fcinfo, arena, &run);
 		te_arena_destroy(arena);
 	}
-	PG_RETURN_NULL();
 }
 
-static void
-put_log(FunctionCallInfo fcinfo, TeArena *arena, int64 run)
+PG_FUNCTION_INFO_V1(transformer_unfinished_runs);
+Datum
+transformer_unfinished_runs(PG_FUNCTION_ARGS)
 {
-	size_t		n;
-	const TrLogRecord *log = tr_run_log(arena, run, &n);
-
-	for (size_t i = 0; i < n; i++)
-	{
-		Row			row = {.n = 0};
-
-		put_int(&row, run);
-		put_int(&row, log[i].step);
-		put_real(&row, log[i].loss);
-		put_real(&row, log[i].n_metrics > 0 ? log[i].metrics[0].value : get_float8_nan());
-		put_real(&row, log[i].learning_rate);
-		put_int(&row, (int64) log[i].tokens);
-		put(&row, TimestampTzGetDatum(log[i].at), false);
-		put_row(fcinfo, &row);
-	}
+	put_unfinished(fcinfo, put_run);
+	PG_RETURN_NULL();
 }
 
 PG_FUNCTION_INFO_V1(transformer_unfinished_log);
 Datum
 transformer_unfinished_log(PG_FUNCTION_ARGS)
 {
-	ListCell   *cell;
-
-	tr_srf_begin(fcinfo);
-	foreach(cell, tr_run_list())
-	{
-		TeArena    *arena = tr_arena(CurrentMemoryContext, "training log", 0);
-		Run			run;
-
-		CHECK_FOR_INTERRUPTS();
-		if (look_at(arena, *(int64 *) lfirst(cell), &run))
-			put_log(fcinfo, arena, run.run);
-		te_arena_destroy(arena);
-	}
+	put_unfinished(fcinfo, put_log);
 	PG_RETURN_NULL();
 }
 

@@ -231,6 +231,8 @@ extern ArrayType *tr_int_array(const int32 *values, int n);
 extern ArrayType *tr_text_array(Datum *values, int n);
 /* Elements of an array; errors where it has more than one dimension, or NULLs where they are numbers. */
 extern const float *tr_reals(ArrayType *array, int *n);
+/* An argument of type jsonb, in the arena; an error with that hint where it is no object. */
+extern const TeJson *tr_json_argument(FunctionCallInfo fcinfo, int arg, TeArena *arena, const char *name, const char *hint);
 extern const int32 *tr_ints(ArrayType *array, int *n);
 extern TrTexts tr_texts(ArrayType *array);
 extern TrTexts tr_pairs(Datum first, ArrayType *seconds);	/* one text with each of an array */

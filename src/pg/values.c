@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * values.c
- *	  SQL's arrays and sets for the engine, and the engine's for SQL.
+ *	  SQL's arrays, sets and JSON for the engine, and the engine's for SQL.
  *
  * Conversions only: nothing here knows of models.  Arrays of floats cross
  * without a Datum per element.  Errors about a user's arrays are data
@@ -13,6 +13,8 @@
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
 
 /* An array of n fixed-size, 4-byte elements without NULLs. */
 static ArrayType *
@@ -177,4 +179,18 @@ tr_numbered_row_to_set(void *arg, int i, Datum *row)
 	memcpy(numbered + 1, row, sizeof(Datum) * (n - 1));
 	tr_row_to_set(arg, i, numbered);
 	pfree(numbered);
+}
+
+/* ---- JSON ---- */
+
+const TeJson *
+tr_json_argument(FunctionCallInfo fcinfo, int arg, TeArena *arena, const char *name, const char *hint)
+{
+	Jsonb	   *jsonb = PG_GETARG_JSONB_P(arg);
+	text	   *written = cstring_to_text(JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb)));
+	const TeJson *json = te_json_parse(arena, te_str_copy(arena, tr_utf8(written)), name);
+
+	if (json->kind != TE_JSON_OBJECT)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be an object", name), errhint("%s", hint)));
+	return json;
 }

@@ -92,6 +92,17 @@ te_arch_class(const TeArch *arch, const TeJson *config)
 	return arch->model_types[0].class_name;
 }
 
+const TeTensorSpec *
+te_specs_find(const TeTensorSpecs *specs, const char *name)
+{
+	for (size_t i = 0; i < specs->n; i++)
+	{
+		if (strcmp(specs->specs[i].name, name) == 0)
+			return &specs->specs[i];
+	}
+	return NULL;
+}
+
 TeTensorSpec *
 te_specs_add(TeTensorSpecs *specs, TeRole role, int64_t n_out, int64_t n_in, bool optional,
 			 const char *name_format, const char *gguf_format, int layer)

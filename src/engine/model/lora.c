@@ -82,23 +82,19 @@ plain_config(TeArena *arena, const TeJson *config)
 void
 te_lora_list_tensors(const TeLora *lora, TeTensorSpecs *specs)
 {
-	size_t		n_base = specs->n;
-
 	for (size_t i = 0; i < lora->n; i++)
 	{
 		const char *name = te_cstring(specs->arena, lora->tensors[i]);
-		const char *matrix = te_format(specs->arena, "%s" ENDING, name);
-		TeTensorSpec base = {NULL};
+		const TeTensorSpec *found = te_specs_find(specs, te_format(specs->arena, "%s" ENDING, name));
+		const char *a = te_format(specs->arena, "%s" TE_LORA_A ENDING, name);
+		TeTensorSpec base;
 
-		for (size_t j = 0; j < n_base; j++)
-		{
-			if (strcmp(specs->specs[j].name, matrix) == 0)
-				base = specs->specs[j];
-		}
-		if (base.name == NULL || base.role != TE_ROLE_LINEAR)
+		if (found == NULL || found->role != TE_ROLE_LINEAR)
 			te_throw(TE_ERR_CORRUPT, "\"" CONFIG_KEY "\" names \"%.200s\", which is no matrix of the model", name);
-		te_specs_add(specs, TE_ROLE_TABLE, lora->rank, base.n_in, false, "", NULL, 0)->name =
-			te_format(specs->arena, "%s" TE_LORA_A ENDING, name);
+		if (te_specs_find(specs, a) != NULL)
+			te_throw(TE_ERR_CORRUPT, "\"" CONFIG_KEY "\" names \"%.200s\" twice", name);
+		base = *found;			/* adding may move it */
+		te_specs_add(specs, TE_ROLE_TABLE, lora->rank, base.n_in, false, "", NULL, 0)->name = a;
 		te_specs_add(specs, TE_ROLE_TABLE, base.n_out, lora->rank, false, "", NULL, 0)->name =
 			te_format(specs->arena, "%s" TE_LORA_B ENDING, name);
 	}

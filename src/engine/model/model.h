@@ -105,6 +105,8 @@ typedef struct TeTensorSpecs
 } TeTensorSpecs;
 
 /* Append a spec whose name_format and gguf_format (or NULL) take one int, a layer's number. */
+/* By its name; NULL where there is none. */
+extern const TeTensorSpec *te_specs_find(const TeTensorSpecs *specs, const char *name);
 extern TeTensorSpec *te_specs_add(TeTensorSpecs *specs, TeRole role, int64_t n_out, int64_t n_in, bool optional,
 								  const char *name_format, const char *gguf_format, int layer);
 

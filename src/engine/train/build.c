@@ -260,17 +260,6 @@ typedef struct Build
 	const char **fresh;
 } Build;
 
-static const TeTensorSpec *
-find_spec(const TeTensorSpecs *specs, const char *name)
-{
-	for (size_t i = 0; i < specs->n; i++)
-	{
-		if (strcmp(specs->specs[i].name, name) == 0)
-			return &specs->specs[i];
-	}
-	return NULL;
-}
-
 static bool
 is_fresh(const Build *build, TeStr name)
 {
@@ -292,9 +281,9 @@ is_overlay(TeStr name)
 static bool
 is_head_only(const Build *build, const char *name)
 {
-	const TeTensorSpec *spec = find_spec(&build->encoder, name);
+	const TeTensorSpec *spec = te_specs_find(&build->encoder, name);
 
-	return find_spec(&build->head, name) != NULL && (spec == NULL || spec->optional);
+	return te_specs_find(&build->head, name) != NULL && (spec == NULL || spec->optional);
 }
 
 static bool
@@ -304,12 +293,12 @@ is_trained(const Build *build, const TeTensorSpec *spec)
 	TeStr		freeze = build->options->freeze;
 
 	/* what a head makes the graph pass over */
-	if (build->objective->head != TE_HEAD_NONE && find_spec(&build->dense, spec->name) != NULL)
+	if (build->objective->head != TE_HEAD_NONE && te_specs_find(&build->dense, spec->name) != NULL)
 		return false;
 	if (is_fresh(build, name))
 		return true;
 	if (build->options->lora_rank > 0)
-		return is_overlay(name) || (find_spec(&build->head, spec->name) != NULL && find_spec(&build->encoder, spec->name) == NULL);
+		return is_overlay(name) || (te_specs_find(&build->head, spec->name) != NULL && te_specs_find(&build->encoder, spec->name) == NULL);
 	if (is_overlay(name))
 		return false;
 	for (TeStr rest = freeze, word = next_word(&rest); word.len > 0; word = next_word(&rest))
@@ -344,7 +333,7 @@ find_in_base(void *from, TeArena *arena, const TeTensorSpec *spec)
 	if (found != NULL && head_only && (found->dims[0] != rows || (build->new_head && gives_labels(build, spec))))
 		found = NULL;
 	if (found == NULL
-		&& (spec->rare || (!head_only && !is_overlay(te_str(spec->name)) && find_spec(&build->dense, spec->name) == NULL)))
+		&& (spec->rare || (!head_only && !is_overlay(te_str(spec->name)) && te_specs_find(&build->dense, spec->name) == NULL)))
 		return NULL;
 	if (found == NULL)
 	{
@@ -430,7 +419,7 @@ overlay_config(const Build *build, const TeJson *config, const TeTensorSpecs *sp
 
 		if (spec->role != TE_ROLE_LINEAR || te_tensor_find(&build->base->tensors, name) == NULL || spec->exact)
 			continue;
-		if (options->lora_tensors.len > 0 ? list_matches(options->lora_tensors, name) : find_spec(&build->encoder, spec->name) != NULL)
+		if (options->lora_tensors.len > 0 ? list_matches(options->lora_tensors, name) : te_specs_find(&build->encoder, spec->name) != NULL)
 			names[n++] = (TeStr) {name.data, name.len - strlen(".weight")};
 	}
 	if (n == 0)

@@ -171,17 +171,6 @@ student_config(const Student *student)
 
 /* ---- names ---- */
 
-static const TeTensorSpec *
-find_spec(const TeTensorSpecs *specs, const char *name)
-{
-	for (size_t i = 0; i < specs->n; i++)
-	{
-		if (strcmp(specs->specs[i].name, name) == 0)
-			return &specs->specs[i];
-	}
-	return NULL;
-}
-
 /* A number between dots that begins at `at`; -1: there is none.  *end is the dot behind it. */
 static int32_t
 number_at(const char *at, const char **end)
@@ -267,7 +256,7 @@ check_layers(const Student *student)
 		const char *name = student->parts.specs.specs[i].name;
 		int32_t		layer = layer_of(student, name, &prefix, &rest);
 
-		if (layer >= 0 && find_spec(&student->teacher_parts.specs, teacher_name(student, student->arena, name)) == NULL)
+		if (layer >= 0 && te_specs_find(&student->teacher_parts.specs, teacher_name(student, student->arena, name)) == NULL)
 			throw_layers(student->layers[layer], layer, name);
 	}
 	for (size_t i = 0; i < student->teacher_parts.specs.n; i++)
@@ -277,7 +266,7 @@ check_layers(const Student *student)
 
 		for (int32_t j = 0; layer >= 0 && j < student->n; j++)
 		{
-			if (student->layers[j] == layer && find_spec(&student->parts.specs, with_layer(student->arena, prefix, j, rest)) == NULL)
+			if (student->layers[j] == layer && te_specs_find(&student->parts.specs, with_layer(student->arena, prefix, j, rest)) == NULL)
 				throw_layers(layer, j, name);
 		}
 	}
@@ -327,7 +316,7 @@ te_model_student(TeArena *arena, const TeModelDef *teacher, const TeJson *option
 					  "the layers do not see as far as those of a student in their places");
 	for (size_t i = 0; i < student.teacher_parts.specs.n; i++)
 	{
-		if (find_spec(&student.parts.specs, student.teacher_parts.specs.specs[i].name) == NULL)
+		if (te_specs_find(&student.parts.specs, student.teacher_parts.specs.specs[i].name) == NULL)
 			add_prefix(&student, student.teacher_parts.specs.specs[i].name);
 	}
 	check_layers(&student);

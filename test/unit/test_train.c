@@ -316,6 +316,19 @@ TEST(an_overlay_is_small_and_can_be_merged)
 	}
 }
 
+TEST(a_matrix_has_one_overlay)
+{
+	Fixture    *fixture = fixture_load(arena, "bert", NULL);
+	TeStr		names[] = {TE_STR("encoder.layer.0.attention.self.query"), TE_STR("encoder.layer.0.attention.self.query")};
+	const TeJson *config = te_json_parse(arena, fixture->def->config, "config.json");
+	TeDefParts	parts;
+
+	fixture->def->config = te_json_text(arena, te_lora_config(arena, config, 2, 4, names, 1), 0);
+	te_def_parts(arena, fixture->def, &parts);
+	fixture->def->config = te_json_text(arena, te_lora_config(arena, config, 2, 4, names, 2), 0);
+	CHECK_THROWS_LIKE(TE_ERR_CORRUPT, "twice", te_def_parts(arena, fixture->def, &parts));
+}
+
 TEST(defaults_are_the_objectives)
 {
 	Run		   *run = begin(arena, "bert", NULL);

@@ -74,6 +74,8 @@ SELECT transformer.finetune('train_base', 'SELECT body AS text, label FROM lesso
 SELECT transformer.finetune('train_base', 'SELECT body AS text, label FROM lesson', options => '{"checkpoint_interval": -1}');
 SELECT transformer.finetune('train_base', 'SELECT body AS text, label FROM lesson', learning_rate => 'NaN');
 SELECT transformer.finetune('train_base', 'SELECT body AS text, label FROM lesson', schedule => 'steep');
+SELECT transformer.finetune('train_base', 'SELECT body AS text, label FROM lesson', options => '{"patience": 3}');
+SELECT transformer.finetune('train_base', 'SELECT body AS text, ''same'' AS label FROM lesson');
 SELECT pg_temp.error_of($$SELECT transformer.finetune('train_base', 'SELECT body AS text, label FROM lesson', 'juggling')$$);
 
 -- Rows that cannot be learned from

@@ -322,10 +322,10 @@ typedef struct TeObjective TeObjective; /* a row of the table of objectives */
 /*
  * The objective for a statement ("finetune", "pretrain", "distill") and a task of its, such as "classification", whose
  * columns the query has; columns that it does not know are left alone.  Throws TE_ERR_INVALID naming the tasks, or the columns that are
- * missing.  task.len 0: what the model's own task is, or else what the statement usually means.
+ * missing.  task.len 0: what the model's own task is, or else what the statement usually means for its architecture.
  */
 extern const TeObjective *te_objective_find(TeArena *arena, const char *statement, TeStr task, TeStr model_task,
-											const TeStr *columns, size_t n_columns);
+											TeStr architecture, const TeStr *columns, size_t n_columns);
 extern const TeColumn *te_objective_columns(const TeObjective *objective);
 extern const char *te_objective_name(const TeObjective *objective); /* unique; for te_objective_by_name() */
 extern const TeObjective *te_objective_by_name(TeStr name);
@@ -343,6 +343,8 @@ typedef struct TeTrainOptions TeTrainOptions;
 extern TeTrainOptions *te_train_options(TeArena *arena, const TeObjective *objective);
 /* An option by its name; throws TE_ERR_INVALID where there is none of that name, or the value is of another type or out of range. */
 extern void te_train_set(TeTrainOptions *options, TeStr name, const TeJson *value);
+/* A run that has no rows to evaluate on: throws TE_ERR_INVALID where an option wants some. */
+extern void te_train_check_alone(const TeTrainOptions *options);
 /* All of them as an object that te_train_set() takes member by member: for a checkpoint, and for the catalog. */
 extern const TeJson *te_train_options_json(TeArena *arena, const TeTrainOptions *options);
 extern int	te_train_max_length(const TeTrainOptions *options);	/* 0: the model's */

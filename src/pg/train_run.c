@@ -374,10 +374,12 @@ resolve(Training *t)
 	resolve_models(t);
 	t->definition = read_definition(t);
 	columns = tr_query_columns(t->arena, request->query, "training query", &n_columns);
-	t->objective = te_objective_find(t->arena, request->statement, utf8_or_none(request->task), task_by_default(t),
+	t->objective = te_objective_find(t->arena, request->statement, utf8_or_none(request->task), task_by_default(t), t->definition->architecture,
 									 columns, (size_t) n_columns);
 	t->options = te_train_options(t->arena, t->objective);
 	set_options(t->options, request->options);
+	if (request->eval_query == NULL)
+		te_train_check_alone(t->options);
 }
 
 /* ---- read ---- */

@@ -286,7 +286,7 @@ run(void *arg)
 	TeArena    *arena = te_arena_create_root(NULL, "bench", 0, NULL);
 	TeModelDef *base = load_definition(arena, options->model, options->quantization);
 	TeStr		columns[] = {TE_STR("label"), TE_STR("text")};
-	const TeObjective *objective = te_objective_find(arena, "finetune", TE_STR("classification"), base->task, columns, 2);
+	const TeObjective *objective = te_objective_find(arena, "finetune", TE_STR("classification"), base->task, base->architecture, columns, 2);
 	TeTrainOptions *train = training_options(arena, objective, options);
 	TeExamples *examples = make_examples(arena, base, objective, train, NULL, options, options->rows);
 	TeExamples *evaluation = options->eval_rows == NULL ? NULL

@@ -94,7 +94,7 @@ TEST(the_loss_is_that_of_the_reference_and_falls)
 	{
 		Fixture    *fixture = fixture_load(arena, names[i], NULL);
 		TeStr		columns[] = {TE_STR("text")};
-		const TeObjective *objective = te_objective_find(arena, "pretrain", TE_STR("clm"), fixture->def->task, columns, 1);
+		const TeObjective *objective = te_objective_find(arena, "pretrain", TE_STR("clm"), fixture->def->task, fixture->def->architecture, columns, 1);
 		TeTrainOptions *options = te_train_options(arena, objective);
 		TeExamples *examples = examples_of(arena, fixture, objective, options);
 		TeTrainer  *trainer;
@@ -119,7 +119,7 @@ TEST(long_texts_are_cut_and_prompts_are_not_learned)
 	Fixture    *fixture = fixture_load(arena, "causal-llama", NULL);
 	TeStr		columns[] = {TE_STR("prompt"), TE_STR("completion")};
 	const TeObjective *causal = te_objective_by_name(TE_STR("causal"));
-	const TeObjective *completion = te_objective_find(arena, "finetune", TE_STR("text-generation"), fixture->def->task, columns, 2);
+	const TeObjective *completion = te_objective_find(arena, "finetune", TE_STR("text-generation"), fixture->def->task, fixture->def->architecture, columns, 2);
 	TeTrainOptions *options = te_train_options(arena, causal);
 	TeExamples *examples;
 	TeExample	example;

@@ -265,8 +265,8 @@ TEST(what_a_teacher_cannot_teach)
 	te_examples_add(examples, values);
 	CHECK_THROWS_LIKE(TE_ERR_INTERNAL, "said nothing", te_examples_add(examples, values));
 	CHECK_THROWS_LIKE(TE_ERR_INVALID, "cannot be", option(run, "match", "\"norm\"", arena));
-	CHECK(te_objective_find(arena, "distill", TE_STR(""), TE_STR("classification"), &column, 1) == run->objective);
-	CHECK_THROWS_LIKE(TE_ERR_INVALID, "knows no task", te_objective_find(arena, "distill", TE_STR(""), TE_STR("fill-mask"), &column, 1));
+	CHECK(te_objective_find(arena, "distill", TE_STR(""), TE_STR("classification"), TE_STR("bert"), &column, 1) == run->objective);
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "knows no task", te_objective_find(arena, "distill", TE_STR(""), TE_STR("fill-mask"), TE_STR("bert"), &column, 1));
 }
 
 TEST(students_do_not_depend_on_pieces_or_workers)

@@ -199,10 +199,11 @@ TEST(texts_that_have_nothing_to_hide)
 	CHECK_ROW_THROWS(run, "no mask token", text_value("the day"));
 
 	/* what pretraining means where nothing is said */
-	CHECK(te_objective_find(arena, "pretrain", TE_STR(""), TE_STR("embedding"), &column, 1) == run->objective);
-	CHECK(te_objective_find(arena, "pretrain", TE_STR(""), TE_STR("fill-mask"), &column, 1) == run->objective);
-	CHECK(te_objective_find(arena, "pretrain", TE_STR("mlm"), TE_STR("classification"), &column, 1) == run->objective);
-	CHECK(te_objective_find(arena, "pretrain", TE_STR(""), TE_STR("text-generation"), &column, 1) != run->objective);
+	CHECK(te_objective_find(arena, "pretrain", TE_STR(""), TE_STR("embedding"), TE_STR("bert"), &column, 1) == run->objective);
+	CHECK(te_objective_find(arena, "pretrain", TE_STR(""), TE_STR("fill-mask"), TE_STR("bert"), &column, 1) == run->objective);
+	CHECK(te_objective_find(arena, "pretrain", TE_STR("mlm"), TE_STR("classification"), TE_STR("bert"), &column, 1) == run->objective);
+	CHECK(te_objective_find(arena, "pretrain", TE_STR(""), TE_STR("text-generation"), TE_STR("llama"), &column, 1) != run->objective);
+	CHECK(te_objective_find(arena, "pretrain", TE_STR(""), TE_STR("embedding"), TE_STR("llama"), &column, 1) == &te_objective_causal);
 }
 
 TEST_MAIN()

@@ -59,7 +59,7 @@ begin(TeArena *arena, const char *fixture, const char *quantization)
 	TeStr		columns[] = {TE_STR("label"), TE_STR("text")};
 
 	run->base = fixture_load(arena, fixture, quantization)->def;
-	run->objective = te_objective_find(arena, "finetune", TE_STR("classification"), run->base->task, columns, 2);
+	run->objective = te_objective_find(arena, "finetune", TE_STR("classification"), run->base->task, run->base->architecture, columns, 2);
 	run->options = te_train_options(arena, run->objective);
 	option(run, "learning_rate", "0.002", arena);
 	option(run, "batch_size", "8", arena);
@@ -424,12 +424,16 @@ TEST(rows_that_cannot_be_learned_from)
 	TeValue		values[3] = {{0}};
 
 	CHECK_THROWS_LIKE(TE_ERR_INVALID, "no column \"text\"",
-					  te_objective_find(arena, "finetune", TE_STR("classification"), run->base->task, columns, 2));
-	CHECK_THROWS_LIKE(TE_ERR_INVALID, "knows no task", te_objective_find(arena, "finetune", TE_STR("juggling"), run->base->task, columns, 2));
+					  te_objective_find(arena, "finetune", TE_STR("classification"), run->base->task, run->base->architecture, columns, 2));
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "knows no task", te_objective_find(arena, "finetune", TE_STR("juggling"), run->base->task, run->base->architecture, columns, 2));
 	CHECK_THROWS_LIKE(TE_ERR_INVALID, "no option", option(run, "speed", "1", arena));
 	CHECK_THROWS_LIKE(TE_ERR_INVALID, "between", option(run, "batch_size", "0", arena));
 	CHECK_THROWS_LIKE(TE_ERR_INVALID, "integer", option(run, "batch_size", "1.5", arena));
 	CHECK_THROWS_LIKE(TE_ERR_INVALID, "cannot be", option(run, "optimizer", "\"adam\"", arena));
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "cannot be", option(run, "quantization", "\"q9\"", arena));
+	option(run, "quantization", "\"Q8_0\"", arena);
+	CHECK(te_str_is(run->options->quantization, "q8_0"));
+	option(run, "quantization", "\"\"", arena);
 	te_buffer_init(&buffer, arena);
 	sink = te_sink_buffer(&buffer);
 	examples = te_examples_create(arena, load_model(arena, run->base), run->objective, run->options, NULL, &sink);
@@ -438,6 +442,50 @@ TEST(rows_that_cannot_be_learned_from)
 	values[0].text = TE_STR("text");
 	values[2].text = TE_STR("a label that the model does not have");
 	CHECK_THROWS_LIKE(TE_ERR_INVALID, "is not known", te_examples_add(examples, values));
+}
+
+static TeExamples *
+without_model_labels(TeArena *arena, Run *run, TeBuffer *buffer, TeSink *sink)
+{
+	option(run, "new_labels", "true", arena);
+	te_buffer_init(buffer, arena);
+	*sink = te_sink_buffer(buffer);
+	return te_examples_create(arena, load_model(arena, run->base), run->objective, run->options, NULL, sink);
+}
+
+TEST(labels_that_leave_nothing_to_learn)
+{
+	Run		   *run = begin(arena, "classify-bert", NULL);
+	TeStr		columns[] = {TE_STR("text"), TE_STR("labels")};
+	TeBuffer	buffer;
+	TeSink		sink;
+	TeExamples *examples;
+	TeValue		values[3] = {{0}};
+
+	values[0].given = values[2].given = true;
+	values[0].text = TE_STR("text");
+	values[2].text = TE_STR("only");
+	examples = without_model_labels(arena, run, &buffer, &sink);
+	te_examples_add(examples, values);
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "the same label, \"only\"", te_examples_finish(examples));
+	run->objective = te_objective_find(arena, "finetune", TE_STR("multi-label"), run->base->task, run->base->architecture, columns, 2);
+	examples = without_model_labels(arena, run, &buffer, &sink);
+	te_examples_add(examples, values);
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "no row has a label", te_examples_finish(examples));
+	values[2].texts = &values[2].text;
+	values[2].n_texts = 1;
+	examples = without_model_labels(arena, run, &buffer, &sink);
+	te_examples_add(examples, values);
+	te_examples_finish(examples);
+}
+
+TEST(options_that_want_an_evaluation)
+{
+	Run		   *run = begin(arena, "classify-bert", NULL);
+
+	te_train_check_alone(run->options);
+	option(run, "patience", "3", arena);
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "\"patience\" needs rows", te_train_check_alone(run->options));
 }
 
 TEST_MAIN()

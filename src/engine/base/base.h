@@ -115,6 +115,7 @@ te_str_starts(TeStr a, const char *prefix)
 }
 
 extern bool te_str_ends(TeStr a, const char *suffix);
+extern bool te_str_is_ignoring_case(TeStr a, const char *cstring);	/* of ASCII only, whatever the locale */
 extern TeStr te_str_copy(TeArena *arena, TeStr s);
 extern char *te_cstring(TeArena *arena, TeStr s);	/* NUL-terminated copy */
 

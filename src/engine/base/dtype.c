@@ -42,33 +42,12 @@ static const char *const other_ggml_types[] = {
 	[40] = "nvfp4",
 };
 
-/* ASCII only, whatever the locale. */
-static bool
-equal_ignoring_case(TeStr a, const char *b)
-{
-	if (strlen(b) != a.len)
-		return false;
-	for (size_t i = 0; i < a.len; i++)
-	{
-		char		x = a.data[i];
-		char		y = b[i];
-
-		if (x >= 'A' && x <= 'Z')
-			x = (char) (x + 32);
-		if (y >= 'A' && y <= 'Z')
-			y = (char) (y + 32);
-		if (x != y)
-			return false;
-	}
-	return true;
-}
-
 TeDtype
 te_dtype_by_name(TeStr name)
 {
 	int			type = 0;
 
-	while (type < TE_N_DTYPES && !equal_ignoring_case(name, te_dtypes[type].name))
+	while (type < TE_N_DTYPES && !te_str_is_ignoring_case(name, te_dtypes[type].name))
 		type++;
 	return (TeDtype) type;
 }

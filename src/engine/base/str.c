@@ -18,6 +18,26 @@ te_str_ends(TeStr a, const char *suffix)
 	return a.len >= n && memcmp(a.data + a.len - n, suffix, n) == 0;
 }
 
+bool
+te_str_is_ignoring_case(TeStr a, const char *b)
+{
+	if (strlen(b) != a.len)
+		return false;
+	for (size_t i = 0; i < a.len; i++)
+	{
+		char		x = a.data[i];
+		char		y = b[i];
+
+		if (x >= 'A' && x <= 'Z')
+			x = (char) (x + 32);
+		if (y >= 'A' && y <= 'Z')
+			y = (char) (y + 32);
+		if (x != y)
+			return false;
+	}
+	return true;
+}
+
 TeStr
 te_str_copy(TeArena *arena, TeStr s)
 {

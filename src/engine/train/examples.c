@@ -138,6 +138,18 @@ compare_labels(const void *a, const void *b)
 	return order != 0 ? order : (x->len > y->len) - (x->len < y->len);
 }
 
+/* A model that can only say one thing has nothing to learn. */
+static void
+check_labels(const TeExamples *examples)
+{
+	if (examples->fixed || examples->n_labels >= examples->objective->fewest_labels)
+		return;
+	if (examples->n_labels == 0)
+		te_throw(TE_ERR_INVALID, "no row has a label");
+	te_throw_hint(TE_ERR_INVALID, NULL, "Give rows with other labels, too. Whether a text has a label or not is a task \"multi-label\".",
+				  "all rows have the same label, \"%.*s\"", TE_STR_ARGS(examples->labels[0]));
+}
+
 /* Sort the labels that occurred; order says where each went. */
 static void
 sort_labels(TeExamples *examples)
@@ -397,6 +409,7 @@ te_examples_finish(TeExamples *examples)
 	flush_record(examples);
 	add_place(examples, examples->written);
 	examples->n--;
+	check_labels(examples);
 	sort_labels(examples);
 	for (int32_t i = 0; i < examples->n_labels; i++)
 		te_json_set_str(&labels->items[i], examples->labels[i]);

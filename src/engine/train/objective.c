@@ -75,9 +75,19 @@ is_of(const TeObjective *objective, const char *statement, TeStr task)
 	return strcmp(objective->statement, statement) == 0 && te_str_is(task, objective->task);
 }
 
-/* The task that is meant where none is said: that which makes such a model, or what the statement usually means. */
+/* A tokenizer has all, so that it is refused for having no weights. */
+static bool
+has_head(TeStr architecture, TeHeadKind head)
+{
+	return te_str_is(architecture, "tokenizer") || te_arch_head(te_arch_by_name(architecture), head) != NULL;
+}
+
+/*
+ * The task that is meant where none is said: that which makes such a model, or what the statement usually means for one
+ * of its architecture.
+ */
 static TeStr
-usual_task(const char *statement, TeStr model_task)
+usual_task(const char *statement, TeStr model_task, TeStr architecture)
 {
 	const TeObjective *usual = NULL;
 
@@ -87,7 +97,7 @@ usual_task(const char *statement, TeStr model_task)
 			continue;
 		if (te_str_is(model_task, objectives[i]->model_task))
 			return te_str(objectives[i]->task);
-		if (objectives[i]->usual)
+		if (objectives[i]->usual && has_head(architecture, objectives[i]->head))
 			usual = objectives[i];
 	}
 	return usual != NULL ? te_str(usual->task) : model_task;
@@ -113,9 +123,10 @@ throw_task(TeArena *arena, const char *statement, TeStr task)
 }
 
 const TeObjective *
-te_objective_find(TeArena *arena, const char *statement, TeStr task, TeStr model_task, const TeStr *columns, size_t n_columns)
+te_objective_find(TeArena *arena, const char *statement, TeStr task, TeStr model_task, TeStr architecture,
+				  const TeStr *columns, size_t n_columns)
 {
-	TeStr		wanted = task.len > 0 ? te_task_name(task) : usual_task(statement, model_task);
+	TeStr		wanted = task.len > 0 ? te_task_name(task) : usual_task(statement, model_task, architecture);
 	const char *wants = "";
 	const char *missing = NULL;
 

@@ -110,7 +110,7 @@ encode_text(TeExamples *examples, const TeValue *values)
 	if (room == 0)
 		te_throw(TE_ERR_INVALID, "option \"max_length\" leaves no room for a text");
 	if (n == 0)
-		te_throw(TE_ERR_INVALID, "the text has no tokens");
+		te_throw_hint(TE_ERR_INVALID, NULL, "Leave empty texts out of the query.", "the text has no tokens");
 	piece = te_new_array(te_examples_arena(examples), TeToken, most);
 	memcpy(piece, frame.tokens, frame.n_before * sizeof(TeToken));
 	/* with what ends the text behind it */
@@ -236,6 +236,7 @@ static const TeColumn text_columns[] = {
 const TeObjective te_objective_causal = {
 	.statement = "pretrain",
 	.task = "clm",
+	.usual = true,
 	.name = "causal",
 	.columns = text_columns,
 	.head = TE_HEAD_CAUSAL,

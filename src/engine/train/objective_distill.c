@@ -322,15 +322,10 @@ static const struct
 	{"mse", match_elements},
 };
 
-bool
-te_match_exists(TeStr name)
+const char *
+te_match_name(size_t i)
 {
-	for (size_t i = 0; i < TE_LENGTH(matches); i++)
-	{
-		if (te_str_is(name, matches[i].name))
-			return true;
-	}
-	return false;
+	return i < TE_LENGTH(matches) ? matches[i].name : NULL;
 }
 
 static void

@@ -58,10 +58,10 @@ find_loss(TeStr name)
 	return NULL;
 }
 
-bool
-te_pair_loss_exists(TeStr name)
+const char *
+te_pair_loss_name(size_t i)
 {
-	return find_loss(name) != NULL;
+	return i < TE_LENGTH(losses) ? losses[i].name : NULL;
 }
 
 TeSequence

@@ -94,7 +94,8 @@ encode(TeExamples *examples, const TeValue *values)
 										 (TeStr) {NULL, 0}, true, 0, &n, &n_untruncated);
 
 	if (te_model_mask(model) < 0)
-		te_throw(TE_ERR_INVALID, "the model's tokenizer has no mask token");
+		te_throw_hint(TE_ERR_INVALID, NULL, "The objective \"mlm\" hides words behind that token; train_tokenizer() gives one to the kinds \"wordpiece\" and \"unigram\".",
+					  "the model's tokenizer has no mask token");
 	while (n_before < n && tokens[n_before].special)
 		n_before++;
 	while (n_after < n - n_before && tokens[n - 1 - n_after].special)
@@ -108,7 +109,7 @@ encode(TeExamples *examples, const TeValue *values)
 		put_part(examples, tokens, n, n_before, n_after, from, stop);
 	}
 	if (te_examples_count(examples) == before)
-		te_throw(TE_ERR_INVALID, "the text has no words that could be masked");
+		te_throw_hint(TE_ERR_INVALID, NULL, "Leave rows without words out of the query.", "the text has no words that could be masked");
 }
 
 static bool

@@ -154,6 +154,7 @@ const TeObjective te_objective_token_classification = {
 	.head = TE_HEAD_TOKEN,
 	.model_task = "token-classification",
 	.labels = TE_LABELS_NAMED,
+	.fewest_labels = 2,
 	.dropout = 0.1,
 	.learning_rate = 5e-5,
 	.encode = encode,

@@ -82,6 +82,12 @@ static const TeOptimizer optimizers[] = {
 	{"lion", 1, lion},
 };
 
+const char *
+te_optimizer_name(size_t i)
+{
+	return i < TE_LENGTH(optimizers) ? optimizers[i].name : NULL;
+}
+
 const TeOptimizer *
 te_optimizer_by_name(TeStr name)
 {
@@ -123,15 +129,10 @@ static const struct
 	{"cosine", cosine},
 };
 
-bool
-te_schedule_exists(TeStr name)
+const char *
+te_schedule_name(size_t i)
 {
-	for (size_t i = 0; i < TE_LENGTH(schedules); i++)
-	{
-		if (te_str_is(name, schedules[i].name))
-			return true;
-	}
-	return false;
+	return i < TE_LENGTH(schedules) ? schedules[i].name : NULL;
 }
 
 /* As transformers' get_*_schedule_with_warmup(), which counts steps from 0. */

@@ -29,27 +29,27 @@ typedef struct Option
 	double		max;
 	double		number;			/* default; of a bool too */
 	const char *string;			/* default */
-	bool		(*exists) (TeStr value);	/* of a string; NULL: any */
+	const char *(*value) (size_t i);	/* what a string may be, NULL at the end; no function: anything */
 } Option;
 
-static bool
-optimizer_exists(TeStr name)
+static const char *
+precision_name(size_t i)
 {
-	return te_optimizer_by_name(name) != NULL;
+	static const char *const names[] = {"f32", "bf16"};
+
+	return i < TE_LENGTH(names) ? names[i] : NULL;
 }
 
-static bool
-precision_exists(TeStr name)
+/* "": as the base is stored. */
+static const char *
+quantization_name(size_t i)
 {
-	return te_str_is(name, "f32") || te_str_is(name, "bf16");
-}
-
-static bool
-quantization_exists(TeStr name)
-{
-	TeDtype		dtype = te_dtype_by_name(name);
-
-	return name.len == 0 || (dtype != TE_N_DTYPES && te_dtypes[dtype].from_float != NULL);
+	for (int dtype = 0; dtype < TE_N_DTYPES && i > 0; dtype++)
+	{
+		if (te_dtypes[dtype].from_float != NULL && --i == 0)
+			return te_dtypes[dtype].name;
+	}
+	return i == 0 ? "" : NULL;
 }
 
 #define AT(member) offsetof(TeTrainOptions, member)
@@ -61,10 +61,10 @@ static const Option table[] = {
 	{"max_steps", OPTION_INTEGER, AT(max_steps), 0, MOST, 0},
 	{"learning_rate", OPTION_REAL, AT(learning_rate), 0, 100, 0},
 	{"warmup", OPTION_REAL, AT(warmup), 0, MOST, 0.1},
-	{"schedule", OPTION_STRING, AT(schedule), .string = "linear", .exists = te_schedule_exists},
+	{"schedule", OPTION_STRING, AT(schedule), .string = "linear", .value = te_schedule_name},
 	{"max_length", OPTION_INTEGER, AT(max_length), 0, TE_MAX_POSITIONS, 0},
 	{"seed", OPTION_INTEGER, AT(seed), -9e15, 9e15, 0},
-	{"optimizer", OPTION_STRING, AT(optimizer), .string = "adamw", .exists = optimizer_exists},
+	{"optimizer", OPTION_STRING, AT(optimizer), .string = "adamw", .value = te_optimizer_name},
 	{"weight_decay", OPTION_REAL, AT(weight_decay), 0, 10, 0.01},
 	{"beta1", OPTION_REAL, AT(beta1), 0, 0.999999, 0.9},
 	{"beta2", OPTION_REAL, AT(beta2), 0, 0.999999, 0.999},
@@ -78,19 +78,19 @@ static const Option table[] = {
 	{"lora_alpha", OPTION_REAL, AT(lora_alpha), 0, 1e6, 0},
 	{"lora_tensors", OPTION_STRING, AT(lora_tensors), .string = ""},
 	{"merge", OPTION_BOOL, AT(merge)},
-	{"quantization", OPTION_STRING, AT(quantization), .string = "", .exists = quantization_exists},
+	{"quantization", OPTION_STRING, AT(quantization), .string = "", .value = quantization_name},
 	{"new_labels", OPTION_BOOL, AT(new_labels)},
 	{"eval_steps", OPTION_INTEGER, AT(eval_steps), 0, MOST, 0},
 	{"patience", OPTION_INTEGER, AT(patience), 0, 1e6, 0},
-	{"match", OPTION_STRING, AT(match), .string = "cosine", .exists = te_match_exists},
-	{"loss", OPTION_STRING, AT(loss), .string = "", .exists = te_pair_loss_exists},
+	{"match", OPTION_STRING, AT(match), .string = "cosine", .value = te_match_name},
+	{"loss", OPTION_STRING, AT(loss), .string = "", .value = te_pair_loss_name},
 	{"temperature", OPTION_REAL, AT(temperature), 1e-3, 1000, 2},
 	{"alpha", OPTION_REAL, AT(alpha), 0, 1, 0.5},
 	{"cosine_scale", OPTION_REAL, AT(cosine_scale), 1e-3, 1000, 20},
 	{"margin", OPTION_REAL, AT(margin), 0, 100, 0.2},
 	{"mask_rate", OPTION_REAL, AT(mask_rate), 0.001, 0.9, 0.15},
 	{"whole_word", OPTION_BOOL, AT(whole_word)},
-	{"precision", OPTION_STRING, AT(precision), .string = "f32", .exists = precision_exists},
+	{"precision", OPTION_STRING, AT(precision), .string = "f32", .value = precision_name},
 	{"piece_tokens", OPTION_INTEGER, AT(piece_tokens), 0, 1 << 20, 0},
 };
 
@@ -148,6 +148,25 @@ number_of(const Option *option, const TeJson *value)
 	return number;
 }
 
+/* The value as the table has it. */
+static TeStr
+check_value(TeArena *arena, const Option *option, TeStr value)
+{
+	const char *list = "";
+	const char *name;
+
+	if (option->value == NULL)
+		return te_str_copy(arena, value);
+	for (size_t i = 0; (name = option->value(i)) != NULL; i++)
+	{
+		if (te_str_is_ignoring_case(value, name))
+			return te_str(name);
+		list = te_format(arena, "%s%s\"%s\"", list, list[0] == '\0' ? "" : ", ", name);
+	}
+	te_throw_hint(TE_ERR_INVALID, NULL, te_format(arena, "There are %s.", list), "option \"%s\" cannot be \"%.*s\"", option->name,
+				  TE_STR_ARGS(value));
+}
+
 static void
 set(TeTrainOptions *options, const Option *option, const TeJson *value)
 {
@@ -169,9 +188,7 @@ set(TeTrainOptions *options, const Option *option, const TeJson *value)
 		case OPTION_STRING:
 			if (value->kind != TE_JSON_STRING)
 				te_throw(TE_ERR_INVALID, "option \"%s\" must be a string", option->name);
-			if (option->exists != NULL && !option->exists(value->string))
-				te_throw(TE_ERR_INVALID, "option \"%s\" cannot be \"%.*s\"", option->name, TE_STR_ARGS(value->string));
-			*(TeStr *) member(options, option) = te_str_copy(options->arena, value->string);
+			*(TeStr *) member(options, option) = check_value(options->arena, option, value->string);
 			return;
 		case OPTION_JSON:
 			copy = te_json_new_object(options->arena);
@@ -194,6 +211,15 @@ te_train_set(TeTrainOptions *options, TeStr name, const TeJson *value)
 	}
 	te_throw_hint(TE_ERR_INVALID, NULL, te_format(options->arena, "There are %s.", names_of_options(options->arena)),
 				  "there is no option \"%.*s\"", TE_STR_ARGS(name));
+}
+
+void
+te_train_check_alone(const TeTrainOptions *options)
+{
+	const char *name = options->patience > 0 ? "patience" : options->eval_steps > 0 ? "eval_steps" : NULL;
+
+	if (name != NULL)
+		te_throw_hint(TE_ERR_INVALID, NULL, "Give an eval_query.", "option \"%s\" needs rows to evaluate on", name);
 }
 
 const TeJson *

@@ -167,7 +167,7 @@ struct TeObjective
 {
 	const char *statement;
 	const char *task;			/* as users say it */
-	bool		usual;			/* meant where no task is said, and the model's own is none of the statement's */
+	bool		usual;			/* meant where no task is said, and the model's own is none of the statement's, by architectures that have the head */
 	const char *name;			/* unique */
 	const TeColumn *columns;
 	const char *teacher;		/* the task that computes what a teacher says (TE_TASKS); NULL: there is none */
@@ -175,6 +175,7 @@ struct TeObjective
 	const char *model_task;		/* its task */
 	const char *problem_type;	/* config.json's; NULL: as it is */
 	TeLabelUse	labels;
+	int32_t		fewest_labels;	/* that must occur where a model has none yet */
 	bool		whole;			/* the loss compares the examples of a batch with one another */
 	double		dropout;		/* defaults that differ from one to another */
 	double		learning_rate;	/* of a model 768 wide */
@@ -259,9 +260,9 @@ extern void te_loss_triplet(TeArena *arena, const float *vectors, size_t n, size
 extern void te_loss_direction(TeArena *arena, const float *vectors, size_t rows, size_t cols, const float *targets, float scale,
 							  float *d, TeLossSum *sum);
 
-/* Do the options "loss" (objective_embed.c) and "match" (objective_distill.c) name one? */
-extern bool te_pair_loss_exists(TeStr name);
-extern bool te_match_exists(TeStr name);
+/* What the options "loss" (objective_embed.c) and "match" (objective_distill.c) may name; NULL: there are no more. */
+extern const char *te_pair_loss_name(size_t i);
+extern const char *te_match_name(size_t i);
 
 /* ---- what is trained (build.c) ---- */
 
@@ -306,9 +307,10 @@ typedef struct TeOptimizer
 } TeOptimizer;
 
 extern const TeOptimizer *te_optimizer_by_name(TeStr name); /* NULL: none */
+extern const char *te_optimizer_name(size_t i); /* NULL: there are no more */
 /* The learning rate of step 1 .. n_steps. */
 extern double te_schedule_rate(const TeTrainOptions *options, int64_t step, int64_t n_steps);
-extern bool te_schedule_exists(TeStr name);
+extern const char *te_schedule_name(size_t i);	/* NULL: there are no more */
 /* Norm of all gradients together. */
 extern double te_gradient_norm(TeArena *scratch, const TeTrained *trained, size_t n);
 /* A step on all tensors; gradients are multiplied by grad_scale, and zero afterwards. */

@@ -381,16 +381,23 @@ TEST(patterns_of_names_take_little_time)
 	(void) trainer(arena, run);
 }
 
+/* A tokenizer of five special tokens, two letters and both together. */
+static const TeJson *
+eight_words(TeArena *arena, const char *fifth, const char *sixth)
+{
+	return te_json_parse(arena, te_str(te_format(arena, "{\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"[UNK]\","
+		"\"continuing_subword_prefix\":\"##\",\"max_input_chars_per_word\":100,\"vocab\":{\"[PAD]\":0,\"[UNK]\":1,\"[CLS]\":2,\"[SEP]\":3,"
+		"\"[MASK]\":4,\"%s\":5,\"%s\":6,\"ab\":7}},\"normalizer\":{\"type\":\"BertNormalizer\",\"clean_text\":true,\"handle_chinese_chars\":true,"
+		"\"strip_accents\":null,\"lowercase\":true},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},\"post_processor\":null,\"decoder\":"
+		"{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true},\"added_tokens\":[],\"truncation\":null,\"padding\":null,\"version\":\"1.0\"}",
+		fifth, sixth)), "tokenizer.json");
+}
+
 /* A vocabulary that has some of the words in another order, a new one, and no others. */
 TEST(a_model_takes_another_vocabulary)
 {
 	Fixture    *fixture = fixture_load(arena, "mask-bert", NULL);
-	const TeJson *tokenizer = te_json_parse(arena, TE_STR("{\"model\":{\"type\":\"WordPiece\",\"unk_token\":\"[UNK]\","
-		"\"continuing_subword_prefix\":\"##\",\"max_input_chars_per_word\":100,\"vocab\":{\"[PAD]\":0,\"[UNK]\":1,\"[CLS]\":2,\"[SEP]\":3,"
-		"\"[MASK]\":4,\"b\":5,\"a\":6,\"ab\":7}},\"normalizer\":{\"type\":\"BertNormalizer\",\"clean_text\":true,\"handle_chinese_chars\":true,"
-		"\"strip_accents\":null,\"lowercase\":true},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},\"post_processor\":null,\"decoder\":"
-		"{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true},\"added_tokens\":[],\"truncation\":null,\"padding\":null,\"version\":\"1.0\"}"),
-		"tokenizer.json");
+	const TeJson *tokenizer = eight_words(arena, "b", "a");
 	TeModelDef *def = te_model_with_vocabulary(arena, fixture->def, tokenizer);
 	const TeTokenizer *old = te_model_tokenizer(load_model(arena, fixture->def));
 	const TeTensorInfo *words = te_tensor_find(&def->tensors, TE_STR("embeddings.word_embeddings.weight"));
@@ -412,6 +419,35 @@ TEST(a_model_takes_another_vocabulary)
 	}
 	te_def_check(arena, def);
 	load_model(arena, def);
+}
+
+/* All widths of this model are 8, as is the number of words. */
+TEST(a_vocabulary_of_the_same_size_moves_words_only)
+{
+	static const struct
+	{
+		const char *name;
+		bool		moves;
+	}			tensors[] = {{"embeddings.word_embeddings.weight", true}, {"encoder.layer.0.intermediate.dense.weight", false},
+	{"encoder.layer.0.attention.self.query.weight", false}, {"encoder.layer.0.output.dense.weight", false}};
+	const TeJson *config = te_json_parse(arena, TE_STR("{\"model_type\":\"bert\",\"hidden_size\":8,\"num_hidden_layers\":1,"
+		"\"num_attention_heads\":2,\"intermediate_size\":8,\"max_position_embeddings\":16,\"type_vocab_size\":2,\"vocab_size\":8,"
+		"\"hidden_act\":\"gelu\",\"layer_norm_eps\":1e-12,\"pad_token_id\":0}"), "config.json");
+	TeModelDef *before = te_model_create(arena, config, eight_words(arena, "b", "a"), (TeStr) {NULL, 0}, 1);
+	TeModelDef *after = te_model_with_vocabulary(arena, before, eight_words(arena, "a", "b"));
+	float		x[64];
+	float		y[64];
+
+	for (size_t i = 0; i < TE_LENGTH(tensors); i++)
+	{
+		const TeTensorInfo *old = te_tensor_find(&before->tensors, te_str(tensors[i].name));
+		const TeTensorInfo *new = te_tensor_find(&after->tensors, te_str(tensors[i].name));
+
+		CHECK(old->bytes == sizeof(x) && new->bytes == sizeof(y));
+		te_source_read(old->source, old->offset, x, sizeof(x));
+		te_source_read(new->source, new->offset, y, sizeof(y));
+		CHECK((memcmp(x, y, sizeof(x)) != 0) == tensors[i].moves);
+	}
 }
 
 TEST(rows_that_cannot_be_learned_from)

@@ -175,6 +175,8 @@ transfer_rows(const Transfer *transfer, const TeTensorInfo *old, const TeTensorS
 		size_t		count = transfer->starts[id + 1] - first;
 		float	   *row = made + (size_t) id * n;
 
+		if (id % 1024 == 0)
+			te_check_interrupts();
 		for (size_t i = 0; i < count; i++)
 		{
 			int32_t		token = transfer->tokens[first + i];
@@ -195,17 +197,44 @@ typedef struct Found
 {
 	const Transfer *transfer;
 	const TeModelDef *def;
+	TeDefParts	larger;			/* the same model with a word more */
 } Found;
+
+static int64_t
+rows_of(const TeTensorSpec *spec)
+{
+	return spec->role == TE_ROLE_VECTOR ? spec->n_in : spec->n_out;
+}
+
+/* Has a tensor a row a word?  That it has as many says little: a hidden layer may be as wide as the vocabulary is large. */
+static bool
+has_words(const Found *found, const char *name)
+{
+	const TeTensorSpec *larger = te_specs_find(&found->larger.specs, name);
+
+	return larger != NULL && rows_of(larger) == (int64_t) found->transfer->n_from + 1;
+}
+
+static void
+add_word(TeArena *arena, Found *found, const TeJson *config)
+{
+	TeModelDef	def = *found->def;
+	TeJson	   *larger = te_json_new_object(arena);
+
+	te_json_set_copy(arena, larger, config);
+	te_json_set_int(te_json_add(arena, larger, "vocab_size"), (int64_t) found->transfer->n_from + 1);
+	def.config = te_json_text(arena, larger, 0);
+	te_def_parts(arena, &def, &found->larger);
+}
 
 static const TeTensorInfo *
 find_tensor(void *from, TeArena *arena, const TeTensorSpec *spec)
 {
 	const Found *found = from;
 	const TeTensorInfo *old = te_tensor_find(&found->def->tensors, te_str(spec->name));
-	int64_t		rows = spec->role == TE_ROLE_VECTOR ? spec->n_in : spec->n_out;
 	TeTensorInfo *tensor;
 
-	if (old == NULL || old->n_dims == 0 || old->dims[0] != found->transfer->n_from || rows != found->transfer->n_to)
+	if (old == NULL || old->n_dims == 0 || old->dims[0] != found->transfer->n_from || !has_words(found, spec->name))
 		return old;
 	tensor = te_new(arena, TeTensorInfo);
 	*tensor = transfer_rows(found->transfer, old, spec);
@@ -260,7 +289,7 @@ te_model_with_vocabulary(TeArena *arena, const TeModelDef *def, const TeJson *to
 	Transfer	transfer = {.arena = arena, .scratch = te_arena_create(arena, "word")};
 	TeModelDef *result = te_new(arena, TeModelDef);
 	TeDefParts	parts;
-	Found		found = {&transfer, NULL};
+	Found		found = {.transfer = &transfer};
 
 	if (def->tokenizer.len == 0)
 		te_throw(TE_ERR_MISSING, "the model has no tokenizer");
@@ -279,6 +308,7 @@ te_model_with_vocabulary(TeArena *arena, const TeModelDef *def, const TeJson *to
 	te_def_set_tokenizer(arena, result, tokenizer);
 	result->tensors = (TeTensorSet) {0};
 	found.def = def;
+	add_word(arena, &found, parts.config_json);
 	te_def_assemble(arena, result, NULL, find_tensor, &found);
 	return result;
 }

@@ -387,8 +387,8 @@ lock_file(int64 run, int operation, bool make, bool *missing)
 		return -1;
 	if (fd < 0)
 		throw_file("open", path);
-	/* somebody who only looks has it for a moment */
-	for (int attempt = 0; (rc = flock(fd, operation | LOCK_NB)) != 0 && attempt < 20; attempt++)
+	/* somebody who only looks has it for a moment, and is not in the way of others who look */
+	for (int attempt = 0; (rc = flock(fd, operation | LOCK_NB)) != 0 && operation == LOCK_EX && attempt < 20; attempt++)
 		pg_usleep(1000);
 	if (rc == 0 && tr_same_file(fd, path))
 		return fd;

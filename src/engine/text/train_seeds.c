@@ -19,6 +19,7 @@
 #include "text/train.h"
 
 #define FEW 12					/* suffixes that are sorted by insertion */
+#define LARGE 65536				/* suffixes that take a while to split */
 #define DEEP UINT32_MAX			/* more in common than is of interest */
 
 typedef struct Suffixes
@@ -160,7 +161,7 @@ sort_suffixes(Suffixes *s, TeArena *scratch)
 	te_buffer_add(&work, &range, sizeof(range));
 	for (size_t i = 0; work.len > 0; i++)
 	{
-		if (i % 1024 == 0)
+		if (i % 1024 == 0 || range.n > LARGE)
 			te_check_interrupts();
 		work.len -= sizeof(range);
 		memcpy(&range, work.data + work.len, sizeof(range));

@@ -22,7 +22,7 @@ PG_CONFIG ?= pg_config
 
 # Targets that are not PGXS's.  Where no others are asked for, PGXS is not
 # needed (on a fresh machine it is not there yet).
-OWN_TARGETS = help test demo check unit isolation tap asan valgrind neon fuzz fuzz-replay bench lint format setup
+OWN_TARGETS = help test demo check unit isolation tap asan valgrind neon fuzz fuzz-replay bench lint format setup models
 
 ifneq (,$(filter-out $(OWN_TARGETS),$(or $(MAKECMDGOALS),all)))
 
@@ -164,6 +164,9 @@ fuzz-replay:    ## run the fuzz targets over their committed corpus
 
 bench:          ## kernels, engine, SQL and peers in turns, and the bars (PYTHON=... with onnxruntime, llama-cpp-python, ...; PARTS=...)
 	@$(here)/test/bench/run.sh $(PARTS)
+
+models:         ## make the models that come with the extension: TEXTS=folder of the data sets, NAMES="encoder sentiment intent"
+	@sh $(here)/models/make.sh $(TEXTS) $(NAMES)
 
 lint:           ## layering, documentation of every function and setting, lengths, banned calls, symbols
 	@$(here)/test/run.sh lint

@@ -713,15 +713,18 @@ put_spm(TeArena *arena, const TeJson *tokenizer, TeJson *meta, Vocabulary *vocab
 	put_normalizer(arena, tokenizer, meta);
 }
 
-/* What these do cannot be said in GGUF.  Nearly all text is in NFC anyway, so that goes with a word. */
+/*
+ * What these do cannot be said in the keys that llama.cpp reads.  Our own reader goes by the whole tokenizer.json, which is in
+ * the file too.  Nearly all text is in NFC anyway.
+ */
 static void
-refuse_normalizers(const TeJson *tokenizer)
+report_normalizers(const TeJson *tokenizer)
 {
 	static const char *const types[] = {"NFD", "NFKC", "NFKD", "Lowercase", "StripAccents", "BertNormalizer"};
 
 	for (size_t i = 0; i < TE_LENGTH(types); i++)
 		if (find_component(te_json_get(tokenizer, "normalizer"), types[i]) != NULL)
-			te_throw(TE_ERR_UNSUPPORTED, "GGUF cannot express the normalizer \"%s\" of this tokenizer", types[i]);
+			te_report(TE_WARNING, "llama.cpp cannot do what the normalizer \"%s\" of this tokenizer does, and reads texts otherwise", types[i]);
 	if (find_component(te_json_get(tokenizer, "normalizer"), "NFC") != NULL)
 		te_report(TE_NOTICE, "llama.cpp does not normalize text for this tokenizer: it must be in NFC already");
 }
@@ -734,7 +737,7 @@ to_bpe(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 	bool		is_spm = te_json_bool(model, "byte_fallback", false);
 	Vocabulary	vocabulary;
 
-	refuse_normalizers(tokenizer);
+	report_normalizers(tokenizer);
 	list_tokens(arena, tokenizer, &vocabulary);
 	mark_added(tokenizer, &vocabulary);
 	te_json_set_str(te_json_add(arena, meta, "tokenizer.ggml.model"), is_spm ? TE_STR("llama") : TE_STR("gpt2"));
@@ -758,7 +761,7 @@ to_unigram(TeArena *arena, const TeJson *tokenizer, TeJson *meta)
 	Vocabulary	vocabulary;
 	double	   *scores;
 
-	refuse_normalizers(tokenizer);
+	report_normalizers(tokenizer);
 	list_tokens(arena, tokenizer, &vocabulary);
 	mark_added(tokenizer, &vocabulary);
 	scores = te_new_array(arena, double, vocabulary.n);

@@ -724,6 +724,23 @@ init(Training *t, TeArena *arena, const TrRequest *request)
 	t->started_at = GetCurrentTimestamp();
 }
 
+/* What the row of the run says of it: who ran it in the background sees nothing else. */
+static const char *
+error_text(const ErrorData *error)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfoString(&text, error->message);
+	if (error->detail != NULL)
+		appendStringInfo(&text, "\nDETAIL:  %s", error->detail);
+	if (error->hint != NULL)
+		appendStringInfo(&text, "\nHINT:  %s", error->hint);
+	if (error->context != NULL)
+		appendStringInfo(&text, "\nCONTEXT:  %s", error->context);
+	return text.data;
+}
+
 /* After an error, which goes on. */
 static void
 abandon(Training *t)
@@ -736,7 +753,7 @@ abandon(Training *t)
 	{
 		ErrorData  *error = CopyErrorData();
 
-		tr_run_set_status(t->run, error->sqlerrcode == ERRCODE_QUERY_CANCELED ? "cancelled" : "failed", error->message);
+		tr_run_set_status(t->run, error->sqlerrcode == ERRCODE_QUERY_CANCELED ? "cancelled" : "failed", error_text(error));
 	}
 	tr_run_release(t->run, !keep);
 }

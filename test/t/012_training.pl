@@ -162,7 +162,7 @@ is(digest('stopped'), $want, 'the same weights');
 
 # While rows are read there is nothing to resume; the next run removes what was left.
 $session = $node->background_psql('postgres', on_error_stop => 0);
-$pid = begin_work($session, training('reading', 1, rows => q{'SELECT slowly(body) AS text, label FROM lesson'}));
+$pid = begin_work($session, training('reading', 1, rows => q{'SELECT slowly(body) AS text, label FROM lesson', eval_query => 'SELECT body AS text, label FROM lesson'}));
 wait_for(q{SELECT coalesce((SELECT phase = 'reading rows' AND rows > 10 FROM transformer.training_progress), false)}, 'reading');
 kill_trainer($pid);
 eval { $session->quit };
@@ -208,7 +208,7 @@ for (
 	[ 'training',            training('cancelled', 60), $at_work, 'run' ],
 	[ 'training',            training('cancelled', 60), $at_work, 'pid' ],
 	[ 'writing checkpoints', training('cancelled', 0.001), $at_work, 'run' ],
-	[   'reading rows', training('cancelled', 60, rows => q{'SELECT slowly(body) AS text, label FROM lesson'}),
+	[   'reading rows', training('cancelled', 60, rows => q{'SELECT slowly(body) AS text, label FROM lesson', eval_query => 'SELECT body AS text, label FROM lesson'}),
 		q{SELECT coalesce((SELECT rows > 10 FROM transformer.training_progress), false)}, 'run' ])
 {
 	my ($what, $statement, $wait, $how) = @$_;

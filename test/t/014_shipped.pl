@@ -212,8 +212,8 @@ SKIP:
 	cmp_ok($bytes, '<=', 40e6, 'the models are at most 40 MB');
 	is(new_database('real'), '', 'CREATE EXTENSION with the real models');
 	is(sql($works, 'real'), 't|t|t', 'all functions work');
-	cmp_ok(sql(q{SELECT transformer.similarity('The parcel never came.', 'My package was not delivered.')
-		- transformer.similarity('The parcel never came.', 'Whisk the egg whites.')}, 'real'), '>', 0.2, 'the encoder knows what is similar');
+	cmp_ok(sql(q{SELECT transformer.similarity('My card has not arrived yet.', 'I am still waiting for my new card.')
+		- transformer.similarity('My card has not arrived yet.', 'Whisk the egg whites.')}, 'real'), '>', 0.2, 'the encoder knows what is similar');
 	is(sql(q{SELECT transformer.sentiment_score('What a lovely, happy day!') > 0, transformer.sentiment_score('Cold food, rude waiter, never again.') < 0}, 'real'),
 		't|t', 'the other one what is good');
 }

@@ -15,6 +15,8 @@
  */
 #include "train/train.h"
 
+#define UNBOUNDED_TOKENS 2048	/* of a sequence, where neither model nor run have a bound */
+
 /* Tokens of a text, without special ones, however many. */
 static TeToken *
 tokens_of(TeExamples *examples, TeStr text, size_t *n)
@@ -77,13 +79,11 @@ read_frame(TeExamples *examples)
 
 /* The most tokens of a sequence. */
 static size_t
-longest(TeExamples *examples)
+most_tokens(const TeExamples *examples)
 {
-	size_t		context = (size_t) te_model_context_length(te_examples_model(examples));
-	size_t		wanted = (size_t) te_examples_options(examples)->max_length;
-	size_t		most = wanted == 0 ? context : context == 0 ? wanted : TE_MIN(wanted, context);
+	size_t		longest = te_examples_longest(examples);
 
-	return most == 0 ? 2048 : most;
+	return longest == 0 ? UNBOUNDED_TOKENS : longest;
 }
 
 static void
@@ -101,33 +101,29 @@ static void
 encode_text(TeExamples *examples, const TeValue *values)
 {
 	Frame		frame = read_frame(examples);
-	size_t		most = longest(examples);
+	size_t		most = most_tokens(examples);
 	size_t		n;
 	TeToken    *tokens = tokens_of(examples, values[0].text, &n);
 	size_t		room = most > frame.n_before + 1 ? most - frame.n_before : 0;
+	TeToken    *text;
 	TeToken    *piece;
 
 	if (room == 0)
 		te_throw(TE_ERR_INVALID, "option \"max_length\" leaves no room for a text");
 	if (n == 0)
 		te_throw_hint(TE_ERR_INVALID, NULL, "Leave empty texts out of the query.", "the text has no tokens");
+	/* with what ends it behind it */
+	text = te_new_array(te_examples_arena(examples), TeToken, n + frame.n_after);
+	memcpy(text, tokens, n * sizeof(TeToken));
+	memcpy(text + n, frame.tokens + frame.n_before, frame.n_after * sizeof(TeToken));
+	n += frame.n_after;
 	piece = te_new_array(te_examples_arena(examples), TeToken, most);
 	memcpy(piece, frame.tokens, frame.n_before * sizeof(TeToken));
-	/* with what ends the text behind it */
-	if (frame.n_after > 0)
-	{
-		TeToken    *longer = te_new_array(te_examples_arena(examples), TeToken, n + 1);
-
-		memcpy(longer, tokens, n * sizeof(TeToken));
-		longer[n] = frame.tokens[frame.n_before];
-		tokens = longer;
-		n++;
-	}
 	for (size_t first = 0; first < n; first += room)
 	{
 		size_t		count = TE_MIN(room, n - first);
 
-		memcpy(piece + frame.n_before, tokens + first, count * sizeof(TeToken));
+		memcpy(piece + frame.n_before, text + first, count * sizeof(TeToken));
 		put(examples, piece, frame.n_before + count, 1);
 	}
 }
@@ -136,7 +132,7 @@ static void
 encode_completion(TeExamples *examples, const TeValue *values)
 {
 	Frame		frame = read_frame(examples);
-	size_t		most = longest(examples);
+	size_t		most = most_tokens(examples);
 	size_t		n_prompt;
 	size_t		n_completion;
 	TeToken    *prompt = tokens_of(examples, values[0].text, &n_prompt);

@@ -19,12 +19,24 @@
 #define DEVIATION 0.02f			/* of random rows */
 
 /* Tokens that do the same in different families. */
-static const char *const special_tokens[][3] = {
-	{"[CLS]", "<s>", "<bos>"},
-	{"[SEP]", "</s>", "<eos>"},
-	{"[PAD]", "<pad>", "<|pad|>"},
-	{"[UNK]", "<unk>", "<|unk|>"},
-	{"[MASK]", "<mask>", "<|mask|>"},
+#define N_FAMILIES 3
+
+typedef enum Special
+{
+	SPECIAL_BEGIN,
+	SPECIAL_END,
+	SPECIAL_PAD,
+	SPECIAL_UNKNOWN,
+	SPECIAL_MASK,
+	N_SPECIAL
+} Special;
+
+static const char *const special_tokens[N_SPECIAL][N_FAMILIES] = {
+	[SPECIAL_BEGIN] = {"[CLS]", "<s>", "<bos>"},
+	[SPECIAL_END] = {"[SEP]", "</s>", "<eos>"},
+	[SPECIAL_PAD] = {"[PAD]", "<pad>", "<|pad|>"},
+	[SPECIAL_UNKNOWN] = {"[UNK]", "<unk>", "<|unk|>"},
+	[SPECIAL_MASK] = {"[MASK]", "<mask>", "<|mask|>"},
 };
 
 typedef struct Transfer
@@ -72,22 +84,27 @@ add_token(Transfer *transfer, int32_t token)
 	transfer->tokens[transfer->n_tokens++] = token;
 }
 
+/* A tokenizer's token for a purpose, -1: none. */
+static int32_t
+special_token(const TeTokenizer *tokenizer, Special special)
+{
+	int32_t		id = -1;
+
+	for (int i = 0; id < 0 && i < N_FAMILIES; i++)
+		id = te_token_id(tokenizer, te_str(special_tokens[special][i]));
+	return id;
+}
+
 /* The old token that does what a special one does, -1: none. */
 static int32_t
 special_partner(const Transfer *transfer, TeStr token)
 {
-	for (size_t i = 0; i < TE_LENGTH(special_tokens); i++)
+	for (int special = 0; special < N_SPECIAL; special++)
 	{
-		bool		found = false;
-
-		for (size_t j = 0; j < TE_LENGTH(special_tokens[i]); j++)
-			found |= te_str_is(token, special_tokens[i][j]);
-		for (size_t j = 0; found && j < TE_LENGTH(special_tokens[i]); j++)
+		for (int i = 0; i < N_FAMILIES; i++)
 		{
-			int32_t		id = te_token_id(transfer->from, te_str(special_tokens[i][j]));
-
-			if (id >= 0)
-				return id;
+			if (te_str_is(token, special_tokens[special][i]))
+				return special_token(transfer->from, (Special) special);
 		}
 	}
 	return -1;
@@ -248,39 +265,21 @@ vocabulary_config(TeArena *arena, const Transfer *transfer, const TeJson *config
 	static const struct
 	{
 		const char *key;
-		size_t		special;	/* of special_tokens */
-	}			keys[] = {{"pad_token_id", 2}, {"bos_token_id", 0}, {"eos_token_id", 1}, {"cls_token_id", 0}, {"sep_token_id", 1}};
+		Special		special;
+	}			keys[] = {{"pad_token_id", SPECIAL_PAD}, {"bos_token_id", SPECIAL_BEGIN}, {"eos_token_id", SPECIAL_END},
+		{"cls_token_id", SPECIAL_BEGIN}, {"sep_token_id", SPECIAL_END}};
 	TeJson	   *result = te_json_new_object(arena);
 
 	te_json_set_copy(arena, result, config);
 	te_json_set_int(te_json_add(arena, result, "vocab_size"), transfer->n_to);
 	for (size_t i = 0; i < TE_LENGTH(keys); i++)
 	{
-		for (size_t j = 0; te_json_get(config, keys[i].key) != NULL && j < TE_LENGTH(special_tokens[0]); j++)
-		{
-			int32_t		id = te_token_id(transfer->to, te_str(special_tokens[keys[i].special][j]));
+		int32_t		id = special_token(transfer->to, keys[i].special);
 
-			if (id < 0)
-				continue;
+		if (id >= 0 && te_json_get(config, keys[i].key) != NULL)
 			te_json_set_int(te_json_add(arena, result, keys[i].key), id);
-			break;
-		}
 	}
 	return result;
-}
-
-/* The old tokenizer's token for what it does not know, -1: none. */
-static int32_t
-unknown_token(const TeTokenizer *tokenizer)
-{
-	for (size_t i = 0; i < TE_LENGTH(special_tokens[3]); i++)
-	{
-		int32_t		id = te_token_id(tokenizer, te_str(special_tokens[3][i]));
-
-		if (id >= 0)
-			return id;
-	}
-	return -1;
 }
 
 TeModelDef *
@@ -301,7 +300,7 @@ te_model_with_vocabulary(TeArena *arena, const TeModelDef *def, const TeJson *to
 	transfer.to = compile(arena, tokenizer);
 	transfer.n_from = parts.config.vocab_size;
 	transfer.n_to = te_vocab_size(transfer.to);
-	transfer.unknown = unknown_token(transfer.from);
+	transfer.unknown = special_token(transfer.from, SPECIAL_UNKNOWN);
 	list_words(&transfer);
 	*result = *def;
 	result->config = te_json_text(arena, vocabulary_config(arena, &transfer, parts.config_json), 0);

@@ -8,7 +8,7 @@
 # DATA is a folder with the data sets that models/README.md names, in the layout that data.sh expects.  A private
 # PostgreSQL is started with the extension as it is built, the texts are loaded (recipes/data.sql), all-MiniLM-L6-v2 is
 # imported as the teacher, and each recipe makes its model, says how good it is, and exports it; the file then replaces
-# models/NAME.gguf.  The same seed and processor give the same file.  An hour on two cores makes all of them.
+# models/NAME.gguf.  The same seed and processor give the same file.  Half an hour on two cores makes all of them.
 
 set -eu
 

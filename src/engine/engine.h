@@ -347,7 +347,7 @@ extern void te_train_set(TeTrainOptions *options, TeStr name, const TeJson *valu
 extern void te_train_check_alone(const TeTrainOptions *options);
 /* All of them as an object that te_train_set() takes member by member: for a checkpoint, and for the catalog. */
 extern const TeJson *te_train_options_json(TeArena *arena, const TeTrainOptions *options);
-extern int	te_train_max_length(const TeTrainOptions *options);	/* 0: the model's */
+extern bool te_train_keeps_best(const TeTrainOptions *options); /* what comes out had the best evaluation, not the last */
 
 /* ---- examples ---- */
 
@@ -423,10 +423,10 @@ extern TeModelDef *te_trainer_definition(TeTrainer *trainer, TeArena *arena);
 extern uint64_t te_trainer_parameters(const TeTrainer *trainer);
 
 /*
- * A student made of some of a teacher's layers, which stay as they are.  options: {"layers": how many, at even distances, or
- * a list of their numbers from 0}; NULL: half of them.
+ * A student made of some of a teacher's layers, which stay as they are.  layers: how many, at even distances, or a list of
+ * their numbers from 0; NULL or null: half of them.
  */
-extern TeModelDef *te_model_student(TeArena *arena, const TeModelDef *teacher, const TeJson *options);
+extern TeModelDef *te_model_student(TeArena *arena, const TeModelDef *teacher, const TeJson *layers);
 
 /* A new model with random weights: config.json, a tokenizer.json, and a task ({NULL, 0}: by the configuration). */
 extern TeModelDef *te_model_create(TeArena *arena, const TeJson *config, const TeJson *tokenizer, TeStr task, uint64_t seed);

@@ -83,16 +83,13 @@ transformer_create_model(PG_FUNCTION_ARGS)
 static const TeJson *
 read_layers(TeArena *arena, ArrayType *array)
 {
-	TeJson	   *options = te_json_new_object(arena);
-	TeJson	   *list;
 	int			n;
 	const int32 *layers = tr_ints(array, &n);
+	TeJson	   *list = te_json_new_array(arena, (size_t) n);
 
-	list = te_json_new_array(arena, (size_t) n);
 	for (int i = 0; i < n; i++)
 		te_json_set_int(&list->items[i], layers[i]);
-	te_json_set_copy(arena, te_json_add(arena, options, "layers"), list);
-	return options;
+	return list;
 }
 
 PG_FUNCTION_INFO_V1(transformer_derive_model);

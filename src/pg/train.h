@@ -81,7 +81,6 @@ extern void tr_run_write(int64 run, const char *file, TeStr text);
 extern TeStr tr_run_read(TeArena *arena, int64 run, const char *file);
 /* How a run ended; never throws.  word NULL: forget it. */
 extern void tr_run_set_status(int64 run, const char *word, const char *message);
-extern void tr_run_remove_file(int64 run, const char *file);
 /* Numbers of the runs of this database that have a directory, a list of palloc'd int64. */
 extern List *tr_run_list(void);
 
@@ -196,7 +195,6 @@ typedef struct TrResult
 } TrResult;
 
 /* JSON as it is stored. */
-extern TeStr tr_json_text(TeArena *arena, const TeJson *json);
 /* An arena for training, bounded by transformer.training_memory. */
 extern TeArena *tr_training_arena(MemoryContext context);
 extern void tr_train(TeArena *arena, const TrRequest *request, TrResult *result);

@@ -691,12 +691,3 @@ tr_run_set_status(int64 run, const char *word, const char *message)
 		(void) unlink(path);
 	(void) close(fd);
 }
-
-void
-tr_run_remove_file(int64 run, const char *file)
-{
-	char		path[MAXPGPATH];
-
-	tr_run_path(path, run, file);
-	(void) unlink(path);
-}

@@ -161,16 +161,6 @@ show_step(Training *t)
 
 /* ---- the description ---- */
 
-TeStr
-tr_json_text(TeArena *arena, const TeJson *json)
-{
-	TeBuffer	buffer;
-
-	te_buffer_init(&buffer, arena);
-	te_json_write(&buffer, json, 0);
-	return (TeStr) {buffer.data, buffer.len};
-}
-
 static void
 put_text(TeArena *arena, TeJson *json, const char *key, const char *value)
 {
@@ -255,7 +245,7 @@ describe(Training *t, bool spooled)
 	te_json_set_copy(arena, te_json_add(arena, json, "settled"), te_train_options_json(arena, t->options));
 	if (t->request->background && !t->worker)
 		tr_background_describe(arena, json);
-	tr_run_write(t->run, "run.json", tr_json_text(arena, json));
+	tr_run_write(t->run, "run.json", te_json_text(arena, json, 0));
 	te_arena_destroy(arena);
 }
 
@@ -340,25 +330,17 @@ static TeModelDef *
 read_definition(Training *t)
 {
 	TeModelDef *base = tr_catalog_definition(t->arena, &t->base);
-	TeJson	   *options = NULL;
 
-	if (!t->made)
-		return base;
-	if (t->request->layers != NULL)
-	{
-		options = te_json_new_object(t->arena);
-		te_json_set_copy(t->arena, te_json_add(t->arena, options, "layers"), t->request->layers);
-	}
-	return te_model_student(t->arena, base, options);
+	return t->made ? te_model_student(t->arena, base, t->request->layers) : base;
 }
 
-/* A student learns its teacher's task. */
+/* A student learns its teacher's task, which it has already where it is made of it. */
 static TeStr
 task_by_default(Training *t)
 {
 	TrVersion	teacher;
 
-	if (t->teacher_name == NULL)
+	if (t->teacher_name == NULL || t->made)
 		return t->definition->task;
 	tr_catalog_get(t->teacher_name, &teacher);
 	return tr_catalog_definition(te_arena_create(t->arena, "teacher"), &teacher)->task;
@@ -607,7 +589,7 @@ tr_run_log(TeArena *arena, int64 run, size_t *n)
 static const TrLogRecord *
 evaluation_that_counts(const Training *t, const TrLogRecord *records, size_t n)
 {
-	bool		best = te_json_int(te_train_options_json(t->arena, t->options), "patience", 0) > 0;
+	bool		best = te_train_keeps_best(t->options);
 	const TrLogRecord *found = NULL;
 
 	for (size_t i = 0; i < n; i++)
@@ -639,7 +621,7 @@ make_result(Training *t, const TrLogRecord *records, size_t n, TrResult *result)
 		if (isfinite(evaluation->metrics[i].value))
 			te_json_set_real(te_json_add(t->arena, metrics, evaluation->metrics[i].name), evaluation->metrics[i].value);
 	}
-	result->metrics = tr_json_text(t->arena, metrics);
+	result->metrics = te_json_text(t->arena, metrics, 0);
 }
 
 /* A background worker, or whoever resumes, may come to a base that was dropped meanwhile. */
@@ -676,7 +658,7 @@ store(Training *t, TrResult *result)
 	row = (TrRunRow) {
 		.run = t->run,.owner = t->owner,.statement = request->statement,.base = t->base_name,.model = result->model,
 		.objective = te_objective_name(t->objective),
-		.options = tr_json_text(t->arena, te_train_options_json(t->arena, t->options)),
+		.options = te_json_text(t->arena, te_train_options_json(t->arena, t->options), 0),
 		.query = request->query,.eval_query = request->eval_query,.result = result,.started_at = t->started_at,
 	};
 	tr_catalog_add_run(&row);

@@ -140,7 +140,7 @@ static void
 put_options(Row *row, TeArena *arena, const TeJson *description)
 {
 	const TeJson *options = te_json_get(description, "settled");
-	TeStr		text = options != NULL ? tr_json_text(arena, options) : TE_STR("{}");
+	TeStr		text = options != NULL ? te_json_text(arena, options, 0) : TE_STR("{}");
 
 	put(row, DirectFunctionCall1(jsonb_in, CStringGetDatum(tr_cstring(text))), false);
 }

@@ -310,7 +310,7 @@ same_bytes(const TeModelDef *teacher, const TeTensorInfo *tensor)
 static const TeJson *
 layers_option(TeArena *arena, const char *layers)
 {
-	return te_json_parse(arena, te_str(te_format(arena, "{\"layers\": %s}", layers)), "options");
+	return te_json_parse(arena, te_str(layers), "layers");
 }
 
 TEST(a_student_is_made_of_layers)

@@ -77,6 +77,7 @@ extern void te_json_set_copy(TeArena *arena, TeJson *node, const TeJson *value);
 
 /* Compact text; indent > 0 for people.  Reals are written to round-trip. */
 extern void te_json_write(TeBuffer *buffer, const TeJson *node, int indent);
+extern TeStr te_json_text(TeArena *arena, const TeJson *node, int indent);	/* the same in the arena */
 extern void te_json_write_str(TeBuffer *buffer, TeStr string);	/* quoted, escaped */
 
 #endif							/* TE_JSON_H */

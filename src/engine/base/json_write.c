@@ -299,3 +299,13 @@ te_json_write(TeBuffer *buffer, const TeJson *node, int indent)
 	write_node(&writer, node, 0);
 	te_arena_destroy(writer.scratch);
 }
+
+TeStr
+te_json_text(TeArena *arena, const TeJson *node, int indent)
+{
+	TeBuffer	buffer;
+
+	te_buffer_init(&buffer, arena);
+	te_json_write(&buffer, node, indent);
+	return (TeStr) {buffer.data, buffer.len};
+}

@@ -22,16 +22,6 @@
  */
 #include "model/model.h"
 
-TeStr
-te_json_text(TeArena *arena, const TeJson *json, int indent)
-{
-	TeBuffer	buffer;
-
-	te_buffer_init(&buffer, arena);
-	te_json_write(&buffer, json, indent);
-	return (TeStr) {buffer.data, buffer.len};
-}
-
 void
 te_def_set_tokenizer(TeArena *arena, TeModelDef *def, const TeJson *tokenizer)
 {

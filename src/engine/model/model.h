@@ -411,7 +411,6 @@ typedef const TeTensorInfo *(*TeFindTensor) (void *from, TeArena *arena, const T
 extern void te_def_assemble(TeArena *arena, TeModelDef *def, const TeImportOptions *options,
 							TeFindTensor find, void *from);
 extern void te_def_set_tokenizer(TeArena *arena, TeModelDef *def, const TeJson *tokenizer);
-extern TeStr te_json_text(TeArena *arena, const TeJson *json, int indent);
 /* A tensor as another type, converted as it is read. */
 extern TeTensorInfo te_tensor_converted(TeArena *arena, const TeTensorInfo *tensor, TeDtype dtype);
 /* A tensor with rows of zeros, or of `head`, before its own; head: `rows` rows as stored, or NULL. */

@@ -104,7 +104,6 @@ struct TeLearnWords
 extern void te_learn_words_init(TeLearnWords *words, TeArena *parent);
 /* The number of a word, which is added (and copied) where it is new. */
 extern size_t te_learn_words_add(TeLearnWords *words, TeStr word, uint64_t count);
-extern int64_t te_learn_words_find(const TeLearnWords *words, TeStr word);	/* -1: not there */
 /* Numbers anew, in the order of the bytes: what is learned then depends on which texts there were, not on their order. */
 extern void te_learn_words_sort(TeLearnWords *words);
 

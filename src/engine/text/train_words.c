@@ -96,12 +96,6 @@ te_learn_words_add(TeLearnWords *words, TeStr word, uint64_t count)
 	return words->slots[at] - 1;
 }
 
-int64_t
-te_learn_words_find(const TeLearnWords *words, TeStr word)
-{
-	return (int64_t) words->slots[slot_of(words, word, hash_of(word))] - 1;
-}
-
 /* ---- sorting ---- */
 
 static bool

@@ -247,8 +247,8 @@ te_train_options_json(TeArena *arena, const TeTrainOptions *options)
 	return json;
 }
 
-int
-te_train_max_length(const TeTrainOptions *options)
+bool
+te_train_keeps_best(const TeTrainOptions *options)
 {
-	return (int) options->max_length;
+	return options->patience > 0;
 }

@@ -78,11 +78,12 @@ even_layer(const Student *student, int32_t j)
 }
 
 static void
-choose_layers(Student *student, const TeJson *options)
+choose_layers(Student *student, const TeJson *layers)
 {
-	const TeJson *layers = te_json_get(options, "layers");
 	int32_t		n_teacher = student->n_teacher;
 
+	if (layers != NULL && layers->kind == TE_JSON_NULL)
+		layers = NULL;
 	if (layers != NULL && layers->kind == TE_JSON_ARRAY)
 	{
 		read_list(student, layers);
@@ -293,7 +294,7 @@ read_parts(Student *student, TeModelDef *def)
 }
 
 TeModelDef *
-te_model_student(TeArena *arena, const TeModelDef *teacher, const TeJson *options)
+te_model_student(TeArena *arena, const TeModelDef *teacher, const TeJson *layers)
 {
 	TeModelDef *def = te_new(arena, TeModelDef);
 	Student		student = {.arena = arena};
@@ -303,7 +304,7 @@ te_model_student(TeArena *arena, const TeModelDef *teacher, const TeJson *option
 	student.teacher = te_lora_merged(arena, teacher);
 	te_def_parts(arena, student.teacher, &student.teacher_parts);
 	count_layers(&student);
-	choose_layers(&student, options);
+	choose_layers(&student, layers);
 	*def = *student.teacher;
 	read_parts(&student, def);
 	if (!kinds_agree(&student) && !student.chosen)

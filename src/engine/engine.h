@@ -284,6 +284,98 @@ extern void te_masked_feed(TeMasked *masked, TeStr text, uint64_t number);
 extern TeMaskedScore te_masked_score(TeMasked *masked);	/* of all that was fed */
 
 /* =====================================================================
+ * Generation (model/generate.c)
+ *
+ * A generator decodes many prompts together.  Prompts are fed; a step is one pass of the model over what is to be done
+ * next: the rest of some prompts, and a token of each row that has its prompt.  A row that is finished gives its place to
+ * the next; keys and values of tokens lie in pages, and rows that begin alike share them, also with rows that came
+ * before.  What a row becomes does not depend on the others.
+ * ===================================================================== */
+
+typedef struct TeGenerateOptions
+{
+	int			max_tokens;		/* that are made, at least 1 */
+	float		temperature;	/* 0: the most probable token, always */
+	int			top_k;			/* 0: any */
+	float		top_p;			/* 1: any */
+	float		min_p;			/* 0: any */
+	float		repetition_penalty; /* 1: none; of tokens that occur in prompt or text, as transformers has it */
+	float		presence_penalty;	/* 0: none; of tokens that occur in the text, as OpenAI has it */
+	float		frequency_penalty;	/* 0: none */
+	int			no_repeat_ngram;	/* 0: all may come again */
+	int			beams;			/* 1: no search */
+	float		length_penalty; /* of beams: score / length ^ this */
+	bool		seeded;			/* else tokens are drawn by a seed that is drawn */
+	uint64_t	seed;
+	bool		bare;			/* the prompt says which special tokens it begins with (a chat template made it) */
+	size_t		n_stop;
+	const TeStr *stop;			/* texts that end the row, and are not part of it */
+	/* what the text must be; at most one of these */
+	TeStr		grammar;		/* GBNF; {NULL, 0}: none */
+	const TeJson *schema;		/* JSON schema; NULL: none */
+	size_t		n_choices;
+	const TeStr *choices;
+} TeGenerateOptions;
+
+extern const TeGenerateOptions te_generate_defaults;
+
+typedef struct TeGeneratorLimits
+{
+	size_t		cache_bytes;	/* of keys and values; 0: no bound */
+	TeStr		cache_type;		/* "f32", "f16", "q8_0" */
+	int			max_rows;		/* that are decoded together; 0: as many as pay */
+	bool		no_sharing;		/* rows do not share what they have in common */
+} TeGeneratorLimits;
+
+typedef enum TeFinish
+{
+	TE_FINISH_NONE,				/* not finished */
+	TE_FINISH_END,				/* the model ended it */
+	TE_FINISH_STOP,				/* a text to stop at */
+	TE_FINISH_LENGTH,			/* max_tokens, or the model's context */
+	TE_FINISH_COMPLETE			/* nothing can follow by the grammar */
+} TeFinish;
+
+/* A row as far as it is. */
+typedef struct TeGenerated
+{
+	TeStr		text;			/* whole characters, nothing of a text to stop at; valid until the next step */
+	size_t		n_prompt;		/* tokens */
+	size_t		n_shared;		/* of these, which had been computed for another row */
+	size_t		n_tokens;		/* made */
+	double		logprob;		/* sum over them */
+	TeFinish	finish;
+} TeGenerated;
+
+typedef struct TeGenerator TeGenerator;
+
+/* Throws where the model generates no text.  In the session's arena, until that is destroyed. */
+extern TeGenerator *te_generator_create(TeSession *session, const TeGeneratorLimits *limits);
+/*
+ * A prompt, copied, with options that are looked at (grammars compiled) now and not kept; the row's number, from 0.  Throws TE_ERR_INVALID
+ * for options, TE_ERR_TOO_LONG where prompt and one token pass the context or the cache.
+ */
+extern size_t te_generator_feed(TeGenerator *generator, TeStr prompt, const TeGenerateOptions *options);
+/* One pass of the model; false, and nothing done, where all rows are finished. */
+extern bool te_generator_step(TeGenerator *generator);
+extern TeGenerated te_generator_row(TeGenerator *generator, size_t row);
+extern void te_generator_drop(TeGenerator *generator, size_t row);	/* finish it as it is */
+/* Forget all rows; what they had in common with each other is kept while there is room. */
+extern void te_generator_reset(TeGenerator *generator);
+
+/* A token and how probable it was after those before it. */
+typedef struct TeTokenScore
+{
+	int32_t		id;
+	double		logprob;		/* natural; NaN of a first token, which nothing comes before */
+} TeTokenScore;
+
+/*
+ * Of the tokens of a text; where target.data is not NULL, of the target's, which follow the text.  In the arena.
+ */
+extern TeTokenScore *te_generator_score(TeGenerator *generator, TeStr text, TeStr target, TeArena *arena, size_t *n);
+
+/* =====================================================================
  * Training (train/)
  *
  * A run: an objective is chosen by what is to be learned and by the columns of the query; its rows are made into

@@ -140,13 +140,17 @@ add_bytes(TeBuffer *buffer, TeStr token)
 static void
 decode_byte_level(TeDecoder *decoder, const void *param)
 {
-	TeBuffer	buffer;
+	TeBuffer   *held = &decoder->step->held;
+	TeStr		bytes;
+	size_t		whole;
 
-	te_buffer_init(&buffer, decoder->arena);
 	for (size_t i = 0; i < decoder->n; i++)
-		add_bytes(&buffer, decoder->tokens[i]);
+		add_bytes(held, decoder->tokens[i]);
+	bytes = te_decoder_hold(decoder, TE_STR(""));
+	whole = decoder->last ? bytes.len : te_utf8_whole(bytes);
+	te_buffer_add(held, bytes.data + whole, bytes.len - whole);
 	te_decoder_start(decoder, 1);
-	decoder->tokens[decoder->n++] = te_utf8_repair(decoder->arena, (TeStr) {buffer.data, buffer.len});
+	decoder->tokens[decoder->n++] = te_utf8_repair(decoder->arena, (TeStr) {bytes.data, whole});
 }
 
-const TeRow te_decode_byte_level = {"ByteLevel", te_compile_plain,.decode = decode_byte_level};
+const TeRow te_decode_byte_level = {"ByteLevel", te_compile_plain,.decode = decode_byte_level,.fuses = true};

@@ -2,7 +2,7 @@
  * decode.c
  *	  Ids to text: the program of decoders.
  *
- * Decoders work on a list of token texts; each makes another list of it, and the
+ * Decoders work on a list of token texts (decode.h); each makes another list of it, and the
  * texts of the last are joined.  Without a decoder they are joined with
  * spaces.  This runs on the caller's thread, in an arena.
  *-------------------------------------------------------------------------
@@ -50,27 +50,101 @@ te_decoder_join(TeDecoder *decoder, const char *separator)
 	return (TeStr) {buffer.len > 0 ? buffer.data : "", buffer.len};
 }
 
-/* All work is in an arena of its own; only the result stays. */
+void
+te_decoder_open(TeDecoder *decoder, TeArena *kept)
+{
+	TeProgram	program = decoder->tokenizer->decoder;
+	const TeStep *steps = te_at(decoder->tokenizer, program.steps);
+	bool		whole = false;
+
+	decoder->steps = te_new_array(kept, TeDecodeStep, program.n);
+	for (uint32_t i = 0; i < program.n; i++)
+	{
+		decoder->steps[i].whole = whole;
+		te_buffer_init(&decoder->steps[i].held, kept);
+		whole = whole || te_decoders[steps[i].kind]->fuses;
+	}
+}
+
+/* Copied, so that a step may hold a part of it again. */
+TeStr
+te_decoder_hold(TeDecoder *decoder, TeStr text)
+{
+	TeBuffer   *held = &decoder->step->held;
+	TeStr		before = te_str_copy(decoder->arena, (TeStr) {held->data, held->len});
+
+	held->len = 0;
+	te_buffer_add(held, text.data, text.len);
+	return before;
+}
+
+bool
+te_decoder_gather(TeDecoder *decoder)
+{
+	TeBuffer   *held = &decoder->step->held;
+
+	if (decoder->last && held->len == 0)
+		return true;
+	for (size_t i = 0; i < decoder->n; i++)
+		te_buffer_add(held, decoder->tokens[i].data, decoder->tokens[i].len);
+	te_decoder_start(decoder, 1);
+	if (decoder->last)
+		decoder->tokens[decoder->n++] = te_decoder_hold(decoder, TE_STR(""));
+	return decoder->last;
+}
+
+/* One after the other, each with what it remembers. */
+static void
+run_steps(TeDecoder *decoder)
+{
+	const TeTokenizer *tokenizer = decoder->tokenizer;
+	const TeStep *steps = te_at(tokenizer, tokenizer->decoder.steps);
+
+	for (uint32_t i = 0; i < tokenizer->decoder.n; i++)
+	{
+		const TeRow *row = te_decoders[steps[i].kind];
+		size_t		n = decoder->n;
+
+		decoder->step = &decoder->steps[i];
+		if (decoder->step->whole && !row->pieces && !te_decoder_gather(decoder))
+			continue;
+		row->decode(decoder, te_at(tokenizer, steps[i].param));
+		decoder->step->seen += n;
+	}
+}
+
+TeStr
+te_decoder_part(TeDecoder *decoder, const int32_t *ids, size_t n, bool skip_special)
+{
+	TeStr		joined;
+
+	te_decoder_start(decoder, n);
+	for (size_t i = 0; i < n; i++)
+	{
+		TeStr		text = text_of(decoder->tokenizer, ids[i], skip_special);
+
+		te_decoder_pause(i);
+		if (text.data != NULL)
+			decoder->tokens[decoder->n++] = text;
+	}
+	run_steps(decoder);
+	joined = te_decoder_join(decoder, decoder->tokenizer->has_decoder ? "" : " ");
+	if (!decoder->tokenizer->has_decoder && decoder->given > 0 && decoder->n > 0)
+		joined = te_str(te_format(decoder->arena, " %.*s", (int) joined.len, joined.data));
+	decoder->given += decoder->n;
+	return joined;
+}
+
+/* All in one part.  Work is in an arena of its own; only the result stays. */
 TeStr
 te_decode(const TeTokenizer *tokenizer, TeArena *arena, const int32_t *ids, size_t n, bool skip_special)
 {
 	TeArena    *work = te_arena_create(arena, "decoding");
-	TeDecoder	decoder = {.tokenizer = tokenizer,.arena = work};
-	const TeStep *steps = te_at(tokenizer, tokenizer->decoder.steps);
+	TeDecoder	decoder = {.tokenizer = tokenizer,.arena = work,.last = true};
 	TeStr		result;
 
-	te_decoder_start(&decoder, n);
-	for (size_t i = 0; i < n; i++)
-	{
-		TeStr		text = text_of(tokenizer, ids[i], skip_special);
-
-		te_decoder_pause(i);
-		if (text.data != NULL)
-			decoder.tokens[decoder.n++] = text;
-	}
-	for (uint32_t i = 0; i < tokenizer->decoder.n; i++)
-		te_decoders[steps[i].kind]->decode(&decoder, te_at(tokenizer, steps[i].param));
-	result = te_str_copy(arena, te_decoder_join(&decoder, tokenizer->has_decoder ? "" : " "));
+	te_decoder_open(&decoder, work);
+	result = te_str_copy(arena, te_decoder_part(&decoder, ids, n, skip_special));
 	te_arena_destroy(work);
 	return result;
 }
@@ -85,6 +159,22 @@ broken_length(const uint8_t *p, size_t left)
 	if (p[0] < 0xE0 || p[0] > 0xF4 || left < 2 || p[1] < low || p[1] > high)
 		return 1;
 	return p[0] >= 0xF0 && left > 2 && (p[2] & 0xC0) == 0x80 ? 3 : 2;
+}
+
+/* A character has at most four bytes, so no more than three are looked at. */
+size_t
+te_utf8_whole(TeStr text)
+{
+	const uint8_t *end = (const uint8_t *) text.data + text.len;
+
+	for (size_t left = 1; left <= TE_MIN(text.len, (size_t) 3); left++)
+	{
+		const uint8_t *p = end - left;
+
+		if (*p >= 0xC2 && *p <= 0xF4)
+			return left < (*p < 0xE0 ? 2u : *p < 0xF0 ? 3u : 4u) && broken_length(p, left) == left ? text.len - left : text.len;
+	}
+	return text.len;
 }
 
 /* As the reference's library does it; valid text comes back as it is. */
@@ -189,7 +279,7 @@ decode_wordpiece(TeDecoder *decoder, const void *data)
 		TeStr	   *token = &decoder->tokens[i];
 
 		te_decoder_pause(i);
-		if (i > 0)
+		if (decoder->step->seen + i > 0)
 		{
 			if (token->len >= prefix.len && memcmp(token->data, prefix.data, prefix.len) == 0)
 				*token = (TeStr) {token->data + prefix.len, token->len - prefix.len};

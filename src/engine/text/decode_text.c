@@ -20,18 +20,30 @@ compile_bpe(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 	te_emit(compiler, kind, &suffix, sizeof(suffix));
 }
 
-/* The last token's suffix leaves nothing. */
+/* The last token's suffix leaves nothing; so a token is held until it is known whether another one comes. */
 static void
 decode_bpe(TeDecoder *decoder, const void *param)
 {
 	TeStr		suffix = te_image_str(decoder->tokenizer, *(const TeImageStr *) param);
+	const TeStr *tokens = decoder->tokens;
+	size_t		n = decoder->n;
+	bool		any = decoder->step->seen > 0;
+	TeStr		before = {NULL, 0};
 
-	for (size_t i = 0; i < decoder->n; i++)
+	te_decoder_start(decoder, n + 1);
+	if (any)
+		before = te_decoder_hold(decoder, TE_STR(""));
+	for (size_t i = 0; i < n; i++)
 	{
 		te_decoder_pause(i);
-		decoder->tokens[i] = te_replace_all(decoder->arena, decoder->tokens[i], suffix,
-											i + 1 == decoder->n ? TE_STR("") : TE_STR(" "));
+		if (any || i > 0)
+			decoder->tokens[decoder->n++] = te_replace_all(decoder->arena, before, suffix, TE_STR(" "));
+		before = tokens[i];
 	}
+	if (!decoder->last)
+		te_decoder_hold(decoder, before);
+	else if (any || n > 0)
+		decoder->tokens[decoder->n++] = te_replace_all(decoder->arena, before, suffix, TE_STR(""));
 }
 
 const TeRow te_decode_bpe = {"BPEDecoder", compile_bpe,.decode = decode_bpe};
@@ -75,16 +87,15 @@ flush_bytes(TeDecoder *decoder, TeBuffer *bytes)
 	bytes->len = 0;
 }
 
-/* Other tokens end a run of bytes. */
+/* Other tokens end a run of bytes, and only its end tells what it is. */
 static void
 decode_byte_fallback(TeDecoder *decoder, const void *param)
 {
 	const TeStr *tokens = decoder->tokens;
 	size_t		n = decoder->n;
-	TeBuffer	bytes;
+	TeBuffer   *bytes = &decoder->step->held;
 
-	te_buffer_init(&bytes, decoder->arena);
-	te_decoder_start(decoder, n);
+	te_decoder_start(decoder, n + bytes->len + 1);
 	for (size_t i = 0; i < n; i++)
 	{
 		int			byte = byte_of(tokens[i]);
@@ -92,14 +103,15 @@ decode_byte_fallback(TeDecoder *decoder, const void *param)
 
 		te_decoder_pause(i);
 		if (byte >= 0)
-			te_buffer_add(&bytes, one, 1);
+			te_buffer_add(bytes, one, 1);
 		else
 		{
-			flush_bytes(decoder, &bytes);
+			flush_bytes(decoder, bytes);
 			decoder->tokens[decoder->n++] = tokens[i];
 		}
 	}
-	flush_bytes(decoder, &bytes);
+	if (decoder->last)
+		flush_bytes(decoder, bytes);
 }
 
 const TeRow te_decode_byte_fallback = {"ByteFallback", te_compile_plain,.decode = decode_byte_fallback};
@@ -116,7 +128,7 @@ decode_fuse(TeDecoder *decoder, const void *param)
 	decoder->tokens[decoder->n++] = text;
 }
 
-const TeRow te_decode_fuse = {"Fuse", te_compile_plain,.decode = decode_fuse};
+const TeRow te_decode_fuse = {"Fuse", te_compile_plain,.decode = decode_fuse,.fuses = true,.pieces = true};
 
 /* ---- Strip: up to so many of one character at the ends ---- */
 
@@ -139,27 +151,71 @@ compile_strip(TeCompiler *compiler, const TeJson *node, uint32_t kind)
 	te_emit(compiler, kind, &param, sizeof(param));
 }
 
+/* Up to so many from the front; how many there were. */
+static size_t
+strip_front(TeStr *text, TeStr c, size_t most)
+{
+	size_t		n = 0;
+
+	while (n < most && text->len >= c.len && memcmp(text->data, c.data, c.len) == 0)
+	{
+		*text = (TeStr) {text->data + c.len, text->len - c.len};
+		n++;
+	}
+	return n;
+}
+
+/* Up to so many from the end. */
+static void
+strip_back(TeStr *text, TeStr c, size_t most)
+{
+	for (size_t n = 0; n < most && text->len >= c.len && memcmp(text->data + text->len - c.len, c.data, c.len) == 0; n++)
+		text->len -= c.len;
+}
+
+/* The next piece of a text: what may turn out to be its end is held.  The count is of those that are gone from the front. */
+static TeStr
+strip_piece(TeDecoder *decoder, const StripParam *param, TeStr c, TeStr piece)
+{
+	TeDecodeStep *step = decoder->step;
+	TeStr		all;
+	TeStr		text;
+
+	step->count += strip_front(&piece, c, param->start - step->count);
+	if (piece.len > 0)
+		step->count = param->start;
+	if (param->stop == 0)
+		return piece;
+	te_buffer_add(&step->held, piece.data, piece.len);
+	all = text = te_decoder_hold(decoder, TE_STR(""));
+	strip_back(&text, c, param->stop);
+	te_decoder_hold(decoder, (TeStr) {all.data + text.len, all.len - text.len});
+	return text;
+}
+
 /* Each token by itself; after Fuse that is the whole text. */
 static void
 decode_strip(TeDecoder *decoder, const void *data)
 {
 	const StripParam *param = data;
 	char		utf8[4];
-	size_t		len = te_utf8_put(utf8, (int32_t) param->content);
+	TeStr		c = {utf8, te_utf8_put(utf8, (int32_t) param->content)};
 
 	for (size_t i = 0; i < decoder->n; i++)
 	{
 		TeStr	   *token = &decoder->tokens[i];
 
-		for (uint32_t k = 0; k < param->start && token->len >= len && memcmp(token->data, utf8, len) == 0; k++)
-			*token = (TeStr) {token->data + len, token->len - len};
-		for (uint32_t k = 0; k < param->stop && token->len >= len &&
-			 memcmp(token->data + token->len - len, utf8, len) == 0; k++)
-			token->len -= len;
+		if (decoder->step->whole)
+			*token = strip_piece(decoder, param, c, *token);
+		else
+		{
+			strip_front(token, c, param->start);
+			strip_back(token, c, param->stop);
+		}
 	}
 }
 
-const TeRow te_decode_strip = {"Strip", compile_strip,.decode = decode_strip};
+const TeRow te_decode_strip = {"Strip", compile_strip,.decode = decode_strip,.pieces = true};
 
 /* ---- Replace ---- */
 
@@ -253,11 +309,50 @@ replace_in(TeDecoder *decoder, TeArena *work, const ReplaceParam *param, TeTextS
 	return (TeStr) {out.len > 0 ? out.data : "", out.len};
 }
 
-/* Within tokens, never across them. */
-static void
-decode_replace(TeDecoder *decoder, const void *data)
+/* The next piece of a text: an end that may begin a match is held. */
+static TeStr
+replace_piece(TeDecoder *decoder, TeStr piece, TeStr from, TeStr to)
 {
-	const ReplaceParam *param = data;
+	TeStr		all;
+	size_t		i = 0;
+
+	te_buffer_add(&decoder->step->held, piece.data, piece.len);
+	all = te_decoder_hold(decoder, TE_STR(""));
+	while (!decoder->last && i < all.len)
+	{
+		size_t		n = TE_MIN(from.len, all.len - i);
+		bool		same = memcmp(all.data + i, from.data, n) == 0;
+
+		if (same && n < from.len)
+			break;
+		i += same ? n : 1;
+	}
+	if (decoder->last)
+		i = all.len;
+	te_decoder_hold(decoder, (TeStr) {all.data + i, all.len - i});
+	return te_replace_all(decoder->arena, (TeStr) {all.data, i}, from, to);
+}
+
+/* Where the pattern is a text. */
+static void
+replace_text(TeDecoder *decoder, TeStr from, TeStr to)
+{
+	for (size_t i = 0; i < decoder->n; i++)
+	{
+		TeStr	   *token = &decoder->tokens[i];
+
+		te_decoder_pause(i);
+		if (decoder->step->whole && from.len > 0)
+			*token = replace_piece(decoder, *token, from, to);
+		else
+			*token = te_replace_all(decoder->arena, *token, from, to);
+	}
+}
+
+/* Where it is an expression. */
+static void
+replace_regex(TeDecoder *decoder, const ReplaceParam *param)
+{
 	TeTextScratch scratch = {.bytes = te_encode_scratch(decoder->tokenizer, 256)};
 	TeArena    *work = te_arena_create(decoder->arena, "pattern");
 
@@ -271,7 +366,20 @@ decode_replace(TeDecoder *decoder, const void *data)
 	te_arena_destroy(work);
 }
 
-const TeRow te_decode_replace = {"Replace", compile_replace,.decode = decode_replace};
+/* Within tokens, never across them. */
+static void
+decode_replace(TeDecoder *decoder, const void *data)
+{
+	const ReplaceParam *param = data;
+	TeStr		text = te_pattern_text(decoder->tokenizer, &param->pattern, decoder->arena);
+
+	if (text.data != NULL)
+		replace_text(decoder, text, te_image_str(decoder->tokenizer, param->content));
+	else if (!decoder->step->whole || te_decoder_gather(decoder))
+		replace_regex(decoder, param);
+}
+
+const TeRow te_decode_replace = {"Replace", compile_replace,.decode = decode_replace,.pieces = true};
 
 /* ---- CTC: repetitions and padding go, the delimiter becomes a space ---- */
 
@@ -301,14 +409,20 @@ decode_ctc(TeDecoder *decoder, const void *data)
 	const CtcParam *param = data;
 	const TeStr *tokens = decoder->tokens;
 	size_t		n = decoder->n;
+	TeStr		before;
 
+	if (n == 0)
+		return;
+	before = te_decoder_hold(decoder, tokens[n - 1]);
 	te_decoder_start(decoder, n);
 	for (size_t i = 0; i < n; i++)
 	{
 		TeStr		token = tokens[i];
+		bool		again = decoder->step->seen + i > 0 && te_str_eq(token, before);
 
 		te_decoder_pause(i);
-		if (i > 0 && te_str_eq(token, tokens[i - 1]))
+		before = token;
+		if (again)
 			continue;
 		token = te_replace_all(decoder->arena, token, te_image_str(decoder->tokenizer, param->pad), TE_STR(""));
 		if (param->cleanup)

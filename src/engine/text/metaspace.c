@@ -91,7 +91,7 @@ decode_metaspace(TeDecoder *decoder, const void *data)
 
 	for (size_t i = 0; i < decoder->n; i++)
 	{
-		TeStr		to = i == 0 && param->prepend != PREPEND_NEVER ? TE_STR("") : TE_STR(" ");
+		TeStr		to = decoder->step->seen + i == 0 && param->prepend != PREPEND_NEVER ? TE_STR("") : TE_STR(" ");
 
 		te_decoder_pause(i);
 		decoder->tokens[i] = te_replace_all(decoder->arena, decoder->tokens[i], from, to);

@@ -128,6 +128,22 @@ te_pattern_compile(TeCompiler *compiler, const TeJson *node)
 	te_throw(TE_ERR_CORRUPT, "tokenizer: pattern of the %s is neither String nor Regex", compiler->part);
 }
 
+/* The image has its characters. */
+TeStr
+te_pattern_text(const TeTokenizer *tokenizer, const TePattern *pattern, TeArena *arena)
+{
+	const uint32_t *chars = te_at(tokenizer, pattern->literal.at);
+	char	   *text;
+	size_t		len = 0;
+
+	if (pattern->kind != PATTERN_LITERAL)
+		return (TeStr) {NULL, 0};
+	text = te_alloc(arena, te_mul_size(pattern->literal.n, 4));
+	for (uint32_t i = 0; i < pattern->literal.n; i++)
+		len += te_utf8_put(text + len, (int32_t) chars[i]);
+	return (TeStr) {text, len};
+}
+
 /* Compile all expressions of the tokenizer at the top of the memory, unless they are there from before. */
 void
 te_patterns_open(TeEncoder *encoder, TeTextScratch *scratch)

@@ -21,6 +21,9 @@ typedef struct TePattern
 /* The member "pattern" of a component: {"String": ...} or {"Regex": ...} */
 extern TePattern te_pattern_compile(TeCompiler *compiler, const TeJson *node);
 
+/* The text that a pattern looks for, where it is no expression; {NULL, 0} where it is one. */
+extern TeStr te_pattern_text(const TeTokenizer *tokenizer, const TePattern *pattern, TeArena *arena);
+
 /* Calls found(arg, from, to) for each match in a piece, in order; from = to for an empty one. */
 typedef void (*TeFound) (void *arg, size_t from, size_t to);
 extern void te_pattern_each(TeEncoder *encoder, TeChar *in, size_t n, const TePattern *pattern, TeFound found, void *arg);

@@ -120,7 +120,7 @@ extern TE_NORETURN void te_throw_text_status(TeTextStatus status);
 extern TeToken *te_encode_alloc(const TeTokenizer *tokenizer, TeArena *arena, TeStr text, TeStr pair,
 								bool special, size_t max_tokens, size_t *n_tokens, size_t *n_untruncated);
 
-/* Ids to text by the decoder; skip_special leaves out special tokens.  Throws TE_ERR_INVALID on an id beyond the vocabulary. */
+/* Ids to text by the decoder (as they come: stream.h); skip_special leaves out special tokens.  Throws TE_ERR_INVALID on an id beyond the vocabulary. */
 extern TeStr te_decode(const TeTokenizer *tokenizer, TeArena *arena, const int32_t *ids, size_t n, bool skip_special);
 
 extern TeStr te_token_text(const TeTokenizer *tokenizer, int32_t id);	/* as in the vocabulary ("##ing", "Ġthe"); {NULL, 0} where there is none */

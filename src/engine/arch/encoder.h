@@ -48,8 +48,8 @@ typedef struct TeEncoder
 	TeEncoderPair relative_norm;
 	TeEncoderPair pooler;		/* kept for export and heads; forward does not read it */
 	TeEncoderPair final_norm;
-	const float *frequencies;	/* of rotary positions, and of those in local layers: rotary.c */
-	const float *local_frequencies;
+	TeRope		rope;			/* rotary positions, and those of local layers: rotary.c */
+	TeRope		local_rope;
 	TeEncoderLayer *layers;		/* those that are stored: fewer than are computed where they share weights */
 } TeEncoder;
 

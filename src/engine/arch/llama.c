@@ -53,9 +53,6 @@ read_heads(const TeJson *config, TeConfig *into)
 				 (int) into->n_heads);
 	into->head_size = (int32_t) te_json_int_range(config, "head_dim", into->hidden_size / into->n_heads, 1, TE_MAX_D_HEAD);
 	into->embedding_size = into->hidden_size;
-	into->rope_columns = into->head_size;
-	if (into->head_size % 2 != 0)
-		te_throw(TE_ERR_UNSUPPORTED, "heads of %d columns cannot be turned in pairs", (int) into->head_size);
 }
 
 static void
@@ -72,7 +69,7 @@ read_window(const TeJson *config, TeConfig *into)
 static void
 llama_read_config(const TeJson *config, TeConfig *into)
 {
-	const TeJson *rope = te_json_get(config, "rope_parameters");
+	const TeJson *rope = te_rope_parameters(config, NULL);
 	bool		qwen2 = te_str_is(te_json_str(config, "model_type", ""), "qwen2");
 	bool		bias = te_json_bool(config, "attention_bias", false);
 
@@ -90,9 +87,9 @@ llama_read_config(const TeJson *config, TeConfig *into)
 	into->up_bias = into->down_bias = te_json_bool(config, "mlp_bias", false);
 	read_heads(config, into);
 	read_window(config, into);
-	te_rotary_refuse_scaling(te_json_get(config, "rope_scaling"));
-	te_rotary_refuse_scaling(rope);
-	into->rope_base = into->rope_base_local = te_rotary_base(rope, "rope_theta", te_rotary_base(config, "rope_theta", 10000));
+	into->rope_columns = te_rope_columns(config, rope, 1, into);
+	te_rope_read(config, rope, te_rope_base(config, "rope_theta", 10000), into, &into->rope);
+	into->rope_local = into->rope;
 }
 
 /* ---- forward ---- */
@@ -148,8 +145,7 @@ llama_forward(TeGraph *graph, const TeModel *model, const TeBatch *batch)
 {
 	const TeEncoder *decoder = te_model_bound(model);
 	const TeConfig *config = te_model_config(model);
-	TeRope		rope = {.n_rot = config->rope_columns, .factor = 1, .frequencies = decoder->frequencies};
-	TeNode	   *table = te_rope_table(graph, &rope);
+	TeNode	   *table = te_rope_table(graph, &decoder->rope);
 	TeNode	   *x = te_dropout(graph, te_gather(graph, decoder->words, batch->ids, (size_t) batch->n_tok, 0));
 
 	for (int i = 0; i < config->n_layers; i++)

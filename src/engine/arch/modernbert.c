@@ -84,17 +84,12 @@ read_rope(const TeJson *config, TeConfig *into)
 {
 	const TeJson *global = te_json_path(config, "rope_parameters.full_attention");
 	const TeJson *local = te_json_path(config, "rope_parameters.sliding_attention");
-	float		base = te_rotary_base(config, "global_rope_theta", BASE_GLOBAL);
-	float		base_local = te_rotary_base(config, "local_rope_theta", BASE_LOCAL);
+	float		base = te_rope_base(config, "global_rope_theta", BASE_GLOBAL);
+	float		base_local = te_rope_base(config, "local_rope_theta", BASE_LOCAL);
 
-	te_rotary_refuse_scaling(te_json_get(config, "rope_scaling"));
-	te_rotary_refuse_scaling(global);
-	te_rotary_refuse_scaling(local);
-	into->rope_base = te_rotary_base(global, "rope_theta", base);
-	into->rope_base_local = te_rotary_base(local, "rope_theta", base_local);
-	into->rope_columns = into->head_size;
-	if (into->head_size % 2 != 0)
-		te_throw(TE_ERR_UNSUPPORTED, "heads of %d columns cannot be turned in pairs", (int) into->head_size);
+	into->rope_columns = te_rope_columns(config, NULL, 1, into);
+	te_rope_read(config, global != NULL ? global : te_json_get(config, "rope_scaling"), base, into, &into->rope);
+	te_rope_read(config, local != NULL ? local : te_json_get(config, "rope_scaling"), base_local, into, &into->rope_local);
 }
 
 static void
@@ -175,8 +170,8 @@ modernbert_config_to_gguf(TeArena *arena, const TeConfig *config, TeJson *meta)
 					te_str(te_activation_name((TeActivation) config->activation)));
 	te_json_set_int(te_json_add(arena, meta, GGUF ".attention.sliding_window"), 2 * config->window);
 	te_json_set_int(te_json_add(arena, meta, GGUF ".attention.sliding_window_pattern"), every > 0 ? every : EVERY);
-	te_json_set_real(te_json_add(arena, meta, GGUF ".rope.freq_base"), config->rope_base);
-	te_json_set_real(te_json_add(arena, meta, GGUF ".rope.freq_base_swa"), config->rope_base_local);
+	te_json_set_real(te_json_add(arena, meta, GGUF ".rope.freq_base"), config->rope.base);
+	te_json_set_real(te_json_add(arena, meta, GGUF ".rope.freq_base_swa"), config->rope_local.base);
 	te_json_set_str(te_json_add(arena, meta, GGUF ".rope.scaling.type"), TE_STR("none"));
 }
 

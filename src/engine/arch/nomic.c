@@ -84,16 +84,10 @@ static void
 read_rope(const TeJson *config, TeConfig *into)
 {
 	const TeJson *parameters = te_json_get(config, "rope_parameters");
-	double		fraction = te_json_real(config, "rotary_emb_fraction", 1);
 
-	te_rotary_refuse_scaling(parameters);
-	if (!(fraction > 0 && fraction <= 1))
-		te_throw(TE_ERR_UNSUPPORTED, "\"rotary_emb_fraction\" %g is not supported", fraction);
-	into->rope_base = into->rope_base_local =
-		te_rotary_base(parameters, "rope_theta", te_rotary_base(config, "rotary_emb_base", BASE));
-	into->rope_columns = (int32_t) (into->head_size * fraction);
-	if (into->rope_columns < 2 || into->rope_columns % 2 != 0)
-		te_throw(TE_ERR_UNSUPPORTED, "%d columns of a head cannot be turned in pairs", (int) into->rope_columns);
+	into->rope_columns = te_rope_columns(config, parameters, te_json_real(config, "rotary_emb_fraction", 1), into);
+	te_rope_read(config, parameters, te_rope_base(config, "rotary_emb_base", BASE), into, &into->rope);
+	into->rope_local = into->rope;
 }
 
 static void
@@ -145,7 +139,7 @@ nomic_config_to_gguf(TeArena *arena, const TeConfig *config, TeJson *meta)
 		te_report(TE_NOTICE, "llama.cpp computes models of this kind with silu only, not with \"%s\"",
 				  te_activation_name((TeActivation) config->activation));
 	te_encoder_keys_to_gguf(arena, config, GGUF, meta);
-	te_json_set_real(te_json_add(arena, meta, GGUF ".rope.freq_base"), config->rope_base);
+	te_json_set_real(te_json_add(arena, meta, GGUF ".rope.freq_base"), config->rope.base);
 	te_json_set_int(te_json_add(arena, meta, GGUF ".rope.dimension_count"), config->rope_columns);
 }
 

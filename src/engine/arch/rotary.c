@@ -7,54 +7,16 @@
  * together, where they lie.  The table of cosines and sines is made once a
  * batch; local layers, which see a window of tokens only, may turn by another
  * base and then have a table of their own.
- *
- * Frequencies are powers of the base as the reference computes them, in f32.
- * Scaled ones (YaRN and others) are refused: no model of these families has them.
  *-------------------------------------------------------------------------
  */
 #include "arch/rotary.h"
 
-#include <math.h>
-
-/* ---- configuration ---- */
-
-float
-te_rotary_base(const TeJson *config, const char *key, double fallback)
-{
-	double		value = te_json_real(config, key, fallback);
-
-	if (!(value >= 1 && value <= 1e12))
-		te_throw(TE_ERR_CORRUPT, "\"%s\" must be between 1 and 1e12, not %g", key, value);
-	return (float) value;
-}
-
-void
-te_rotary_refuse_scaling(const TeJson *parameters)
-{
-	TeStr		type = te_json_str(parameters, "rope_type", NULL);
-
-	if (type.data == NULL)
-		type = te_json_str(parameters, "type", "default");
-	if (!te_str_is(type, "default"))
-		te_throw(TE_ERR_UNSUPPORTED, "rotary positions of type \"%.*s\" are not supported", TE_STR_ARGS(type));
-}
+/* ---- weights ---- */
 
 bool
 te_rotary_is_local(const TeConfig *config, int layer)
 {
 	return (config->local_layers[layer / 32] >> (layer % 32) & 1) != 0;
-}
-
-/* ---- weights ---- */
-
-static const float *
-frequencies_of(TeArena *arena, float base, int n_rot)
-{
-	float	   *frequencies = te_new_array(arena, float, n_rot / 2);
-
-	for (int i = 0; i < n_rot / 2; i++)
-		frequencies[i] = 1.0f / (float) pow(base, (float) (2 * i) / (float) n_rot);
-	return frequencies;
 }
 
 const TeEncoder *
@@ -64,8 +26,8 @@ te_rotary_bind(const TeEncoderTensor *table, TeArena *arena, const TeModel *mode
 	TeEncoder  *encoder = te_new(arena, TeEncoder);
 
 	*encoder = *te_encoder_bind(table, arena, model);
-	encoder->frequencies = frequencies_of(arena, config->rope_base, config->rope_columns);
-	encoder->local_frequencies = frequencies_of(arena, config->rope_base_local, config->rope_columns);
+	encoder->rope = te_rope_bind(arena, &config->rope, config->rope_columns);
+	encoder->local_rope = te_rope_bind(arena, &config->rope_local, config->rope_columns);
 	return encoder;
 }
 
@@ -108,14 +70,9 @@ static TeNode *
 angles(Pass *pass, bool local)
 {
 	TeNode	  **table = local ? &pass->local_table : &pass->table;
-	TeRope		rope = {
-		.n_rot = pass->config->rope_columns,
-		.factor = 1,
-		.frequencies = local ? pass->encoder->local_frequencies : pass->encoder->frequencies,
-	};
 
 	if (*table == NULL)
-		*table = te_rope_table(pass->graph, &rope);
+		*table = te_rope_table(pass->graph, local ? &pass->encoder->local_rope : &pass->encoder->rope);
 	return *table;
 }
 

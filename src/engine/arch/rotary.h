@@ -11,6 +11,7 @@
 #define TE_ROTARY_H
 
 #include "arch/encoder.h"
+#include "arch/rope.h"
 
 extern const TeEncoder *te_rotary_bind(const TeEncoderTensor *table, TeArena *arena, const TeModel *model);
 /* norm(words + types), then layers: x = norm(x + out(attention(x))), x = norm(x + down(gate(up(x)))). */
@@ -18,9 +19,6 @@ extern TeNode *te_rotary_forward_post_norm(TeGraph *graph, const TeModel *model,
 /* The same with x = x + out(attention(norm(x))), x = x + down(gate(up(norm(x)))), and a norm of the last. */
 extern TeNode *te_rotary_forward_pre_norm(TeGraph *graph, const TeModel *model, const TeBatch *batch);
 
-/* A base of frequencies; throws naming the key where it is none, and where config.json wants them scaled. */
-extern float te_rotary_base(const TeJson *config, const char *key, double fallback);
-extern void te_rotary_refuse_scaling(const TeJson *parameters);
 extern bool te_rotary_is_local(const TeConfig *config, int layer);
 
 #endif							/* TE_ROTARY_H */

@@ -35,6 +35,7 @@ typedef struct TeBatch
 	const int32_t *ids;			/* n_tok */
 	const int32_t *type_ids;	/* n_tok, or NULL: all 0 */
 	const int32_t *positions;	/* n_tok, from 0 in each sequence (an architecture adds its own offset) */
+	const int32_t *lengths;		/* n_seq: tokens that each sequence may come to have, where a cache lets it grow; or NULL: those it has */
 } TeBatch;
 
 typedef enum TeGraphMode
@@ -108,6 +109,8 @@ typedef struct TeRope
 	bool		pairs;			/* of neighbours */
 	float		factor;			/* of what was turned: YaRN's attention factor, else 1 */
 	const float *frequencies;	/* n_rot / 2, as long-lived as the graph */
+	const float *long_frequencies;	/* of sequences with long_from tokens and more, or NULL: the same */
+	int32_t		long_from;
 } TeRope;
 
 /* Cosines and sines of the batch's positions, [n_tok, 2 * n_rot]: once a batch, for all layers that turn alike. */

@@ -9,7 +9,7 @@
  * A row of the table has for each of the n_rot columns what the column itself
  * is multiplied by, then for each what its partner is: a cosine and a sine
  * with its sign.  Angles are products in f32 and functions of them, as the reference
- * computes them.  The table is a node of its own, since all layers (that turn by
+ * computes them.  Which frequencies a row turns by may depend on how long its sequence is.  The table is a node of its own, since all layers (that turn by
  * the same frequencies) read it; it depends on positions only and has no gradient.
  *
  * In inference heads are turned where they lie.
@@ -36,6 +36,33 @@ te_rope_table(TeGraph *graph, const TeRope *rope)
 	return node;
 }
 
+/* Tokens of the sequence in which a row lies, now or when it has grown. */
+static int32_t
+sequence_length(const TeBatch *batch, int32_t row)
+{
+	int			low = 0;
+	int			high = batch->n_seq;
+
+	while (high - low > 1)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (batch->seq_start[middle] <= row)
+			low = middle;
+		else
+			high = middle;
+	}
+	return batch->lengths != NULL ? batch->lengths[low] : batch->positions[batch->seq_start[low + 1] - 1] + 1;
+}
+
+static const float *
+row_frequencies(const TeRope *rope, const TeBatch *batch, size_t row)
+{
+	if (rope->long_frequencies == NULL || sequence_length(batch, (int32_t) row) < rope->long_from)
+		return rope->frequencies;
+	return rope->long_frequencies;
+}
+
 static void
 rope_table_range(void *arg, size_t first, size_t end, float *scratch)
 {
@@ -48,10 +75,11 @@ rope_table_range(void *arg, size_t first, size_t end, float *scratch)
 	{
 		float	   *cosines = node->value.data + r * node->cols;
 		float	   *sines = cosines + n;
+		const float *frequencies = row_frequencies(rope, node->graph->batch, r);
 
 		for (size_t p = 0; p < n / 2; p++)
 		{
-			float		angle = (float) node->graph->batch->positions[r] * rope->frequencies[p];
+			float		angle = (float) node->graph->batch->positions[r] * frequencies[p];
 			float		cosine = (float) cos(angle) * rope->factor;
 			float		sine = (float) sin(angle) * rope->factor;
 			size_t		i = rope->pairs ? 2 * p : p;

@@ -24,6 +24,32 @@
 #define TE_MAX_VOCABULARY	(1 << 24)
 #define TE_MAX_POSITIONS	(1 << 20)
 
+/* How frequencies of rotary positions are scaled for texts that are longer than those at first (arch/rope.c). */
+typedef enum TeRopeScaling
+{
+	TE_ROPE_PLAIN,
+	TE_ROPE_LINEAR,
+	TE_ROPE_DYNAMIC,
+	TE_ROPE_YARN,
+	TE_ROPE_LLAMA3,
+	TE_ROPE_LONGROPE,
+	TE_N_ROPE_SCALINGS
+} TeRopeScaling;
+
+typedef struct TeRopeConfig
+{
+	float		base;
+	int32_t		scaling;		/* TeRopeScaling */
+	int32_t		original_positions; /* of the texts at first */
+	float		factor;
+	float		stretch;		/* of what was turned, 1 for most */
+	float		fast;			/* turns in such a text: more are fast, fewer than `slow` slow */
+	float		slow;
+	int32_t		whole;			/* YaRN: the bounds are pairs */
+	float		short_factors[TE_MAX_D_HEAD / 2];	/* longrope */
+	float		long_factors[TE_MAX_D_HEAD / 2];
+} TeRopeConfig;
+
 /*
  * What an architecture reads out of config.json.  Plain data: it lies in the
  * image as it is.  Fields that a family does not use stay zero.
@@ -49,8 +75,8 @@ typedef struct TeConfig
 	int32_t		n_labels;
 	/* rotary positions and local layers */
 	int32_t		rope_columns;	/* of each head, 0: none */
-	float		rope_base;
-	float		rope_base_local;	/* of local layers */
+	TeRopeConfig rope;
+	TeRopeConfig rope_local;	/* of local layers */
 	int32_t		window;			/* of local layers: see TeAttentionSpec */
 	uint32_t	local_layers[TE_MAX_LAYERS / 32];	/* a bit a layer */
 	/* which matrices have biases, 0 or 1 */

@@ -481,8 +481,8 @@ TEST(old_and_new_configurations_say_the_same)
 					  "\"rope_type\":\"default\"},\"sliding_attention\":{\"rope_theta\":500}}}");
 	te_arch_modernbert.read_config(te_json_parse(arena, TE_STR(MODERNBERT "\"norm_bias\":true}"), "config.json"), &read);
 	CHECK(read.window == 16 && read.local_layers[0] == (1 << 1 | 1 << 2 | 1 << 4) && read.norm_bias == 1 && read.up_bias == 0);
-	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "yarn", te_arch_modernbert.read_config(
-		te_json_parse(arena, TE_STR(MODERNBERT "\"rope_scaling\":{\"rope_type\":\"yarn\"}}"), "config.json"), &read));
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "spiral", te_arch_modernbert.read_config(
+		te_json_parse(arena, TE_STR(MODERNBERT "\"rope_scaling\":{\"rope_type\":\"spiral\"}}"), "config.json"), &read));
 	CHECK_THROWS_LIKE(TE_ERR_CORRUPT, "layer_types", te_arch_modernbert.read_config(
 		te_json_parse(arena, TE_STR(MODERNBERT "\"layer_types\":[\"full_attention\"]}"), "config.json"), &read));
 	check_same_config(arena, &te_arch_nomic,

@@ -323,18 +323,19 @@ add_relative(Lab *lab, int variant, TeAttentionSpec *spec)
 		spec->bias = input(lab, (size_t) spec->n_head, 2 * (size_t) lab->batch.max_len - 1);
 }
 
-#define VARIANTS_PLAIN 8
+#define VARIANTS_PLAIN 10
 #define VARIANTS_attention (VARIANTS_PLAIN + VARIANTS_RELATIVE)
 static TeNode *
 build_attention(Lab *lab, int variant)
 {
 	/* heads, key-value heads, columns of a head */
 	static const int shapes[VARIANTS_attention][3] = {
-		{2, 2, 5}, {4, 2, 5}, {2, 2, 5}, {2, 1, 5}, {2, 2, 5}, {2, 2, 5}, {2, 1, 70}, {2, 2, 64},
+		{2, 2, 5}, {4, 2, 5}, {2, 2, 5}, {2, 1, 5}, {2, 2, 5}, {2, 2, 5}, {2, 1, 70}, {2, 2, 64}, {4, 2, 5}, {2, 2, 5},
 		{2, 2, 5}, {2, 2, 5}, {2, 2, 5}, {2, 2, 70}, {2, 2, 5}
 	};
+	static const float slopes[] = {0.5f, -0.25f, 0.125f, 0.0625f};
 	TeAttentionSpec spec = {.n_head = shapes[variant][0], .n_kv_head = shapes[variant][1], .d_head = shapes[variant][2],
-		.causal = variant == 2 || variant == 3, .window = variant == 3 || variant == 4 ? 40 : 0,
+		.causal = variant == 2 || variant == 3 || variant == 8, .slopes = variant == 8 || variant == 9 ? slopes : NULL, .window = variant == 3 || variant == 4 ? 40 : 0,
 		.scale = variant == 5 ? 1.25f : 0};
 	size_t		n_q = (size_t) (spec.n_head * spec.d_head);
 	size_t		n_kv = (size_t) (spec.n_kv_head * spec.d_head);

@@ -103,20 +103,6 @@ TEST(logits_are_the_references)
 	te_isa_select("auto");
 }
 
-static TeSource *
-exported_gguf(TeArena *arena, const TeModelDef *def)
-{
-	TeSource   *source = te_new(arena, TeSource);
-	TeBuffer	buffer;
-	TeSink		sink;
-
-	te_buffer_init(&buffer, arena);
-	sink = te_sink_buffer(&buffer);
-	te_export_gguf(arena, def, "test", &sink);
-	*source = te_source_memory("test.gguf", buffer.data, buffer.len);
-	return source;
-}
-
 /* Every row of numbers that the reference gives for every text. */
 static void
 check_values(TeArena *arena, const char *name, const TeModelDef *def, const char *job_name)
@@ -209,36 +195,10 @@ TEST(definitions_know_their_task)
 	}
 }
 
-/* The same without the keys that are ours: as llama.cpp's converter writes a classifier. */
-static TeSource *
-foreign_gguf(TeArena *arena, const TeModelDef *def)
-{
-	TeSource   *source = te_new(arena, TeSource);
-	TeJson	   *meta = te_json_new_object(arena);
-	TeModelFile file;
-	TeBuffer	buffer;
-	TeSink		sink;
-
-	te_gguf_read(arena, exported_gguf(arena, def), &file);
-	for (uint32_t i = 0; i < file.meta->n; i++)
-	{
-		const TeJson *item = &file.meta->items[i];
-
-		if (item->key.len < 12 || memcmp(item->key.data, "transformer.", 12) != 0)
-			te_json_set_copy(arena, te_json_add(arena, meta, te_cstring(arena, item->key)), item);
-	}
-	file.meta = meta;
-	te_buffer_init(&buffer, arena);
-	sink = te_sink_buffer(&buffer);
-	te_gguf_write(arena, &file, &sink);
-	*source = te_source_memory("foreign.gguf", buffer.data, buffer.len);
-	return source;
-}
-
 TEST(foreign_classifiers_are_read)
 {
 	TeFolder	folder = fixture_folder(arena, "classify-bert");
-	TeModelDef *def = te_import_gguf(arena, foreign_gguf(arena, te_import_folder(arena, &folder, NULL)), NULL);
+	TeModelDef *def = te_import_gguf(arena, foreign_gguf(arena, te_import_folder(arena, &folder, NULL), "bert"), NULL);
 
 	CHECK_STR(def->task, "classification");
 	CHECK(def->n_labels == 3 && te_str_is(def->labels[2], "positive"));

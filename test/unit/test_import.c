@@ -67,20 +67,6 @@ through_folder(TeArena *arena, const TeModelDef *def)
 	return te_import_folder(arena, folder, NULL);
 }
 
-static TeSource *
-exported_gguf(TeArena *arena, const TeModelDef *def)
-{
-	TeBuffer	buffer;
-	TeSink		sink;
-	TeSource   *source = te_new(arena, TeSource);
-
-	te_buffer_init(&buffer, arena);
-	sink = te_sink_buffer(&buffer);
-	te_export_gguf(arena, def, "test", &sink);
-	*source = te_source_memory("test.gguf", buffer.data, buffer.len);
-	return source;
-}
-
 TEST(folders_come_back)
 {
 	for (size_t f = 0; f < TE_LENGTH(fixture_names); f++)
@@ -216,33 +202,6 @@ TEST(a_tokenizer_comes_back)
 
 	CHECK(te_str_eq(def->tokenizer, through_folder(arena, def)->tokenizer));
 	CHECK(te_str_eq(def->tokenizer, te_import_gguf(arena, exported_gguf(arena, def), NULL)->tokenizer));
-}
-
-/* An exported file without our keys: what llama.cpp's converter writes, more or less. */
-static TeSource *
-foreign_gguf(TeArena *arena, const TeModelDef *def, const char *architecture)
-{
-	TeJson	   *meta = te_json_new_object(arena);
-	TeSource   *source = te_new(arena, TeSource);
-	TeModelFile file;
-	TeBuffer	buffer;
-	TeSink		sink;
-
-	te_gguf_read(arena, exported_gguf(arena, def), &file);
-	for (uint32_t i = 0; i < file.meta->n; i++)
-	{
-		TeStr		key = file.meta->items[i].key;
-
-		if (!te_str_starts(key, "transformer.") && !te_str_is(key, "tokenizer.huggingface.json"))
-			te_json_set_copy(arena, te_json_add(arena, meta, te_cstring(arena, key)), &file.meta->items[i]);
-	}
-	te_json_set_str(te_json_add(arena, meta, "general.architecture"), te_str(architecture));
-	file.meta = meta;
-	te_buffer_init(&buffer, arena);
-	sink = te_sink_buffer(&buffer);
-	te_gguf_write(arena, &file, &sink);
-	*source = te_source_memory("foreign.gguf", buffer.data, buffer.len);
-	return source;
 }
 
 TEST(foreign_gguf_files_are_read)

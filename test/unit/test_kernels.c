@@ -443,6 +443,7 @@ typedef struct AttentionCase
 	int			window;
 	bool		bias;
 	int			relative;		/* 1: keys, 2: queries, 3: both */
+	bool		slopes;
 } AttentionCase;
 
 static const AttentionCase attention_cases[] = {
@@ -464,7 +465,11 @@ static const AttentionCase attention_cases[] = {
 	{1, 1, 17, false, 0, false, 2},
 	{2, 2, 64, true, 0, false, 3},
 	{2, 2, 128, false, 0, false, 3},
+	{4, 2, 16, true, 0, false, 0, true},
+	{3, 3, 20, false, 40, true, 0, true},
 };
+
+static const float attention_slopes[] = {0.5f, 0.25f, -0.125f, 0.0625f};
 
 static const int32_t sequence_lengths[] = {1, 2, 5, 12, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100, 128, 129, 200};
 
@@ -495,6 +500,7 @@ attention_make(const AttentionCase *c, const int32_t *lengths, int n_seq, int32_
 	at.out = floats(n_tok * at.ld_out, 0);
 	at.bias_span = 200;
 	at.bias = c->bias ? floats((size_t) c->n_head * (2 * 200 - 1), 4) : NULL;
+	at.slopes = c->slopes ? attention_slopes : NULL;
 	if (c->relative != 0)
 	{
 		size_t		n = (size_t) (c->n_head * c->d_head * 8 * TE_PANEL);
@@ -875,6 +881,8 @@ TEST(attention_ref_against_naive_loop)
 					score *= at.scale;
 					if (c->bias)
 						score += at.bias[head * 399 + s - t + 199];
+					if (c->slopes)
+						score += attention_slopes[head] * (s - t);
 					weights[s] = exp(score);
 					if ((c->causal && s > t) || (c->window > 0 && abs(s - t) > c->window))
 						weights[s] = 0;

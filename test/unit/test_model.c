@@ -465,6 +465,7 @@ TEST(images_change_with_their_version)
 		{"bert", "q8_0", UINT64_C(0x3a17daebca4bfa36)},
 		{"bert", "q4_0", UINT64_C(0xa274d52ef1176646)},
 		{"bert", "int8", UINT64_C(0xdcea51463a3b5614)},
+		{"causal-gpt2", NULL, UINT64_C(0xf6b9fe33bfb652d5)},
 	};
 
 	for (size_t i = 0; i < TE_LENGTH(images); i++)

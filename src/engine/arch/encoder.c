@@ -59,13 +59,15 @@ encoder_size(const TeConfig *config, TeEncoderSize size)
 		[TE_SIZE_HEADS] = config->n_heads,
 		[TE_SIZE_QUERY] = (int64_t) config->n_heads * config->head_size,
 		[TE_SIZE_KEY] = (int64_t) config->n_kv_heads * config->head_size,
-		[TE_SIZE_JOINT] = 3 * (int64_t) config->hidden_size,
+		[TE_SIZE_JOINT] = ((int64_t) config->n_heads + 2 * (int64_t) config->n_kv_heads) * config->head_size,
 		[TE_SIZE_GATED] = 2 * (int64_t) config->intermediate_size,
 		[TE_SIZE_NORM_BIAS] = config->norm_bias,
 		[TE_SIZE_ATTENTION_BIAS] = config->attention_bias,
 		[TE_SIZE_OUT_BIAS] = config->out_bias,
 		[TE_SIZE_UP_BIAS] = config->up_bias,
 		[TE_SIZE_DOWN_BIAS] = config->down_bias,
+		[TE_SIZE_OUT_NORM] = !config->shared_norm,
+		[TE_SIZE_OUT_NORM_BIAS] = config->norm_bias && !config->shared_norm,
 	};
 
 	return sizes[size];
@@ -107,7 +109,7 @@ tensor_name(TeArena *arena, const TeEncoderTensor *row, int layer, const TeConfi
 
 /* Add one row of a family's table to the list; a size of 0 leaves it out. */
 static void
-encoder_list_row(const TeEncoderTensor *row, int layer, const TeConfig *config, TeTensorSpecs *specs)
+encoder_list_row(const TeEncoderTensor *row, int layer, const TeConfig *config, const int32_t *groups, TeTensorSpecs *specs)
 {
 	int64_t		n_out = encoder_size(config, row->n_out);
 	int64_t		n_in = encoder_size(config, row->n_in);
@@ -118,26 +120,41 @@ encoder_list_row(const TeEncoderTensor *row, int layer, const TeConfig *config, 
 	spec = te_specs_add(specs, row->role, n_out, n_in, row->optional, "", row->gguf_name, layer);
 	spec->name = tensor_name(specs->arena, row, layer, config);
 	spec->sensitive = row->sensitive;
+	spec->transposed = row->order == TE_ORDER_TRANSPOSED;
+	spec->rows = row->order == TE_ORDER_GROUPS ? groups : NULL;
 	if (row->n_out == TE_SIZE_POSITIONS)
 		spec->gguf_skip = config->position_offset;
+}
+
+/* The order of rows in joint projections of a table; NULL where none has another one than ours. */
+static const int32_t *
+encoder_groups(const TeEncoderTensor *table, const TeConfig *config, TeArena *arena)
+{
+	for (const TeEncoderTensor *row = table; row->name != NULL; row++)
+	{
+		if (row->order == TE_ORDER_GROUPS && config->n_kv_heads > 1)
+			return te_order_groups(arena, config->n_heads, config->n_kv_heads, config->head_size);
+	}
+	return NULL;
 }
 
 void
 te_encoder_list(const TeEncoderTensor *table, const TeConfig *config, TeTensorSpecs *specs)
 {
 	const TeEncoderTensor *row;
+	const int32_t *groups = encoder_groups(table, config, specs->arena);
 
 	for (row = table; row->name != NULL; row++)
 	{
 		if (!row->in_layer)
-			encoder_list_row(row, 0, config, specs);
+			encoder_list_row(row, 0, config, groups, specs);
 	}
 	for (int layer = 0; layer < stored_layers(config); layer++)
 	{
 		for (row = table; row->name != NULL; row++)
 		{
 			if (row->in_layer)
-				encoder_list_row(row, layer, config, specs);
+				encoder_list_row(row, layer, config, groups, specs);
 		}
 	}
 }

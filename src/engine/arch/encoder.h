@@ -50,6 +50,7 @@ typedef struct TeEncoder
 	TeEncoderPair final_norm;
 	TeRope		rope;			/* rotary positions, and those of local layers: rotary.c */
 	TeRope		local_rope;
+	const float *slopes;		/* of the heads, of ALiBi; NULL: none */
 	TeEncoderLayer *layers;		/* those that are stored: fewer than are computed where they share weights */
 } TeEncoder;
 
@@ -78,8 +79,18 @@ typedef enum TeEncoderSize
 	TE_SIZE_ATTENTION_BIAS,
 	TE_SIZE_OUT_BIAS,
 	TE_SIZE_UP_BIAS,
-	TE_SIZE_DOWN_BIAS
+	TE_SIZE_DOWN_BIAS,
+	TE_SIZE_OUT_NORM,			/* 1, or 0 where the feed-forward has no norm of its own */
+	TE_SIZE_OUT_NORM_BIAS
 } TeEncoderSize;
+
+/* The order in which a Hugging Face folder has a tensor: see model/order.c. */
+typedef enum TeEncoderOrder
+{
+	TE_ORDER_SAME,
+	TE_ORDER_TRANSPOSED,
+	TE_ORDER_GROUPS				/* a joint projection by key-value heads */
+} TeEncoderOrder;
 
 typedef struct TeEncoderTensor
 {
@@ -93,6 +104,7 @@ typedef struct TeEncoderTensor
 	const char *name;			/* with %d for the layer; two of them where layers form groups */
 	const char *gguf_name;		/* NULL: GGUF has none */
 	int			first_layer;	/* layers before have none */
+	TeEncoderOrder order;
 } TeEncoderTensor;
 
 /* A table ends with a row without a name. */

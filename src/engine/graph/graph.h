@@ -127,6 +127,7 @@ typedef struct TeAttentionSpec
 	bool		causal;
 	int			window;			/* 0: none; else tokens further than this apart, in either direction, do not see each other */
 	TeNode	   *bias;			/* NULL, or [n_head, 2 * span - 1], span >= the batch's longest sequence */
+	const float *slopes;		/* NULL, or n_head, as long-lived as the graph: ALiBi, score += slope * (key - query) */
 	/*
 	 * Disentangled attention (He et al. 2020): to q · k are added, before the scale, q · keys and k · queries of the
 	 * row that `rows` has for query - key: 2 * max_len - 1 numbers from -(max_len - 1) on, max_len being the batch's, as

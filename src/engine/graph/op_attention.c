@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * op_attention.c
- *	  Attention over packed sequences, with joint projections, grouped heads, an additive bias and relative positions.
+ *	  Attention over packed sequences, with joint projections, grouped heads, an additive bias, slopes by distance and relative positions.
  *
  * Forward is kernels/attention.c.  q, k and v are columns of nodes, which may
  * be one and the same (a joint projection): gradients go back into those columns.
@@ -197,7 +197,7 @@ te_attention(TeGraph *graph, TeColumns q, TeColumns k, TeColumns v, const TeAtte
 		.n_head = spec->n_head, .n_kv_head = spec->n_kv_head, .d_head = spec->d_head,
 		.n_seq = graph->batch->n_seq, .seq_start = graph->batch->seq_start,
 		.scale = spec->scale != 0.0f ? spec->scale : (float) (1.0 / sqrt((double) spec->d_head)),
-		.causal = spec->causal, .window = spec->window,
+		.causal = spec->causal, .window = spec->window, .slopes = spec->slopes,
 		.bias_span = spec->bias != NULL ? (int) ((spec->bias->cols + 1) / 2) : 0
 	};
 	add_relative(node, spec);
@@ -514,6 +514,8 @@ finish_row(const Block *block, int32_t query)
 	te_kernel.scale(n, at->scale, p, p);
 	if (at->bias != NULL)
 		te_kernel.add(n, p, at->bias + bias_at, p);
+	for (size_t i = 0; at->slopes != NULL && i < n; i++)
+		p[i] += at->slopes[block->head] * (float) (from + (int32_t) i - query);
 	te_kernel.softmax(1, n, p);
 	mean = te_kernel.dot(n, p, d_s);
 	for (size_t i = 0; i < n; i++)

@@ -82,6 +82,7 @@ typedef struct TeAttention
 	int			window;			/* 0: none; else tokens further than window apart do not see each other */
 	const float *bias;			/* NULL, or [n_head, 2 * bias_span - 1] by (key - query + bias_span - 1) */
 	int			bias_span;		/* >= longest sequence where bias is given */
+	const float *slopes;		/* NULL, or n_head: ALiBi (Press et al. 2021), score += slope * (key - query) */
 	/*
 	 * Disentangled attention (He et al. 2020): to q · k are added q · keys[query - key] and k · queries[query - key], either
 	 * NULL.  Rows by distance, 64 of them in a panel: [n_head][panels][d_head][64], the first distance being -64 * panels / 2.

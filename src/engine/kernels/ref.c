@@ -494,6 +494,8 @@ attention_score(const TeAttention *at, int head, int32_t query, int32_t key)
 	score *= at->scale;
 	if (at->bias != NULL)
 		score += at->bias[(size_t) head * (2 * at->bias_span - 1) + (distance + at->bias_span - 1)];
+	if (at->slopes != NULL)
+		score += (double) at->slopes[head] * distance;
 	return score;
 }
 

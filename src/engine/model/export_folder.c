@@ -76,17 +76,17 @@ write_json(FolderExport *export, const char *path, const TeJson *json)
 
 /* ---- tensors ---- */
 
-/* What safetensors has no type for becomes f32. */
+/* In the order of Hugging Face; what safetensors has no type for becomes f32. */
 static bool
 plain_tensor(FolderExport *export, const TeTensorInfo *tensor, TeTensorInfo *into)
 {
-	if (te_dtypes[tensor->dtype].safetensors != NULL)
-	{
-		*into = *tensor;
-		return true;
-	}
-	*into = te_tensor_converted(export->arena, tensor, TE_F32);
-	return false;
+	const TeTensorSpec *spec = te_specs_find(&export->parts.specs, te_cstring(export->arena, tensor->name));
+	bool		plain = te_dtypes[tensor->dtype].safetensors != NULL;
+
+	*into = plain ? *tensor : te_tensor_converted(export->arena, tensor, TE_F32);
+	if (spec != NULL)
+		*into = te_order_to_folder(export->arena, spec, into);
+	return plain;
 }
 
 static void

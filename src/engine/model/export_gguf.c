@@ -67,13 +67,15 @@ add_general(TeArena *arena, const TeModelDef *def, const char *architecture, con
 	te_json_set_int(te_json_add(arena, meta, "general.quantization_version"), QUANTIZATION_VERSION);
 }
 
-/* pooling_type, as far as llama.cpp has one, and a word where it will compute something else. */
+/* pooling_type, as far as llama.cpp has one, and a word where it will compute something else; none where tokens are to follow. */
 static void
 add_pooling(TeArena *arena, const TeDefParts *parts, TeJson *meta)
 {
 	const TePipeline *pipeline = &parts->pipeline;
 	int			type = pipeline->n_poolings == 1 ? te_pooling_gguf(pipeline->pooling[0]) : 0;
 
+	if (parts->head.kind == TE_HEAD_CAUSAL)
+		return;
 	if (parts->head.kind != TE_HEAD_NONE)
 	{
 		te_json_set_int(te_json_add(arena, meta, te_format(arena, "%s.pooling_type", parts->arch->gguf_name)),

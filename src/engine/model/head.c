@@ -36,6 +36,7 @@
 #include <math.h>
 
 #define GGUF_OUTPUT "cls.output.weight"
+#define GGUF_WORDS "output.weight"	/* of a head that is not tied */
 
 typedef void (*ReadLabels) (TeArena *arena, const TeJson *config, TeHead *into);
 
@@ -136,7 +137,8 @@ static bool
 class_has_head(TeStr class_name, const TeArchHead *head)
 {
 	return te_str_ends(class_name, kinds[head->kind].class_suffix)
-		|| (head->also_class != NULL && te_str_ends(class_name, head->also_class));
+		|| (head->also_class != NULL && te_str_ends(class_name, head->also_class))
+		|| (head->class_suffix != NULL && te_str_ends(class_name, head->class_suffix));
 }
 
 /* Where a class has several heads, the family's first is what it is for. */
@@ -168,11 +170,13 @@ const char *
 te_head_class(TeArena *arena, const TeArch *arch, const TeJson *config, TeHeadKind kind)
 {
 	const char *bare = te_arch_class(arch, config);
+	const TeArchHead *head = te_arch_head(arch, kind);
+	const char *suffix = head != NULL && head->class_suffix != NULL ? head->class_suffix : kinds[kind].class_suffix;
 
 	if (kind == TE_HEAD_NONE)
 		return bare;
 	te_assert(te_str_ends(te_str(bare), "Model"));
-	return te_format(arena, "%.*s%s", (int) (strlen(bare) - strlen("Model")), bare, kinds[kind].class_suffix);
+	return te_format(arena, "%.*s%s", (int) (strlen(bare) - strlen("Model")), bare, suffix);
 }
 
 const TeJson *
@@ -621,20 +625,41 @@ te_head_to_gguf(TeArena *arena, const TeDefParts *parts, TeJson *meta)
 				  te_activation_name(head->activations[0]));
 }
 
+static void
+set_class(TeArena *arena, const TeArch *arch, TeHeadKind kind, TeJson *config)
+{
+	TeJson	   *list = te_json_new_array(arena, 1);
+
+	te_json_set_str(&list->items[0], te_str(te_head_class(arena, arch, config, kind)));
+	te_json_set_copy(arena, te_json_add(arena, config, "architectures"), list);
+}
+
+/* A decoder writes text, but where the file says how texts are pooled. */
+static void
+causal_from_gguf(TeArena *arena, const TeModelFile *file, const TeArch *arch, TeJson *config)
+{
+	if (te_arch_head(arch, TE_HEAD_CAUSAL) == NULL
+		|| te_json_get(file->meta, te_format(arena, "%s.pooling_type", arch->gguf_name)) != NULL)
+		return;
+	set_class(arena, arch, TE_HEAD_CAUSAL, config);
+	te_json_set_bool(te_json_add(arena, config, "tie_word_embeddings"),
+					 te_tensor_find(&file->tensors, TE_STR(GGUF_WORDS)) == NULL);
+}
+
 void
 te_head_from_gguf(TeArena *arena, const TeModelFile *file, const TeArch *arch, TeJson *config)
 {
 	const TeTensorInfo *output = te_tensor_find(&file->tensors, TE_STR(GGUF_OUTPUT));
 	const TeJson *labels = te_json_get(file->meta, te_format(arena, "%s.classifier.output_labels", arch->gguf_name));
 	TeJson	   *names = te_json_new_object(arena);
-	TeJson	   *list = te_json_new_array(arena, 1);
 	int64_t		n;
 
+	if (output == NULL)
+		causal_from_gguf(arena, file, arch, config);
 	if (output == NULL || te_arch_head(arch, TE_HEAD_SEQUENCE) == NULL)
 		return;
 	n = output->n_dims == 2 ? output->dims[0] : 1;
-	te_json_set_str(&list->items[0], te_str(te_head_class(arena, arch, config, TE_HEAD_SEQUENCE)));
-	te_json_set_copy(arena, te_json_add(arena, config, "architectures"), list);
+	set_class(arena, arch, TE_HEAD_SEQUENCE, config);
 	te_json_set_int(te_json_add(arena, config, "num_labels"), n);
 	if (labels == NULL || labels->kind != TE_JSON_ARRAY || (int64_t) labels->n != n || n > TE_MAX_LABELS)
 		return;

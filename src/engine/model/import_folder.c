@@ -270,8 +270,15 @@ find_in_folder(void *from, TeArena *arena, const TeTensorSpec *spec)
 {
 	const TeTensorInfo *found = find_named(from, arena, spec->name);
 	const TeTensorInfo *alias = spec->alias != NULL ? find_named(from, arena, spec->alias) : NULL;
+	TeTensorInfo *tensor;
 
-	return found != NULL ? found : alias;
+	if (found == NULL)
+		found = alias;
+	if (found == NULL)
+		return NULL;
+	tensor = te_new(arena, TeTensorInfo);
+	*tensor = te_order_from_folder(arena, spec, found);
+	return tensor;
 }
 
 /* The prefix under which the first tensor of the encoder is found. */

@@ -96,6 +96,11 @@ typedef struct TeConfig
 	int32_t		score_terms;	/* that the scale counts */
 	float		lora_scale;		/* of the overlays that matrices have (lora.c) */
 	int32_t		added_positions;	/* rows of the position table where max_positions is a bound only, 0: none */
+	/* decoders with layer norms (arch/gpt.c), 0 or 1 */
+	int32_t		parallel_layers;	/* attention and feed-forward read the same, and both are added to it */
+	int32_t		shared_norm;	/* the feed-forward has no norm of its own: it reads that of attention */
+	float		alibi_max;		/* ALiBi: slopes reach down to 2^-alibi_max; 0: none */
+	float		alibi_scale;	/* of the slopes */
 } TeConfig;
 
 /* How a tensor is used: decides its layout in the image and whether quantization applies. */
@@ -120,6 +125,8 @@ typedef struct TeTensorSpec
 	int64_t		gguf_skip;		/* first rows that GGUF leaves out: positions that a family never uses */
 	bool		sensitive;		/* a matrix that loses much with less than five bits, and then gets q8_0 */
 	bool		exact;			/* small and decisive: keeps the file's type, whatever is wished */
+	bool		transposed;		/* in a folder of Hugging Face it is [n_in, n_out] */
+	const int32_t *rows;		/* its row i (element, of a vector) is row rows[i] in such a folder; NULL: the same */
 } TeTensorSpec;
 
 typedef struct TeTensorSpecs
@@ -188,6 +195,7 @@ typedef struct TeArchHead
 {
 	TeHeadKind	kind;			/* TE_HEAD_NONE ends the list */
 	const char *also_class;		/* ending of another class that has it too ("ForPreTraining"), or NULL */
+	const char *class_suffix;	/* of the class that transformers has for it, where that is not its kind's; or NULL */
 	bool		last;			/* texts are pooled by their last token, not their first */
 	bool		untied;			/* layers that may be tied are not where config.json does not say so */
 	const char *pooling_key;	/* of config.json, where texts may be pooled otherwise than by their first token; or NULL */
@@ -257,7 +265,8 @@ typedef struct TeArch
 	A(albert) \
 	A(electra) \
 	A(deberta) \
-	A(llama)
+	A(llama) \
+	A(gpt2)
 
 #define TE_ARCH_DECLARE(name) extern const TeArch te_arch_##name;
 TE_ARCHS(TE_ARCH_DECLARE)
@@ -441,6 +450,14 @@ extern void te_def_set_tokenizer(TeArena *arena, TeModelDef *def, const TeJson *
 extern TeTensorInfo te_tensor_converted(TeArena *arena, const TeTensorInfo *tensor, TeDtype dtype);
 /* A tensor with rows of zeros, or of `head`, before its own; head: `rows` rows as stored, or NULL. */
 extern TeTensorInfo te_tensor_with_head(TeArena *arena, const TeTensorInfo *tensor, int64_t rows, const void *head);
+
+/* ---- the order of a Hugging Face folder (order.c) ---- */
+
+/* The rows of a joint projection of queries, keys and values that has them by key-value heads, in the order of TeTensorSpec. */
+extern const int32_t *te_order_groups(TeArena *arena, int n_heads, int n_kv_heads, int head_size);
+/* A folder's tensor in the order of a definition, and a definition's in that of a folder: made as they are read. */
+extern TeTensorInfo te_order_from_folder(TeArena *arena, const TeTensorSpec *spec, const TeTensorInfo *tensor);
+extern TeTensorInfo te_order_to_folder(TeArena *arena, const TeTensorSpec *spec, const TeTensorInfo *tensor);
 
 /* ---- attached models (model.c) ---- */
 

@@ -1,0 +1,218 @@
+/*-------------------------------------------------------------------------
+ * order.c
+ *	  Tensors that Hugging Face stores in another order than the engine computes with.
+ *
+ * A definition has the checkpoint's names, but each matrix as te_linear() wants it: [n_out, n_in], so that it can be quantized by
+ * blocks of n_in, and with query, key and value of a joint projection one below the other.  GGUF files lie so too.  Two kinds of
+ * checkpoints differ, and a tensor's spec says which it is:
+ *
+ *	  transposed	[n_in, n_out]: the "Conv1D" of GPT-2
+ *	  rows			rows of query, key and value in turn for each key-value head: GPT-NeoX, Bloom, Falcon
+ *
+ * Importing a folder and exporting one are the two places where tensors pass from one order into the other, made while
+ * they are read; nothing else knows of it, and computing costs nothing.
+ *
+ * Sources and buffers live in the arena that they were made in.
+ *-------------------------------------------------------------------------
+ */
+#include "model/model.h"
+
+/* Of a transposed matrix, made at a time: a column is collected from all rows of the file. */
+#define STRIP_BYTES ((size_t) 256 << 10)
+
+/* ---- rows in another order ---- */
+
+typedef struct Permuted
+{
+	TeSource	source;
+	TeTensorInfo from;
+	const int32_t *rows;
+	size_t		n_rows;
+	size_t		row_bytes;
+} Permuted;
+
+/* Rows that follow one another in the file too are read together. */
+static void
+permuted_read(const TeSource *source, uint64_t offset, void *into, size_t len)
+{
+	const Permuted *permuted = source->host;
+	char	   *to = into;
+
+	while (len > 0)
+	{
+		size_t		row = (size_t) (offset / permuted->row_bytes);
+		size_t		skip = (size_t) (offset % permuted->row_bytes);
+		size_t		run = 1;
+		size_t		n;
+
+		while (row + run < permuted->n_rows && permuted->rows[row + run] == permuted->rows[row] + (int32_t) run)
+			run++;
+		n = TE_MIN(len, run * permuted->row_bytes - skip);
+		te_source_read(permuted->from.source,
+					   permuted->from.offset + (uint64_t) permuted->rows[row] * permuted->row_bytes + skip, to, n);
+		offset += n;
+		to += n;
+		len -= n;
+	}
+}
+
+/* Row i of the result is row rows[i] of the tensor; of a vector, element. */
+static TeTensorInfo
+with_rows(TeArena *arena, const TeTensorInfo *tensor, const int32_t *rows)
+{
+	Permuted   *permuted = te_new(arena, Permuted);
+	TeTensorInfo result = *tensor;
+
+	permuted->from = *tensor;
+	permuted->rows = rows;
+	permuted->n_rows = (size_t) tensor->dims[0];
+	permuted->row_bytes = (size_t) (tensor->bytes / (uint64_t) tensor->dims[0]);
+	permuted->source = (TeSource) {tensor->source->name, tensor->bytes, permuted_read, permuted};
+	result.source = &permuted->source;
+	result.offset = 0;
+	return result;
+}
+
+/* ---- a matrix the other way round ---- */
+
+typedef struct Transposed
+{
+	TeSource	source;
+	TeArena    *arena;
+	TeTensorInfo from;
+	size_t		element_bytes;
+	size_t		n_rows;			/* of the result: columns of the file */
+	size_t		n_cols;
+	size_t		strip_rows;		/* at most */
+	size_t		first;			/* the rows [first, first + n) are in the strip */
+	size_t		n;
+	char	   *strip;			/* made at the first read */
+	char	   *piece;			/* of a row of the file */
+} Transposed;
+
+/* The strip that begins with this row. */
+static void
+make_strip(Transposed *transposed, size_t first)
+{
+	size_t		size = transposed->element_bytes;
+
+	transposed->first = first;
+	transposed->n = TE_MIN(transposed->strip_rows, transposed->n_rows - first);
+	for (size_t c = 0; c < transposed->n_cols; c++)
+	{
+		te_source_read(transposed->from.source, transposed->from.offset + (c * transposed->n_rows + first) * size,
+					   transposed->piece, transposed->n * size);
+		for (size_t r = 0; r < transposed->n; r++)
+			memcpy(transposed->strip + (r * transposed->n_cols + c) * size, transposed->piece + r * size, size);
+	}
+	te_check_interrupts();
+}
+
+static void
+transposed_read(const TeSource *source, uint64_t offset, void *into, size_t len)
+{
+	Transposed *transposed = source->host;
+	size_t		row_bytes = transposed->n_cols * transposed->element_bytes;
+	char	   *to = into;
+
+	if (transposed->strip == NULL)
+	{
+		transposed->strip = te_alloc(transposed->arena, te_mul_size(transposed->strip_rows, row_bytes));
+		transposed->piece = te_alloc(transposed->arena, te_mul_size(transposed->strip_rows, transposed->element_bytes));
+	}
+	while (len > 0)
+	{
+		size_t		row = (size_t) (offset / row_bytes);
+		size_t		at;
+		size_t		n;
+
+		if (row < transposed->first || row >= transposed->first + transposed->n)
+			make_strip(transposed, row);
+		at = (size_t) offset - transposed->first * row_bytes;
+		n = TE_MIN(len, transposed->n * row_bytes - at);
+		memcpy(to, transposed->strip + at, n);
+		offset += n;
+		to += n;
+		len -= n;
+	}
+}
+
+static TeTensorInfo
+transpose(TeArena *arena, const TeTensorInfo *tensor)
+{
+	Transposed *transposed = te_new(arena, Transposed);
+	TeTensorInfo result = *tensor;
+	size_t		row_bytes;
+
+	if (te_dtypes[tensor->dtype].block_elements != 1 || te_dtypes[tensor->dtype].row_header_bytes != 0)
+		te_throw(TE_ERR_UNSUPPORTED, "tensor \"%.*s\" has type %s, of which no matrix can be transposed", TE_STR_ARGS(tensor->name),
+				 te_dtypes[tensor->dtype].name);
+	result.dims[0] = tensor->dims[1];
+	result.dims[1] = tensor->dims[0];
+	transposed->arena = arena;
+	transposed->from = *tensor;
+	transposed->element_bytes = (size_t) te_dtypes[tensor->dtype].block_bytes;
+	transposed->n_rows = (size_t) result.dims[0];
+	transposed->n_cols = (size_t) result.dims[1];
+	row_bytes = te_mul_size(transposed->n_cols, transposed->element_bytes);
+	transposed->strip_rows = TE_MIN(TE_MAX(STRIP_BYTES / row_bytes, (size_t) 1), transposed->n_rows);
+	transposed->source = (TeSource) {tensor->source->name, tensor->bytes, transposed_read, transposed};
+	result.source = &transposed->source;
+	result.offset = 0;
+	return result;
+}
+
+/* ---- from a folder, and into one ---- */
+
+const int32_t *
+te_order_groups(TeArena *arena, int n_heads, int n_kv_heads, int head_size)
+{
+	int			group = n_heads / n_kv_heads;
+	int32_t    *rows = te_new_array(arena, int32_t, te_mul_size((size_t) (n_heads + 2 * n_kv_heads), (size_t) head_size));
+	int32_t    *row = rows;
+
+	/* all queries, then all keys, then all values; a group has its queries, a key and a value */
+	for (int i = 0; i < n_heads + 2 * n_kv_heads; i++)
+	{
+		int			kv_head = i < n_heads ? i / group : (i - n_heads) % n_kv_heads;
+		int			member = i < n_heads ? i % group : group + (i - n_heads) / n_kv_heads;
+
+		for (int d = 0; d < head_size; d++)
+			*row++ = (kv_head * (group + 2) + member) * head_size + d;
+	}
+	return rows;
+}
+
+/* Is it the tensor of the spec, but for the order?  If not, te_def_assemble() says what is wrong. */
+static bool
+fits(const TeTensorSpec *spec, const TeTensorInfo *tensor, int64_t n_out, int64_t n_in)
+{
+	if (spec->role == TE_ROLE_VECTOR)
+		return tensor->n_dims == 1 && tensor->dims[0] == spec->n_in;
+	return tensor->n_dims == 2 && tensor->dims[0] == n_out && tensor->dims[1] == n_in;
+}
+
+TeTensorInfo
+te_order_from_folder(TeArena *arena, const TeTensorSpec *spec, const TeTensorInfo *tensor)
+{
+	if (spec->transposed && fits(spec, tensor, spec->n_in, spec->n_out))
+		return transpose(arena, tensor);
+	if (spec->rows != NULL && fits(spec, tensor, spec->n_out, spec->n_in))
+		return with_rows(arena, tensor, spec->rows);
+	return *tensor;
+}
+
+TeTensorInfo
+te_order_to_folder(TeArena *arena, const TeTensorSpec *spec, const TeTensorInfo *tensor)
+{
+	int32_t    *rows;
+
+	if (spec->transposed)
+		return transpose(arena, tensor);
+	if (spec->rows == NULL)
+		return *tensor;
+	rows = te_new_array(arena, int32_t, tensor->dims[0]);
+	for (int32_t i = 0; i < tensor->dims[0]; i++)
+		rows[spec->rows[i]] = i;
+	return with_rows(arena, tensor, rows);
+}

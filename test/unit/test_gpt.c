@@ -1,0 +1,136 @@
+/*-------------------------------------------------------------------------
+ * test_gpt.c
+ *	  Decoders with layer norms: what follows a text is the reference's, and they leave as they came, whatever the order of their rows.
+ *-------------------------------------------------------------------------
+ */
+#include "causal_fixture.h"
+
+/* Fixtures of make_decoders_norm.py, and what llama.cpp calls them; NULL: it has no such model. */
+static const struct
+{
+	const char *name;
+	const char *gguf;
+}			models[] = {
+	{"causal-gpt2", "gpt2"},
+};
+
+static const TeJson *
+texts_of(const Fixture *fixture)
+{
+	return te_json_get(fixture->expected, "texts");
+}
+
+static bool
+check_logits(TeArena *arena, const Fixture *fixture, const TeModelDef *def, double bound, const char *name)
+{
+	double		difference = logits_difference(arena, load_model(arena, def), texts_of(fixture));
+
+	if (difference > bound)
+		fprintf(stderr, "  %s: off by %g\n", name, difference);
+	return difference <= bound;
+}
+
+TEST(logits_and_what_follows_are_those_of_the_reference)
+{
+	const char *isas[8];
+	size_t		n = te_isa_list(isas, TE_LENGTH(isas));
+
+	for (size_t m = 0; m < TE_LENGTH(models); m++)
+	{
+		Fixture    *fixture = fixture_load(arena, models[m].name, NULL);
+		const TeJson *texts = texts_of(fixture);
+
+		for (size_t i = 0; i < n; i++)
+		{
+			te_isa_select(isas[i]);
+			CHECK(check_logits(arena, fixture, fixture->def, 1e-4, models[m].name));
+		}
+		for (uint32_t t = 0; t < texts->n; t++)
+			CHECK(greedy_difference(arena, load_model(arena, fixture->def), &texts->items[t]) == -1);
+	}
+}
+
+/* The bytes of a tensor. */
+static TeStr
+tensor_bytes(TeArena *arena, const TeTensorInfo *tensor)
+{
+	char	   *data = te_alloc(arena, tensor->bytes);
+
+	te_source_read(tensor->source, tensor->offset, data, tensor->bytes);
+	return (TeStr) {data, tensor->bytes};
+}
+
+static void
+read_checkpoint(TeArena *arena, const TeFolder *folder, TeModelFile *file)
+{
+	te_safetensors_read(arena, te_folder_find(folder, "model.safetensors"), file);
+}
+
+/* Tensors by the end of their names: an export has no prefix. */
+static const TeTensorInfo *
+find_by_end(const TeTensorSet *set, TeStr name)
+{
+	for (size_t i = 0; i < set->n; i++)
+	{
+		if (te_str_eq(set->tensors[i].name, name) || te_str_ends(set->tensors[i].name, name.data))
+			return &set->tensors[i];
+	}
+	return NULL;
+}
+
+TEST(folders_come_back_byte_for_byte)
+{
+	for (size_t m = 0; m < TE_LENGTH(models); m++)
+	{
+		Fixture    *fixture = fixture_load(arena, models[m].name, NULL);
+		MemoryFolder *memory = memory_folder(arena);
+		TeFolder	written;
+		TeModelFile before;
+		TeModelFile after;
+
+		te_export_folder(arena, fixture->def, &memory->sink);
+		written = memory_folder_read(memory);
+		read_checkpoint(arena, &fixture->folder, &before);
+		read_checkpoint(arena, &written, &after);
+		CHECK(before.tensors.n == after.tensors.n);
+		for (size_t i = 0; i < after.tensors.n; i++)
+		{
+			const TeTensorInfo *tensor = &after.tensors.tensors[i];
+			const TeTensorInfo *found = find_by_end(&before.tensors, te_str(te_cstring(arena, tensor->name)));
+
+			if (!CHECK(found != NULL && found->n_dims == tensor->n_dims && found->dims[0] == tensor->dims[0]
+					   && te_str_eq(tensor_bytes(arena, tensor), tensor_bytes(arena, found))))
+				fprintf(stderr, "  %s: %.*s\n", models[m].name, TE_STR_ARGS(tensor->name));
+		}
+		CHECK(check_logits(arena, fixture, te_import_folder(arena, &written, NULL), 1e-4, models[m].name));
+	}
+}
+
+TEST(gguf_files_come_back)
+{
+	for (size_t m = 0; m < TE_LENGTH(models); m++)
+	{
+		Fixture    *fixture = fixture_load(arena, models[m].name, NULL);
+		TeModelDef *def = te_import_gguf(arena, exported_gguf(arena, fixture->def), NULL);
+
+		CHECK(te_str_is(def->task, "text-generation"));
+		CHECK(check_logits(arena, fixture, def, 1e-4, models[m].name));
+		if (models[m].gguf == NULL)
+			continue;
+		def = te_import_gguf(arena, foreign_gguf(arena, fixture->def, models[m].gguf), NULL);
+		CHECK(te_str_is(def->task, "text-generation") && te_str_eq(def->architecture, fixture->def->architecture));
+		CHECK(check_logits(arena, fixture, def, 1e-4, models[m].name));
+	}
+}
+
+TEST(quantized_decoders_are_near)
+{
+	for (size_t m = 0; m < TE_LENGTH(models); m++)
+	{
+		Fixture    *fixture = fixture_load(arena, models[m].name, "q8_0");
+
+		CHECK(check_logits(arena, fixture, fixture->def, 0.05, models[m].name));
+	}
+}
+
+TEST_MAIN()

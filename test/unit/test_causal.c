@@ -7,7 +7,7 @@
 
 #include "train/train.h"
 
-static const char *const names[] = {"causal-llama", "causal-mistral", "causal-qwen2", "causal-gpt2"};
+static const char *const names[] = {"causal-llama", "causal-mistral", "causal-qwen2", "causal-gpt2", "causal-neox"};
 
 TEST(logits_are_those_of_the_reference)
 {

@@ -12,6 +12,11 @@ static const struct
 	const char *gguf;
 }			models[] = {
 	{"causal-gpt2", "gpt2"},
+	{"causal-neox", "gptneox"},
+	{"causal-neox-serial", "gptneox"},
+	{"causal-phi", "phi2"},
+	{"causal-stablelm", "stablelm"},
+	{"causal-stablelm-parallel", "stablelm"},
 };
 
 static const TeJson *
@@ -68,11 +73,13 @@ read_checkpoint(TeArena *arena, const TeFolder *folder, TeModelFile *file)
 
 /* Tensors by the end of their names: an export has no prefix. */
 static const TeTensorInfo *
-find_by_end(const TeTensorSet *set, TeStr name)
+find_by_end(TeArena *arena, const TeTensorSet *set, TeStr name)
 {
+	const char *end = te_format(arena, ".%.*s", TE_STR_ARGS(name));
+
 	for (size_t i = 0; i < set->n; i++)
 	{
-		if (te_str_eq(set->tensors[i].name, name) || te_str_ends(set->tensors[i].name, name.data))
+		if (te_str_eq(set->tensors[i].name, name) || te_str_ends(set->tensors[i].name, end))
 			return &set->tensors[i];
 	}
 	return NULL;
@@ -96,7 +103,7 @@ TEST(folders_come_back_byte_for_byte)
 		for (size_t i = 0; i < after.tensors.n; i++)
 		{
 			const TeTensorInfo *tensor = &after.tensors.tensors[i];
-			const TeTensorInfo *found = find_by_end(&before.tensors, te_str(te_cstring(arena, tensor->name)));
+			const TeTensorInfo *found = find_by_end(arena, &before.tensors, tensor->name);
 
 			if (!CHECK(found != NULL && found->n_dims == tensor->n_dims && found->dims[0] == tensor->dims[0]
 					   && te_str_eq(tensor_bytes(arena, tensor), tensor_bytes(arena, found))))
@@ -129,7 +136,7 @@ TEST(quantized_decoders_are_near)
 	{
 		Fixture    *fixture = fixture_load(arena, models[m].name, "q8_0");
 
-		CHECK(check_logits(arena, fixture, fixture->def, 0.05, models[m].name));
+		CHECK(check_logits(arena, fixture, fixture->def, 0.1, models[m].name));
 	}
 }
 

@@ -11,8 +11,9 @@
  *
  *		x = x + out(attention(... norm(x) ...)) + down(activation(up(norm(x))))
  *
- * with one norm for both or one for each.  A token sees itself and what came before it.  Positions are added to the words, or make scores
- * fall with the distance, which is ALiBi (Press et al., 2021): head h adds slope[h] times the distance, which is negative.
+ * with one norm for both or one for each.  A token sees itself and what came before it.  Positions are added to the words, turn
+ * query and key, or make scores fall with the distance, which is ALiBi (Press et al., 2021): head h adds slope[h] times the distance, which
+ * is negative.
  *
  * The families are tables (gpt.h); none is named here.
  *-------------------------------------------------------------------------
@@ -41,7 +42,7 @@ te_gpt_read_config(const TeJson *config, const TeGptKeys *keys, TeConfig *into)
 	into->n_heads = te_config_size(config, keys->n_heads, TE_MAX_WIDTH);
 	into->vocab_size = te_config_size(config, "vocab_size", TE_MAX_VOCABULARY);
 	into->intermediate_size = optional_size(config, keys->intermediate_size, 4 * (int64_t) into->hidden_size, 4 * TE_MAX_WIDTH);
-	into->max_positions = te_config_size(config, keys->max_positions, TE_MAX_POSITIONS);
+	into->max_positions = keys->max_positions != NULL ? te_config_size(config, keys->max_positions, TE_MAX_POSITIONS) : 0;
 	into->pad_id = (int32_t) te_json_int_range(config, "pad_token_id", 0, -1, TE_MAX_VOCABULARY);
 	into->activation = named ? te_config_activation(config, keys->activation) : keys->usual_activation;
 	into->norm_eps = te_config_epsilon(config, keys->norm_eps, 1e-5);
@@ -52,6 +53,17 @@ te_gpt_read_config(const TeJson *config, const TeGptKeys *keys, TeConfig *into)
 		te_throw(TE_ERR_CORRUPT, "%d attention heads cannot share %d keys", (int) into->n_heads, (int) into->n_kv_heads);
 	if (into->head_size > TE_MAX_D_HEAD)
 		te_throw(TE_ERR_UNSUPPORTED, "heads of %d columns are not supported", (int) into->head_size);
+}
+
+/* "rotary_pct" and "rotary_emb_base" are older names. */
+void
+te_gpt_read_rope(const TeJson *config, double fraction, TeConfig *into)
+{
+	const TeJson *rope = te_rope_parameters(config, NULL);
+
+	into->rope_columns = te_rope_columns(config, rope, te_json_real(config, "rotary_pct", fraction), into);
+	te_rope_read(config, rope, te_rope_base(config, "rope_theta", te_rope_base(config, "rotary_emb_base", 10000)), into, &into->rope);
+	into->rope_local = into->rope;
 }
 
 /* ---- GGUF ---- */
@@ -83,6 +95,21 @@ te_gpt_config_from_gguf(TeArena *arena, const TeModelFile *file, const TeGptKeys
 	key_from_gguf(arena, file, keys, "attention.layer_norm_epsilon", keys->norm_eps, config);
 }
 
+/* The part of a head that is turned follows from llama.cpp's number of columns, and gives it again. */
+void
+te_gpt_rope_from_gguf(TeArena *arena, const TeModelFile *file, const TeGptKeys *keys, TeJson *config)
+{
+	int64_t		n_heads = te_json_int_range(config, keys->n_heads, 1, 1, TE_MAX_WIDTH);
+	int64_t		head = te_json_int_range(config, keys->hidden_size, n_heads, 1, TE_MAX_WIDTH) / n_heads;
+	int64_t		columns = te_json_int_range(file->meta, te_format(arena, "%s.rope.dimension_count", keys->gguf), head, 0, TE_MAX_WIDTH);
+	double		fraction = (double) columns / (double) TE_MAX(head, 1);
+
+	if ((int64_t) ((double) head * fraction) < columns)
+		fraction = nextafter(fraction, 1);
+	te_rope_from_gguf(arena, file, keys->gguf, config);
+	te_json_set_real(te_json_add(arena, config, "partial_rotary_factor"), fraction);
+}
+
 static void
 set_int(TeArena *arena, TeJson *meta, const TeGptKeys *keys, const char *key, int64_t value)
 {
@@ -98,6 +125,9 @@ set_real(TeArena *arena, TeJson *meta, const TeGptKeys *keys, const char *key, d
 void
 te_gpt_config_to_gguf(TeArena *arena, const TeConfig *config, const TeGptKeys *keys, TeJson *meta)
 {
+	if (config->activation != (int32_t) keys->usual_activation)
+		te_report(TE_NOTICE, "llama.cpp computes models of this kind with \"%s\" only, not with \"%s\"",
+				  te_activation_name(keys->usual_activation), te_activation_name((TeActivation) config->activation));
 	set_int(arena, meta, keys, "context_length", config->max_positions);
 	set_int(arena, meta, keys, "embedding_length", config->hidden_size);
 	set_int(arena, meta, keys, "block_count", config->n_layers);
@@ -105,6 +135,8 @@ te_gpt_config_to_gguf(TeArena *arena, const TeConfig *config, const TeGptKeys *k
 	set_int(arena, meta, keys, "attention.head_count", config->n_heads);
 	set_int(arena, meta, keys, "attention.head_count_kv", config->n_kv_heads);
 	set_real(arena, meta, keys, "attention.layer_norm_epsilon", config->norm_eps);
+	if (config->rope_columns > 0)
+		te_rope_to_gguf(arena, &config->rope, config->rope_columns, keys->gguf, meta);
 }
 
 /* ---- weights ---- */
@@ -132,7 +164,7 @@ te_gpt_bind(const TeEncoderTensor *table, TeArena *arena, const TeModel *model)
 	const TeConfig *config = te_model_config(model);
 	TeEncoder  *decoder = te_new(arena, TeEncoder);
 
-	*decoder = *te_encoder_bind(table, arena, model);
+	*decoder = config->rope_columns > 0 ? *te_rotary_bind(table, arena, model) : *te_encoder_bind(table, arena, model);
 	if (config->alibi_max > 0)
 		decoder->slopes = alibi_slopes(arena, config->n_heads, config->alibi_max, config->alibi_scale);
 	return decoder;
@@ -146,6 +178,7 @@ typedef struct Pass
 	TeGraph    *graph;
 	const TeEncoder *decoder;
 	const TeConfig *config;
+	TeNode	   *table;			/* of angles; NULL: nothing is turned */
 } Pass;
 
 static TeOperand
@@ -182,6 +215,8 @@ attend(const Pass *pass, TeNode *x, const TeEncoderLayer *layer)
 	TeAttentionSpec spec = {.n_head = config->n_heads, .n_kv_head = config->n_kv_heads, .d_head = config->head_size,
 		.causal = true, .slopes = pass->decoder->slopes};
 
+	if (pass->table != NULL)
+		joint = te_rope(pass->graph, (TeColumns) {joint, 0, queries + keys}, head, pass->table);
 	x = te_attention(pass->graph, (TeColumns) {joint, 0, queries}, (TeColumns) {joint, queries, keys},
 					 (TeColumns) {joint, queries + keys, keys}, &spec);
 	return te_dropout(pass->graph, linear(pass, x, layer->out, TE_ACT_NONE));
@@ -219,6 +254,8 @@ te_gpt_forward(TeGraph *graph, const TeModel *model, const TeBatch *batch)
 	Pass		pass = {.graph = graph, .decoder = te_model_bound(model), .config = te_model_config(model)};
 	TeNode	   *x = te_gather(graph, pass.decoder->words, batch->ids, (size_t) batch->n_tok, 0);
 
+	if (pass.config->rope_columns > 0)
+		pass.table = te_rope_table(graph, &pass.decoder->rope);
 	if (pass.decoder->positions != NULL)
 		x = te_add(graph, x, te_gather(graph, pass.decoder->positions, batch->positions, (size_t) batch->n_tok, 0));
 	if (pass.decoder->norm.weight != NULL)

@@ -266,7 +266,10 @@ typedef struct TeArch
 	A(electra) \
 	A(deberta) \
 	A(llama) \
-	A(gpt2)
+	A(gpt2) \
+	A(neox) \
+	A(phi) \
+	A(stablelm)
 
 #define TE_ARCH_DECLARE(name) extern const TeArch te_arch_##name;
 TE_ARCHS(TE_ARCH_DECLARE)

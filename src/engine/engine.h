@@ -307,6 +307,7 @@ typedef struct TeGenerateOptions
 	float		length_penalty; /* of beams: score / length ^ this */
 	bool		seeded;			/* else tokens are drawn by a seed that is drawn */
 	uint64_t	seed;
+	bool		no_guesses;		/* a pass makes one token of the row, never more */
 	bool		bare;			/* the prompt says which special tokens it begins with (a chat template made it) */
 	size_t		n_stop;
 	const TeStr *stop;			/* texts that end the row, and are not part of it */

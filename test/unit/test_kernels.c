@@ -230,6 +230,28 @@ check_softmax(double error)
 }
 
 static void
+check_exp_sum(double error)
+{
+	for (size_t s = 1; s < LENGTH(sizes); s++)
+	{
+		size_t		n = sizes[s];
+		float	   *actual = floats(n, 30);
+		float	   *expected;
+		float		sum;
+
+		actual[n / 2] = -INFINITY;
+		expected = copy_of(actual, n);
+		sum = te_kernel.exp_sum(n, 31, actual);
+		CHECK_NEAR(sum, te_kernel_ref.exp_sum(n, 31, expected), error * fabs(sum));
+		check_all("exp_sum", n, actual, expected, n, error);
+		actual[0] = NAN;
+		CHECK(isnan(te_kernel.exp_sum(n, 0, actual)));
+		floats_free(actual);
+		floats_free(expected);
+	}
+}
+
+static void
 check_activate(double error)
 {
 	for (int activation = 0; activation < TE_N_ACTIVATIONS; activation++)

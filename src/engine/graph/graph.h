@@ -25,6 +25,19 @@
 typedef struct TeGraph TeGraph;
 typedef struct TeNode TeNode;
 
+/*
+ * Where sequences go on that have begun before: pages with the keys and values of the tokens that were there, and room for
+ * those of the batch.  te_attention() then writes these into the pages of its layer, which is its number among the te_attention()
+ * of the graph, and attends over the pages.
+ */
+typedef struct TeBatchPages
+{
+	TePageLayout layout;
+	int			n_layers;		/* that a page has */
+	const int32_t *first;		/* n_seq: tokens that were there */
+	char	   *const *const *pages;	/* n_seq: the pages of each, in order */
+} TeBatchPages;
+
 /* A packed batch.  Arrays belong to the caller and live as long as the graph. */
 typedef struct TeBatch
 {
@@ -36,6 +49,7 @@ typedef struct TeBatch
 	const int32_t *type_ids;	/* n_tok, or NULL: all 0 */
 	const int32_t *positions;	/* n_tok, from 0 in each sequence (an architecture adds its own offset) */
 	const int32_t *lengths;		/* n_seq: tokens that each sequence may come to have, where a cache lets it grow; or NULL: those it has */
+	const TeBatchPages *pages;	/* NULL: all of each sequence is in the batch */
 } TeBatch;
 
 typedef enum TeGraphMode

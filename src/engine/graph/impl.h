@@ -96,6 +96,7 @@ struct TeGraph
 	TeNode	   *first;
 	TeNode	   *last;
 	size_t		n_nodes;
+	int			n_paged;		/* ops that read pages */
 
 	bool		planned;
 	bool		ran;
@@ -129,6 +130,10 @@ te_is_trained(const TeWeight *weight)
 
 /* The floats of an f32 vector of n elements; NULL for NULL.  Throws naming the op. */
 extern const float *te_vector(const TeOp *op, const TeWeight *weight, size_t n);
+
+/* op_attention_pages.c: te_attention() where the batch has pages, and its forward function. */
+extern TeNode *te_attention_over_pages(TeGraph *graph, TeColumns q, TeColumns k, TeColumns v, const TeAttentionSpec *spec);
+extern void te_attention_pages_forward(TeGraph *graph, TeNode *node);
 
 /* plan.c: give every area its offset. */
 extern void te_plan_areas(TeGraph *graph);

@@ -24,6 +24,8 @@
  * bias and relative rows by all sequences.  So a task is a key-value head of a sequence, or of all of them where
  * the bias or relative rows are trained, and does its heads and blocks in order.  Long sequences are done in rounds of blocks with a
  * check for interrupts between them.
+ *
+ * Where the batch has pages, op_attention_pages.c does it.
  *-------------------------------------------------------------------------
  */
 #include "graph/impl.h"
@@ -174,6 +176,8 @@ te_attention(TeGraph *graph, TeColumns q, TeColumns k, TeColumns v, const TeAtte
 	size_t		rows;
 
 	check_spec(graph, spec);
+	if (graph->batch->pages != NULL)
+		return te_attention_over_pages(graph, q, k, v, spec);
 	rows = (size_t) graph->batch->n_tok;
 	check_columns("q", q, rows, q_cols);
 	check_columns("k", k, rows, kv_cols);
@@ -297,8 +301,14 @@ bound_attention(TeGraph *graph, const TeNode *node)
 void
 te_attention_forward(TeGraph *graph, TeNode *node)
 {
-	TeAttention at = bound_attention(graph, node);
+	TeAttention at;
 
+	if (graph->batch->pages != NULL)
+	{
+		te_attention_pages_forward(graph, node);
+		return;
+	}
+	at = bound_attention(graph, node);
 	pack_relative(graph, node, node->temp.data, &at);
 	te_graph_tasks(graph, te_attention_tasks(&at), node->rows * block_keys(node) * node->cols * 2,
 				   te_attention_task, &at);

@@ -100,6 +100,45 @@ extern size_t te_attention_scratch(const TeAttention *attention);	/* floats a wo
 extern void te_attention_task(void *attention, size_t task, int worker);	/* a TeTask */
 
 /*
+ * Keys and values of tokens that were there before (pages.c).  A page has those of TE_PAGE tokens of one sequence, for all
+ * layers.
+ */
+#define TE_PAGE TE_PANEL
+
+/* How one layer lies in a page. */
+typedef struct TePageLayout
+{
+	TeDtype		dtype;
+	int			n_kv_head;
+	int			d_head;
+	size_t		key_bytes;		/* of a head */
+	size_t		value_bytes;
+	size_t		layer_bytes;	/* of all heads, keys and values */
+} TePageLayout;
+
+extern bool te_page_layout(TeDtype dtype, int n_kv_head, int d_head, TePageLayout *layout);	/* false: no such type */
+/* Key and value of a token, [n_kv_head * d_head] each, into place `slot` of a layer of a page.  Pure. */
+extern void te_page_write(const TePageLayout *layout, char *page, size_t slot, const float *k, const float *v);
+
+/*
+ * Attention of new tokens over pages, which have them already.  Of `at`, k, v and what is about relative positions are
+ * not used; it is causal.
+ */
+typedef struct TePagedAttention
+{
+	TeAttention at;
+	TePageLayout layout;
+	size_t		layer_offset;	/* of the layer in a page */
+	const int32_t *first;		/* n_seq: tokens of each sequence that were there before the batch */
+	char	   *const *const *pages;	/* n_seq: those of each sequence, in order */
+	const int32_t *blocks;		/* te_paged_attention_prepare() fills */
+} TePagedAttention;
+
+extern size_t te_paged_attention_prepare(TePagedAttention *paged, int32_t *blocks);	/* room for n_seq + 1; gives the number of tasks */
+extern size_t te_paged_attention_scratch(const TePagedAttention *paged);	/* floats a worker */
+extern void te_paged_attention_task(void *paged, size_t task, int worker);	/* a TeTask */
+
+/*
  * Rows of floats as bytes, |q| <= 127.
  *
  * For a weight with one scale for a row: x = scale * (q - zero), with a scale and a zero for each row too, so

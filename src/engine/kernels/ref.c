@@ -392,6 +392,19 @@ te_ref_softmax(size_t rows, size_t n, float *x)
 	}
 }
 
+float
+te_ref_exp_sum(size_t n, float most, float *x)
+{
+	double		sum = 0.0;
+
+	for (size_t i = 0; i < n; i++)
+	{
+		x[i] = (float) exp((double) x[i] - most);
+		sum += x[i];
+	}
+	return (float) sum;
+}
+
 void
 te_ref_add(size_t n, const float *a, const float *b, float *y)
 {

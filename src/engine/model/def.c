@@ -47,9 +47,12 @@ te_def_tokenizer(TeArena *arena, const TeJson *tokenizer)
 void
 te_def_parts(TeArena *arena, const TeModelDef *def, TeDefParts *parts)
 {
+	const TeJson *pipeline;
+
 	memset(parts, 0, sizeof(*parts));
 	parts->specs.arena = arena;
 	parts->pipeline.default_prompt = -1;
+	te_generation_none(&parts->pipeline.generation);
 	parts->config_json = te_json_parse(arena, def->config, "config.json");
 	if (te_str_is(def->architecture, "tokenizer"))
 		return;
@@ -57,7 +60,10 @@ te_def_parts(TeArena *arena, const TeModelDef *def, TeDefParts *parts)
 	parts->arch->read_config(parts->config_json, &parts->config);
 	te_head_read(arena, parts->arch, def->task, parts->config_json, &parts->head);
 	parts->config.n_labels = parts->head.n_labels;
-	te_pipeline_read(te_json_parse(arena, def->pipeline, "pipeline"), &parts->config, &parts->pipeline);
+	pipeline = te_json_parse(arena, def->pipeline, "pipeline");
+	te_pipeline_read(pipeline, &parts->config, &parts->pipeline);
+	if (parts->head.kind == TE_HEAD_CAUSAL)
+		te_generation_read(pipeline, parts->config_json, parts->config.vocab_size, &parts->pipeline.generation);
 	parts->arch->list_tensors(&parts->config, &parts->specs);
 	te_head_list_tensors(parts->arch, &parts->head, &parts->config, &parts->specs);
 	te_pipeline_list_tensors(&parts->pipeline, &parts->specs);
@@ -197,22 +203,23 @@ derive(TeModelDef *def, const TeDefParts *parts)
 	}
 }
 
-/*
- * The task: the user's, or else the one that the importer found, or else by
- * config.json.  Labels that the user gives go into config.json.
- */
+TeStr
+te_def_task(const TeModelDef *def, const TeImportOptions *options, const TeArch *arch, const TeJson *config)
+{
+	if (options != NULL && options->task.len > 0)
+		return te_task_name(options->task);
+	return def->task.len > 0 ? def->task : te_head_task(arch, config);
+}
+
+/* Labels that the user gives go into config.json. */
 static void
 set_task(TeArena *arena, TeModelDef *def, const TeImportOptions *options)
 {
 	const TeArch *arch = te_arch_by_name(def->architecture);
 	const TeJson *config = te_json_parse(arena, def->config, "config.json");
-	TeStr		by_config = te_head_task(arch, config);
 	TeHead		head;
 
-	if (options != NULL && options->task.len > 0)
-		def->task = te_task_name(options->task);
-	else if (def->task.len == 0)
-		def->task = by_config;
+	def->task = te_def_task(def, options, arch, config);
 	te_head_read(arena, arch, def->task, config, &head);
 	if (head.kind != TE_HEAD_NONE && !te_head_in_class(arch, config, head.kind))
 		te_throw_hint(TE_ERR_UNSUPPORTED, NULL, "Its config.json names no class with such a head. Import it for the task \"embedding\".",

@@ -7,6 +7,7 @@
  *	  tokenizer.json					as imported
  *	  tokenizer_config.json				for AutoTokenizer: a generic class, the special tokens
  *	  special_tokens_map.json			the same, for older versions
+ *	  generation_config.json			what ends a text, where the model says so (generation.c)
  *	  modules.json, 1_Pooling, ...		the pipeline
  *	  sentence_bert_config.json			max_seq_length
  *	  config_sentence_transformers.json prompts
@@ -218,6 +219,8 @@ write_tokenizer(FolderExport *export)
 	const TeJson *tokenizer;
 	TeJson	   *config = te_json_new_object(export->arena);
 	TeJson	   *map = te_json_new_object(export->arena);
+	TeJson	   *defaults = te_json_new_object(export->arena);
+	const TeJson *generation = te_json_get(te_json_parse(export->arena, export->def->pipeline, "pipeline"), "generation");
 	TeStr		inputs[] = {TE_STR("input_ids"), TE_STR("attention_mask"), TE_STR("token_type_ids")};
 
 	if (export->def->tokenizer.len == 0)
@@ -233,7 +236,10 @@ write_tokenizer(FolderExport *export)
 	if (export->parts.arch != NULL)
 		set_list(export, config, "model_input_names", inputs, export->parts.config.type_vocab_size > 1 ? 3 : 2);
 	add_special_tokens(export, tokenizer, config);
+	te_generation_to_folder(export->arena, generation, config, defaults);
 	write_json(export, "tokenizer_config.json", config);
+	if (defaults->n > 0)
+		write_json(export, "generation_config.json", defaults);
 }
 
 /* ---- the pipeline ---- */

@@ -173,6 +173,7 @@ te_export_gguf(TeArena *scratch, const TeModelDef *def, const char *name, TeSink
 		add_pooling(scratch, &parts, meta);
 		if (def->tokenizer.len > 0)
 			te_tokenizer_to_gguf(scratch, te_json_parse(scratch, def->tokenizer, "tokenizer.json"), meta);
+		te_generation_to_gguf(scratch, &parts.pipeline.generation, meta);
 	}
 	add_own(scratch, def, meta);
 	add_tensors(scratch, def, &parts, &file, meta);

@@ -26,7 +26,7 @@
  */
 #include "model/model.h"
 
-#define IMAGE_LAYOUT 10
+#define IMAGE_LAYOUT 11
 #define IMAGE_CHUNK ((size_t) 1 << 20)	/* bytes of a tensor read at a time */
 #define IMAGE_FREE UINT32_MAX	/* of the name index */
 
@@ -63,6 +63,18 @@ typedef struct ImageHead
 	int32_t		tied;
 	int32_t		activations[TE_MAX_HEAD_LAYERS];
 } ImageHead;
+
+typedef struct ImageGeneration
+{
+	ImageSpan	chat_template;
+	ImageSpan	bos_token;
+	ImageSpan	eos_token;
+	int32_t		begin_id;
+	int32_t		adds_begin;
+	int32_t		n_end;
+	int32_t		end_ids[TE_MAX_ENDS];
+	int32_t		zero;
+} ImageGeneration;
 
 typedef struct ImageTensor
 {
@@ -103,6 +115,7 @@ typedef struct ImageHeader
 	int32_t		pooling[TE_N_POOLINGS];
 	int32_t		n_dense;
 	ImageDense	dense[TE_MAX_DENSE];
+	ImageGeneration generation;
 	uint64_t	header_hash;	/* of what stands before it; last */
 } ImageHeader;
 
@@ -124,8 +137,9 @@ te_image_version(void)
 	/* The header's own size would not do: what a part of it grows by may go into padding. */
 	const uint32_t parts[] = {
 		IMAGE_LAYOUT, te_tokenizer_version(), TE_PANEL,
-		sizeof(ImageHeader), sizeof(TeConfig), sizeof(ImageHead), sizeof(ImageDense), sizeof(ImagePrompt), sizeof(ImageTensor),
-		TE_MAX_HEAD_LAYERS, TE_MAX_DENSE, TE_N_POOLINGS, TE_N_HEADS, TE_N_ACTIVATIONS, TE_N_DTYPES,
+		sizeof(ImageHeader), sizeof(TeConfig), sizeof(ImageHead), sizeof(ImageDense), sizeof(ImagePrompt),
+		sizeof(ImageGeneration), sizeof(ImageTensor),
+		TE_MAX_HEAD_LAYERS, TE_MAX_DENSE, TE_MAX_ENDS, TE_N_POOLINGS, TE_N_HEADS, TE_N_ACTIVATIONS, TE_N_DTYPES,
 	};
 
 	return (uint32_t) te_hash(parts, sizeof(parts));
@@ -285,6 +299,24 @@ plan_tokenizer(TeArena *arena, TeImagePlan *plan, const TeDefParts *parts)
 	plan->header.tokenizer.len = plan->tokenizer.len - plan->tokenizer_start;
 }
 
+/* What the files say, and what the compiled tokenizer adds to it. */
+static void
+plan_generation(TeImagePlan *plan, TeGeneration generation)
+{
+	ImageGeneration *into = &plan->header.generation;
+
+	if (plan->header.head.kind == TE_HEAD_CAUSAL && plan->header.tokenizer.len > 0)
+		te_generation_complete(te_tokenizer_attach(plan->tokenizer.data + plan->tokenizer_start, plan->header.tokenizer.len),
+							   plan->header.config.vocab_size, &generation);
+	into->chat_template = add_string(plan, generation.chat_template);
+	into->bos_token = add_string(plan, generation.bos_token);
+	into->eos_token = add_string(plan, generation.eos_token);
+	into->begin_id = generation.begin_id;
+	into->adds_begin = generation.adds_begin;
+	into->n_end = (int32_t) generation.n_end;
+	memcpy(into->end_ids, generation.end_ids, sizeof(into->end_ids));
+}
+
 static TeImagePlan *
 plan_image(TeArena *arena, const TeModelDef *def, const uint8_t digest[32], bool training, uint64_t *bytes)
 {
@@ -311,6 +343,7 @@ plan_image(TeArena *arena, const TeModelDef *def, const uint8_t digest[32], bool
 	plan_tensors(arena, plan, &parts);
 	header->index = plan_index(arena, plan);
 	plan_tokenizer(arena, plan, &parts);
+	plan_generation(plan, parts.pipeline.generation);
 
 	/* Places: the tensor table is the last of the tables, since it says where the weights are. */
 	header->tensors = add_table(plan, plan->tensors, plan->n_tensors * sizeof(ImageTensor));
@@ -552,6 +585,30 @@ view_pipeline(const ImageHeader *header, TePipeline *pipeline)
 	pipeline->default_prompt = header->default_prompt;
 }
 
+/* Ids index embeddings: none may be beyond the vocabulary. */
+static void
+view_generation(const ImageHeader *header, TeGeneration *into)
+{
+	const ImageGeneration *generation = &header->generation;
+	bool		damaged = generation->n_end < 0 || generation->n_end > TE_MAX_ENDS || generation->begin_id < -1 ||
+		generation->begin_id >= TE_MAX(header->config.vocab_size, 1);
+
+	te_generation_none(into);
+	for (int32_t i = 0; !damaged && i < generation->n_end; i++)
+	{
+		into->end_ids[i] = generation->end_ids[i];
+		damaged = into->end_ids[i] < 0 || into->end_ids[i] >= header->config.vocab_size;
+	}
+	if (damaged)
+		te_throw(TE_ERR_CORRUPT, "model image has damaged tokens that begin and end a text");
+	into->n_end = (size_t) generation->n_end;
+	into->chat_template = span_str(header, generation->chat_template);
+	into->bos_token = span_str(header, generation->bos_token);
+	into->eos_token = span_str(header, generation->eos_token);
+	into->begin_id = generation->begin_id;
+	into->adds_begin = generation->adds_begin != 0;
+}
+
 /* Which layers the head has, the architecture knows (te_head_bind). */
 static void
 view_head(TeArena *arena, const ImageHeader *header, TeHead *into)
@@ -605,5 +662,6 @@ te_image_view(TeArena *arena, const void *image, uint64_t bytes, TeImageView *vi
 		view->tokenizer = (TeStr) {span_data(header, header->tokenizer, TE_CACHE_LINE), header->tokenizer.len};
 	view_tensors(arena, header, view);
 	view_pipeline(header, &view->pipeline);
+	view_generation(header, &view->pipeline.generation);
 	view_head(arena, header, &view->head);
 }

@@ -7,6 +7,7 @@
  *	  model.safetensors.index.json		where they are sharded
  *	  tokenizer.json					or what older models have instead (the table below)
  *	  modules.json and its folders		what surrounds it (import_pipeline.c)
+ *	  tokenizer_config.json, ...		of a model that writes text, what texts begin and end with (generation.c)
  *
  * A checkpoint of a larger model carries its encoder under a prefix ("bert.")
  * and has tensors that an encoder does not use: heads of other tasks are named
@@ -319,6 +320,29 @@ report_unused(const FolderTensors *tensors)
 				  TE_STR_ARGS(first));
 }
 
+/* The pipeline, of a model that writes text with what texts begin and end with. */
+static TeStr
+folder_pipeline(TeModelDef *def, const TeImportOptions *options, const TeArch *arch, const TeJson *config, const TeJson *tokenizer,
+				const TeFolder *folder, const char *base, TeTensorList *list)
+{
+	TeArena    *arena = list->arena;
+	const TeJson *read = te_folder_pipeline(arena, folder, base, list);
+	const TeJson *generation;
+	TeJson	   *pipeline;
+
+	if (te_folder_pools(arena, folder))
+		def->task = TE_STR("embedding");
+	if (te_head_kind(te_def_task(def, options, arch, config)) != TE_HEAD_CAUSAL)
+		return te_json_text(arena, read, 0);
+	generation = te_folder_generation(arena, folder, base, config, tokenizer);
+	if (generation == NULL)
+		return te_json_text(arena, read, 0);
+	pipeline = te_json_new_object(arena);
+	te_json_set_copy(arena, pipeline, read);
+	te_json_set_copy(arena, te_json_add(arena, pipeline, "generation"), generation);
+	return te_json_text(arena, pipeline, 0);
+}
+
 TeModelDef *
 te_import_folder(TeArena *arena, const TeFolder *folder, const TeImportOptions *options)
 {
@@ -355,9 +379,7 @@ te_import_folder(TeArena *arena, const TeFolder *folder, const TeImportOptions *
 	def->config = te_json_text(arena, te_folder_cross_encoder(arena, folder, config_json), 0);
 	te_def_set_tokenizer(arena, def, tokenizer);
 	add_weights(arena, folder, base, &list);
-	def->pipeline = te_json_text(arena, te_folder_pipeline(arena, folder, base, &list), 0);
-	if (te_folder_pools(arena, folder))
-		def->task = TE_STR("embedding");
+	def->pipeline = folder_pipeline(def, options, arch, config_json, tokenizer, folder, base, &list);
 
 	memset(&tensors, 0, sizeof(tensors));
 	tensors.set.n = list.n;

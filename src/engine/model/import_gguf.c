@@ -74,9 +74,10 @@ te_pooling_gguf(TePooling pooling)
 }
 
 static TeStr
-gguf_pipeline(TeArena *arena, const TeModelFile *file, const TeArch *arch)
+gguf_pipeline(TeArena *arena, const TeModelFile *file, const TeArch *arch, bool writes)
 {
 	TeStr		ours = te_json_str(file->meta, "transformer.pipeline", NULL);
+	const TeJson *generation = writes ? te_gguf_generation(arena, file->meta) : NULL;
 	TeJson	   *pipeline;
 	TeJson	   *list;
 
@@ -87,6 +88,8 @@ gguf_pipeline(TeArena *arena, const TeModelFile *file, const TeArch *arch)
 	te_json_set_str(&list->items[0], te_str(te_pooling_name(gguf_pooling(arena, file, arch->gguf_name))));
 	te_json_set_copy(arena, te_json_add(arena, pipeline, "pooling"), list);
 	te_json_set_bool(te_json_add(arena, pipeline, "normalize"), true);
+	if (generation != NULL)
+		te_json_set_copy(arena, te_json_add(arena, pipeline, "generation"), generation);
 	return te_json_text(arena, pipeline, 0);
 }
 
@@ -158,6 +161,14 @@ find_in_gguf(void *from, TeArena *arena, const TeTensorSpec *spec)
 	return tensor;
 }
 
+static bool
+writes_text(TeArena *arena, const TeModelDef *def, const TeImportOptions *options, const TeArch *arch)
+{
+	const TeJson *config = te_json_parse(arena, def->config, "config.json");
+
+	return te_head_kind(te_def_task(def, options, arch, config)) == TE_HEAD_CAUSAL;
+}
+
 TeModelDef *
 te_import_gguf(TeArena *arena, const TeSource *source, const TeImportOptions *options)
 {
@@ -189,7 +200,7 @@ te_import_gguf(TeArena *arena, const TeSource *source, const TeImportOptions *op
 	def->architecture = te_str(arch->name);
 	def->task = te_json_str(file.meta, "transformer.task", "");
 	def->config = gguf_config(arena, &file, arch);
-	def->pipeline = gguf_pipeline(arena, &file, arch);
+	def->pipeline = gguf_pipeline(arena, &file, arch, writes_text(arena, def, options, arch));
 	te_def_set_tokenizer(arena, def, tokenizer);
 	te_def_assemble(arena, def, options, find_in_gguf, &file);
 	return def;

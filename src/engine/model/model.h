@@ -311,6 +311,21 @@ typedef struct TePrompt
 	TeStr		text;			/* put before the input */
 } TePrompt;
 
+#define TE_MAX_ENDS 16
+
+/* What a model with a causal head knows of texts (generation.c); of others begin_id is -1, by_tokenizer, and all else zero. */
+typedef struct TeGeneration
+{
+	TeStr		chat_template;	/* Jinja; {NULL, 0}: none */
+	TeStr		bos_token;		/* as templates see them; {NULL, 0}: none */
+	TeStr		eos_token;
+	int32_t		begin_id;		/* what a text may begin with; -1: none */
+	bool		adds_begin;		/* it is put before a text that does not say what it begins with */
+	bool		by_tokenizer;	/* the files do not say that: the tokenizer's post-processor does */
+	size_t		n_end;
+	int32_t		end_ids[TE_MAX_ENDS];	/* any of them ends a text; the first is the model's own */
+} TeGeneration;
+
 typedef struct TePipeline
 {
 	int			n_poolings;		/* concatenated in this order */
@@ -322,6 +337,7 @@ typedef struct TePipeline
 	int			n_prompts;
 	TePrompt	prompts[TE_MAX_PROMPTS];
 	int			default_prompt; /* number of the prompt used without a kind, -1: none */
+	TeGeneration generation;
 } TePipeline;
 
 extern void te_pipeline_read(const TeJson *json, const TeConfig *config, TePipeline *into);
@@ -336,6 +352,21 @@ extern int	te_pooling_gguf(TePooling pooling); /* llama.cpp's number; 0: none */
 /* Activations of dense layers by the class of torch.nn ("Tanh"). */
 extern TeActivation te_dense_activation(TeStr class_name);	/* TE_N_ACTIVATIONS: none */
 extern const char *te_dense_class(TeActivation activation); /* with its module; NULL: none */
+
+/* ---- what texts begin and end with (generation.c) ---- */
+
+extern void te_generation_none(TeGeneration *into);
+/* Of a pipeline's JSON; where that has nothing of it, of config.json.  Ids beyond n_vocab are dropped. */
+extern void te_generation_read(const TeJson *pipeline, const TeJson *config, int32_t n_vocab, TeGeneration *into);
+/* With what the tokenizer knows, within n_vocab and its vocabulary. */
+extern void te_generation_complete(const TeTokenizer *tokenizer, int32_t n_vocab, TeGeneration *generation);
+/* The pipeline's member, of files; NULL where these say nothing. */
+extern const TeJson *te_folder_generation(TeArena *arena, const TeFolder *folder, const char *base, const TeJson *config,
+										  const TeJson *tokenizer);
+extern const TeJson *te_gguf_generation(TeArena *arena, const TeJson *meta);
+/* The pipeline's member for tokenizer_config.json and generation_config.json. */
+extern void te_generation_to_folder(TeArena *arena, const TeJson *generation, TeJson *tokenizer, TeJson *defaults);
+extern void te_generation_to_gguf(TeArena *arena, const TeGeneration *generation, TeJson *meta);
 
 /* ---- a Hugging Face folder (import_folder.c, import_pipeline.c) ---- */
 
@@ -445,6 +476,8 @@ extern void te_head_from_gguf(TeArena *arena, const TeModelFile *file, const TeA
 /* Finds the file's tensor for a spec: name, dims and source as wanted but for the type; NULL where the file has none. */
 typedef const TeTensorInfo *(*TeFindTensor) (void *from, TeArena *arena, const TeTensorSpec *spec);
 
+/* The task that a definition will have: the user's, or else the one that the importer found, or else by config.json. */
+extern TeStr te_def_task(const TeModelDef *def, const TeImportOptions *options, const TeArch *arch, const TeJson *config);
 /* Complete a definition whose texts are set: find its tensors, check shapes, decide types, derive the rest. */
 extern void te_def_assemble(TeArena *arena, TeModelDef *def, const TeImportOptions *options,
 							TeFindTensor find, void *from);

@@ -12,7 +12,8 @@
  *	   "normalize": true,			to length 1, last of all
  *	   "max_tokens": 256,			texts are truncated to it; absent: what the positions allow
  *	   "prompts": {"query": "query: ", "passage": "passage: "},
- *	   "default_prompt": "query"}
+ *	   "default_prompt": "query",
+ *	   "generation": {...}}			of a model that writes text: generation.c
  *
  * Absent members mean: mean pooling, no dense layer, no normalization, no
  * prompts.  Dense layers are tensors of the model like any other, with the
@@ -223,6 +224,7 @@ void
 te_pipeline_read(const TeJson *json, const TeConfig *config, TePipeline *into)
 {
 	memset(into, 0, sizeof(*into));
+	te_generation_none(&into->generation);
 	read_poolings(json, into);
 	read_dense(json, into->n_poolings * config->hidden_size, into);
 	read_prompts(json, into);

@@ -231,3 +231,12 @@ te_post_compile(TeCompiler *compiler, const TeJson *node)
 	if (compiler->header.post.single.n == 0)
 		set_templates(compiler, &single, &pair);
 }
+
+int32_t
+te_token_before(const TeTokenizer *tokenizer)
+{
+	const TeTemplate *single = &tokenizer->post.single;
+	const TeTemplatePart *parts = te_at(tokenizer, single->parts);
+
+	return single->n > 0 && parts[0].id >= 0 ? parts[0].id : -1;
+}

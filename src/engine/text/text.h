@@ -126,6 +126,7 @@ extern TeStr te_decode(const TeTokenizer *tokenizer, TeArena *arena, const int32
 extern TeStr te_token_text(const TeTokenizer *tokenizer, int32_t id);	/* as in the vocabulary ("##ing", "Ġthe"); {NULL, 0} where there is none */
 extern int32_t te_token_id(const TeTokenizer *tokenizer, TeStr token);	/* -1 where there is none */
 extern bool te_token_special(const TeTokenizer *tokenizer, int32_t id);	/* an added token that is no text */
+extern int32_t te_token_before(const TeTokenizer *tokenizer); /* the special token that te_encode() puts before a text; -1: none */
 extern int32_t te_vocab_size(const TeTokenizer *tokenizer); /* largest id + 1, added tokens included */
 extern size_t te_tokens_added(const TeTokenizer *tokenizer, bool pair);	/* special tokens that the post-processor adds */
 

@@ -350,6 +350,7 @@ fill_batch(TeArena *step, const TeGenerator *generator, TeWork *works, size_t n_
 	TeBatchPages *pages = te_new(step, TeBatchPages);
 	int32_t    *starts = te_new_array(step, int32_t, n_works + 1);
 	int32_t    *first = te_new_array(step, int32_t, n_works);
+	int32_t    *lengths = te_new_array(step, int32_t, n_works);
 	char	 ***data = te_new_array(step, char **, n_works);
 	int32_t    *ids;
 	int32_t    *positions;
@@ -369,6 +370,7 @@ fill_batch(TeArena *step, const TeGenerator *generator, TeWork *works, size_t n_
 		te_assert((sequence->n_cached + works[i].n - 1) / TE_PAGE < sequence->n_pages);
 		first[i] = (int32_t) sequence->n_cached;
 		data[i] = sequence->data;
+		lengths[i] = (int32_t) works[i].n_ids;
 		for (size_t t = 0; t < works[i].n; t++)
 		{
 			ids[starts[i] + (int32_t) t] = works[i].ids[sequence->n_cached + t];
@@ -382,6 +384,7 @@ fill_batch(TeArena *step, const TeGenerator *generator, TeWork *works, size_t n_
 	batch->seq_start = starts;
 	batch->ids = ids;
 	batch->positions = positions;
+	batch->lengths = lengths;
 	batch->pages = pages;
 }
 
@@ -771,7 +774,7 @@ plan_row(TeGenerator *generator, size_t n_active, TeGenerateRow *row, size_t *ro
 	if (todo == 0 || !reserve(generator, row, branch->sequence.n_cached + todo))
 		return false;
 	memcpy(branch->ids + branch->n_ids, plan->guesses, plan->n_guessed * sizeof(int32_t));
-	*work = (TeWork) {.sequence = &branch->sequence,.ids = branch->ids,.n = todo};
+	*work = (TeWork) {.sequence = &branch->sequence,.ids = branch->ids,.n_ids = branch->n_ids,.n = todo};
 	if (branch->sequence.n_cached + todo == branch->n_ids + plan->n_guessed)
 		work->n_wanted = 1 + plan->n_guessed;
 	return true;

@@ -80,7 +80,8 @@ struct TeGenerator
 typedef struct TeWork
 {
 	TeSequence *sequence;
-	const int32_t *ids;			/* all of the sequence */
+	const int32_t *ids;			/* all of the sequence ... */
+	size_t		n_ids;			/* ... as far as it is: what scales rotary positions by the length asks for it */
 	size_t		n;				/* to compute, from n_cached on */
 	size_t		n_wanted;
 	float	   *logits;			/* [n_wanted, outputs]; valid until the next pass; the caller may write into them */

@@ -75,7 +75,7 @@ te_beams_work(TeGenerator *generator, TeGenerateRow *row, TeWork *works)
 		if (!te_sequence_reserve(generator->cache, sequence, sequence->n_cached + todo))
 			te_throw_hint(TE_ERR_LIMIT, NULL, "Raise transformer.kv_cache, or ask for fewer beams.",
 						  "keys and values of %zu beams do not fit into their memory", beams->n);
-		works[i] = (TeWork) {.sequence = sequence,.ids = branches[i].ids,.n = todo};
+		works[i] = (TeWork) {.sequence = sequence,.ids = branches[i].ids,.n_ids = branches[i].n_ids,.n = todo};
 		works[i].n_wanted = sequence->n_cached + todo == branches[i].n_ids;
 	}
 	return n;

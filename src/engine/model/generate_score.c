@@ -50,12 +50,12 @@ text_and_target(TeGenerator *generator, TeStr text, TeStr target, size_t *n_text
 
 /* The pass over tokens [n_cached, n_cached + n), of whose logits those from `first` on are looked at. */
 static void
-score_piece(TeGenerator *generator, TeSequence *sequence, const int32_t *ids, size_t n, size_t first, TeTokenScore *scores)
+score_piece(TeGenerator *generator, TeSequence *sequence, const int32_t *ids, size_t n_ids, size_t n, size_t first, TeTokenScore *scores)
 {
 	size_t		outputs = (size_t) te_generator_outputs(generator);
 	size_t		stop = sequence->n_cached + n;
 	size_t		begin = TE_MAX(sequence->n_cached, first);
-	TeWork		work = {.sequence = sequence,.ids = ids,.n = n,.n_wanted = begin < stop ? stop - begin : 0};
+	TeWork		work = {.sequence = sequence,.ids = ids,.n_ids = n_ids,.n = n,.n_wanted = begin < stop ? stop - begin : 0};
 
 	te_generator_pass(generator, &work, 1);
 	for (size_t t = begin; t < stop; t++)
@@ -93,7 +93,7 @@ te_generator_score(TeGenerator *generator, TeStr text, TeStr target, TeArena *ar
 
 		if (!te_sequence_reserve(generator->cache, &sequence, done + m))
 			te_throw_hint(TE_ERR_LIMIT, NULL, "Raise transformer.kv_cache.", "keys and values of %zu tokens do not fit into their memory", n_all);
-		score_piece(generator, &sequence, ids, m, first, scores + *n);
+		score_piece(generator, &sequence, ids, n_all, m, first, scores + *n);
 	}
 	*n += n_all - 1 - TE_MIN(first, n_all - 1);
 	te_sequence_end(generator->cache, &sequence, ids);

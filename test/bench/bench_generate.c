@@ -3,10 +3,10 @@
  *	  How fast a decoder generates, without a server.
  *
  *	  bench_generate MODEL [-q TYPE] [-w WORKERS] [-i ISA] [-c CACHE_TYPE] [-p PROMPT_WORDS] [-s SHARED_WORDS] [-n TOKENS] [-r ROWS]
- *					 [-m ROWS_TOGETHER] [-x] [-t] [-g]
+ *					 [-m ROWS_TOGETHER] [-R ROUNDS] [-x] [-t] [-g]
  *
  * MODEL is a folder or a .gguf file.  ROWS prompts of PROMPT_WORDS random words each, after SHARED_WORDS that all have, and TOKENS made of each.
- * Prints tokens a second of prompts and of what was made, best of three.  -x: nothing is shared; -t: the seconds of each op;
+ * Prints tokens a second of prompts and of what was made, of each of three rounds.  -x: nothing is shared; -t: the seconds of each op;
  * -g: with guesses.
  *-------------------------------------------------------------------------
  */
@@ -21,8 +21,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define ROUNDS 3
 
 static const char *const words[] = {"the", "of", "and", "in", "to", "was", "is", "for", "on", "as", "with", "by", "at", "from", "his", "it",
 	"an", "were", "are", "which", "this", "be", "had", "has", "first", "one", "their", "its", "after", "who", "they", "two", "her", "she",
@@ -50,6 +48,7 @@ typedef struct Options
 	int			prompt;
 	int			shared;
 	int			rows;
+	int			rounds;
 	TeGenerateOptions generate;
 	TeGeneratorLimits limits;
 } Options;
@@ -120,7 +119,7 @@ main(int argc, char **argv)
 	const char *quantization = NULL;
 	const char *isa = "auto";
 	bool		profile = false;
-	Options		options = {.prompt = 128,.rows = 1,.generate = te_generate_defaults,.limits = {.cache_type = TE_STR("f16")}};
+	Options		options = {.prompt = 128,.rows = 1,.rounds = 3,.generate = te_generate_defaults,.limits = {.cache_type = TE_STR("f16")}};
 	static const uint8_t digest[32] = {1};
 	TeModelDef *def;
 	TeImagePlan *plan;
@@ -132,7 +131,7 @@ main(int argc, char **argv)
 
 	options.generate.no_guesses = true;
 	options.generate.max_tokens = 64;
-	while ((c = getopt(argc, argv, "q:w:i:c:p:s:n:r:m:xtg")) != -1)
+	while ((c = getopt(argc, argv, "q:w:i:c:p:s:n:r:m:R:xtg")) != -1)
 	{
 		switch (c)
 		{
@@ -145,6 +144,7 @@ main(int argc, char **argv)
 			case 'n': options.generate.max_tokens = atoi(optarg); break;
 			case 'r': options.rows = atoi(optarg); break;
 			case 'm': options.limits.max_rows = atoi(optarg); break;
+			case 'R': options.rounds = atoi(optarg); break;
 			case 'x': options.limits.no_sharing = true; break;
 			case 't': profile = true; break;
 			case 'g': options.generate.no_guesses = false; break;
@@ -164,7 +164,7 @@ main(int argc, char **argv)
 	model = te_model_attach(arena, image, bytes);
 	seconds = te_new_array(arena, double, te_op_count());
 	printf("image %.1f MB, isa %s\n", (double) bytes / 1e6, te_isa_name());
-	for (int i = 0; i < ROUNDS; i++)
+	for (int i = 0; i < options.rounds; i++)
 	{
 		TeSession  *session = te_session_create(arena, model, 0);
 

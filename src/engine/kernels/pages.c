@@ -258,6 +258,8 @@ weigh_row(PageTask *task, size_t r, int32_t key, int32_t n)
 	}
 	memset(scores, 0, (size_t) from * sizeof(float));
 	memset(scores + to, 0, (size_t) (n - to) * sizeof(float));
+	for (int32_t i = from; at->slopes != NULL && i < to; i++)
+		scores[i] += at->slopes[(size_t) task->kv_head * task->group + r % task->group] * (float) (key + i - position);
 	most = te_kernel.max((size_t) (to - from), scores + from);
 	if (!(most <= task->most[r]))
 	{

@@ -34,6 +34,8 @@ SELECT transformer.train_tokenizer('tok_roberta', 'SELECT text FROM line', 'bpe'
 SELECT transformer.tokens('Tomorrow a <mask>', 'tok_roberta');
 SELECT transformer.train_tokenizer('tok_t5', $$VALUES ('one word'), ('another word'), ('words')$$, 'unigram', 60, '{"special_tokens": ["<pad>", "</s>", "<unk>"]}');
 SELECT transformer.tokens('word', 'tok_t5');
+SELECT transformer.train_tokenizer('tok_llama', 'SELECT text FROM line', 'bpe', 300, '{"special_tokens": ["<s>", "<|endoftext|>"]}');
+SELECT transformer.tokens('Tomorrow', 'tok_llama');
 
 -- any SELECT will do
 SELECT transformer.train_tokenizer('tok_more', format('WITH l AS (SELECT text FROM line WHERE id < %s) SELECT upper(text) AS text FROM l', 100), 'bpe', 300);

@@ -7,8 +7,8 @@
  *		unigram		SentencePiece's ways: NFKC, runs of spaces as one, Metaspace
  *
  * What is put around a text follows from which special tokens there are, by name: [CLS] and [SEP] as BERT's, <s> and </s> as
- * RoBERTa's, </s> alone as T5's; and nothing where there are none of these, which is what a model that goes on
- * with a text wants.
+ * RoBERTa's, </s> alone as T5's, <s> alone as Llama's; and nothing where there are none of these. The last two are what a model that
+ * goes on with a text wants: nothing behind it.
  *-------------------------------------------------------------------------
  */
 #include "text/convert.h"
@@ -35,6 +35,8 @@ template_by_names(TeTokenizerBuild *build, const TeLearnOptions *options)
 		te_build_template(build, "0:0 $A:0 1:0", "0:0 $A:0 1:0 1:0 $B:0 1:0", roberta, TE_LENGTH(roberta));
 	else if (roberta[1].id >= 0)
 		te_build_template(build, "$A:0 0:0", "$A:0 0:0 $B:0 0:0", &roberta[1], 1);
+	else if (roberta[0].id >= 0)
+		te_build_template(build, "0:0 $A:0", "0:0 $A:0 0:1 $B:1", &roberta[0], 1);
 	else
 		return false;
 	return true;

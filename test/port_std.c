@@ -26,6 +26,7 @@
 
 /* ---- errors ---- */
 
+static int	n_held;				/* te_hold_interrupts() */
 static TeStdTry *innermost;
 static TeStdError last_error = {.code = TE_STD_NO_ERROR};
 static char last_report[1024];
@@ -73,6 +74,7 @@ raise_error(void)
 		abort();
 	}
 	innermost = frame->outer;
+	n_held = 0;
 	longjmp(frame->jump, 1);
 }
 
@@ -298,12 +300,24 @@ te_std_checks(void)
 	return n_checks;
 }
 
-/* Count a check; whether it is the one to fire at. */
+/* Count a check; whether it is the one to fire at, or the first after it that may. */
 static bool
 interrupted(void)
 {
 	n_checks++;
-	return interrupt_at != 0 && n_checks >= interrupt_at;
+	return interrupt_at != 0 && n_checks >= interrupt_at && n_held == 0;
+}
+
+void
+te_hold_interrupts(void)
+{
+	n_held++;
+}
+
+void
+te_resume_interrupts(void)
+{
+	n_held--;
 }
 
 void

@@ -39,13 +39,11 @@ SELECT transformer.distill('teacher', NULL, 'SELECT body AS text FROM reading');
 SELECT transformer.distill('teacher', 'other', 'SELECT body AS text FROM reading', temperature => 0);
 SELECT transformer.finetune('teacher', 'SELECT body AS text, ''negative'' AS label FROM reading', options => '{"layers": 1}');
 
--- A student's run goes on as any other
+-- The name is free where the run was rolled back
 BEGIN;
 SELECT model FROM transformer.distill('teacher', 'late', 'SELECT body AS text FROM reading', max_steps => 5, options => '{"layers": 1}');
-SELECT encode(digest, 'hex') AS digest FROM _transformer.version WHERE name = 'late' \gset
 ROLLBACK;
-SELECT f.model FROM transformer.training_runs r, transformer.resume_training(r.run) f WHERE r.status <> 'finished';
-SELECT encode(digest, 'hex') = :'digest' AS same FROM _transformer.version WHERE name = 'late';
+SELECT model FROM transformer.distill('teacher', 'late', 'SELECT body AS text FROM reading', max_steps => 5, options => '{"layers": 1}');
 
 -- New models
 \set tiny '{"model_type": "bert", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64, "max_position_embeddings": 64}'

@@ -61,6 +61,7 @@ typedef struct TeModelDef
 } TeModelDef;
 
 #define TE_MAX_LABELS (1 << 16)	/* of a model */
+#define TE_MAX_LABEL_CHARACTERS 1000	/* where users name them */
 
 typedef struct TeImportOptions
 {
@@ -422,6 +423,7 @@ extern const TeObjective *te_objective_find(TeArena *arena, const char *statemen
 extern const TeColumn *te_objective_columns(const TeObjective *objective);
 extern const char *te_objective_name(const TeObjective *objective); /* unique; for te_objective_by_name() */
 extern const TeObjective *te_objective_by_name(TeStr name);
+extern const char *te_objective_task(const TeObjective *objective); /* as users say it */
 /*
  * Distillation: the job that computes what a teacher says of a row when it is fed with the columns "text" and
  * "text_pair".  NULL: the objective has no teacher.
@@ -460,16 +462,19 @@ extern void te_examples_add(TeExamples *examples, const TeValue *values);
  * the objective could learn.
  */
 extern void te_examples_set_teacher(TeExamples *examples, const TeModel *teacher);
+/* What to do with texts that an example has no room for; they are cut where this is not called. */
+extern void te_examples_set_truncate(TeExamples *examples, TeTruncate truncate);
 /* What the teacher says of the row that was added last, all of te_job_values(); every row must have it. */
 extern void te_examples_add_soft(TeExamples *examples, const float *soft, size_t n);
 /* No more rows: writes what the spool needs to be opened again.  Throws TE_ERR_INVALID where there are none. */
 extern void te_examples_finish(TeExamples *examples);
 /* A spool that was finished, read from `spool`, which must outlive the examples. */
 extern TeExamples *te_examples_open(TeArena *arena, const TeObjective *objective, const TeSource *spool);
-extern size_t te_examples_rows(const TeExamples *examples);	/* that were added */
+extern size_t te_examples_rows(const TeExamples *examples);	/* that examples were made of */
 extern size_t te_examples_count(const TeExamples *examples);	/* a long row may have become several */
 extern uint64_t te_examples_tokens(const TeExamples *examples);
 extern uint64_t te_examples_truncated(const TeExamples *examples);	/* rows that were cut */
+extern uint64_t te_examples_empty(const TeExamples *examples);	/* rows that had nothing to learn from, while they are added */
 
 /* ---- trainers ---- */
 

@@ -92,6 +92,10 @@ extern char *te_format(TeArena *arena, const char *fmt,...) TE_PRINTF(2, 3);
  */
 extern void te_check_interrupts(void);
 
+/* Between these nothing is thrown for that, also by te_parallel_for(): what is changed is changed as a whole.  An error lets go, too. */
+extern void te_hold_interrupts(void);
+extern void te_resume_interrupts(void);
+
 /*
  * Run task(arg, i, worker) for i in [0, n_tasks).  Tasks run in any order on
  * any worker; worker is in [0, te_workers()) and indexes scratch memory.  Which

@@ -20,7 +20,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
-#define MOST_LABEL_CHARACTERS 1000
 
 /* ---- what must not be null ---- */
 
@@ -115,10 +114,10 @@ check_label(const TrTexts *labels, int i)
 				 errmsg("labels must not be blank"),
 				 errdetail("Label %d has no characters but white space.", i + 1),
 				 errhint("Give each label a name.")));
-	if (pg_mbstrlen_with_len(data, bytes) > MOST_LABEL_CHARACTERS)
+	if (pg_mbstrlen_with_len(data, bytes) > TE_MAX_LABEL_CHARACTERS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a label must have at most %d characters", MOST_LABEL_CHARACTERS),
+				 errmsg("a label must have at most %d characters", TE_MAX_LABEL_CHARACTERS),
 				 errdetail("Label %d has %d.", i + 1, pg_mbstrlen_with_len(data, bytes)),
 				 errhint("Give a label a word or a short sentence.")));
 }

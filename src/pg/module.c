@@ -257,4 +257,5 @@ _PG_init(void)
 	tr_batch_functions_init();
 	tr_batch_plan_init();
 	tr_cost_init();
+	tr_training_init();
 }

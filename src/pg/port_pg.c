@@ -320,6 +320,18 @@ te_check_interrupts(void)
 	CHECK_FOR_INTERRUPTS();
 }
 
+void
+te_hold_interrupts(void)
+{
+	HOLD_INTERRUPTS();
+}
+
+void
+te_resume_interrupts(void)
+{
+	RESUME_INTERRUPTS();
+}
+
 /* Is something pending that will certainly throw? */
 static bool
 must_stop(void)

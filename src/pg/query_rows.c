@@ -37,6 +37,7 @@
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/parse_coerce.h"
+#include "parser/parse_relation.h"
 #include "tcop/cmdtag.h"
 #include "tcop/pquery.h"
 #include "tcop/utility.h"
@@ -268,9 +269,12 @@ say_fetch(void *arg)
 	errcontext("fetching row " INT64_FORMAT " of the %s", cursor->query.row + cursor->n_tuples + 1, cursor->query.what);
 }
 
-/* Positions of errors in the query are in its text, which is not the statement that the caller sent. */
-static void
-open_cursor(Cursor *cursor, const char *sql)
+/*
+ * Connects SPI, for which the caller has to call SPI_finish().  Positions of errors in the query are in its text, which is not the
+ * statement that the caller sent.
+ */
+static SPIPlanPtr
+prepare(const Cursor *cursor, const char *sql, TupleDesc *desc)
 {
 	SPIPlanPtr	plan;
 
@@ -279,7 +283,16 @@ open_cursor(Cursor *cursor, const char *sql)
 	plan = SPI_prepare_cursor(sql, 0, NULL, CURSOR_OPT_NO_SCROLL);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
-	(void) check_query(cursor, plan);
+	*desc = check_query(cursor, plan);
+	return plan;
+}
+
+static void
+open_cursor(Cursor *cursor, const char *sql)
+{
+	TupleDesc	desc;
+	SPIPlanPtr	plan = prepare(cursor, sql, &desc);
+
 	cursor->portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
 	PinPortal(cursor->portal);
 	SPI_finish();
@@ -289,22 +302,30 @@ TeStr *
 tr_query_columns(TeArena *arena, const char *sql, const char *what, int *n)
 {
 	Cursor		cursor = {.query.what = what};
-	SPIPlanPtr	plan;
 	TupleDesc	desc;
 	TeStr	   *names;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	plan = SPI_prepare_cursor(sql, 0, NULL, CURSOR_OPT_NO_SCROLL);
-	if (plan == NULL)
-		elog(ERROR, "could not prepare \"%s\": %s", sql, SPI_result_code_string(SPI_result));
-	desc = check_query(&cursor, plan);
+	(void) prepare(&cursor, sql, &desc);
 	*n = desc->natts;
 	names = te_new_array(arena, TeStr, (size_t) desc->natts);
 	for (int i = 0; i < desc->natts; i++)
 		names[i] = te_str_copy(arena, tr_utf8(cstring_to_text(NameStr(TupleDescAttr(desc, i)->attname))));
 	SPI_finish();
 	return names;
+}
+
+bool
+tr_query_is_temporary(const char *sql, const char *what)
+{
+	Cursor		cursor = {.query.what = what};
+	TupleDesc	desc;
+	SPIPlanPtr	plan = prepare(&cursor, sql, &desc);
+	CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	bool		temporary;
+
+	temporary = isQueryUsingTempRelation(linitial_node(Query, source->query_list));
+	SPI_finish();
+	return temporary;
 }
 
 TrQuery *

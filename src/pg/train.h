@@ -19,7 +19,7 @@
  *	  lock				whoever works on the run holds its lock (flock), which dies with the process
  *
  * It is made before the first row is read and goes when the transaction with the new version has
- * committed.  Nothing of it is in the catalog before that.
+ * ended.  Nothing of it is in the catalog before that.
  *-------------------------------------------------------------------------
  */
 #ifndef TR_TRAIN_H
@@ -44,6 +44,8 @@ typedef enum TrFileMode
 extern TrFile *tr_file_open(const char *path, TrFileMode mode);
 extern TeSink *tr_file_sink(TrFile *file);
 extern const TeSource *tr_file_source(TrFile *file);
+/* Error 57014 where writing takes longer from now on; 0: as long as it takes. */
+extern void tr_file_set_limit(TrFile *file, double seconds);
 extern uint64 tr_file_size(const TrFile *file); /* with what is not written yet */
 extern void tr_file_truncate(TrFile *file, uint64 size);
 extern void tr_file_sync(TrFile *file); /* all of it is on disk */
@@ -60,7 +62,7 @@ extern void tr_run_path(char path[MAXPGPATH], int64 run, const char *file);
 typedef enum TrHoldKind
 {
 	TR_HOLD_WORK,				/* nothing: the lock goes at its end */
-	TR_HOLD_DONE,				/* commit removes the directory */
+	TR_HOLD_DONE,				/* its end removes the directory, too */
 	TR_HOLD_QUEUED				/* commit starts it in the background; abort removes it */
 } TrHoldKind;
 
@@ -68,6 +70,8 @@ typedef enum TrHoldKind
 extern int64 tr_run_create(void);
 /* Take the lock of a run that is there; false where somebody else has it.  Throws where there is no such run. */
 extern bool tr_run_lock(int64 run);
+/* Should the transaction commit, all runs of this database go. */
+extern void tr_runs_drop(void);
 /* In a background worker: holds outlive transactions. */
 extern void tr_runs_outlive_transactions(void);
 extern void tr_run_hold(int64 run, TrHoldKind kind);
@@ -201,7 +205,7 @@ extern void tr_train(TeArena *arena, const TrRequest *request, TrResult *result)
 extern void tr_train_resume(TeArena *arena, int64 run, TrResult *result);
 /* In a background worker, within a transaction: the run that was queued under this number. */
 extern void tr_train_queued(TeArena *arena, int64 run);
-/* run.json; NULL where there is none. */
+/* run.json; NULL where there is none, or where it is damaged, with a WARNING for who can remove the run. */
 extern const TeJson *tr_run_description(TeArena *arena, int64 run);
 /* Whose it is; InvalidOid where that role is no more. */
 extern Oid	tr_run_owner(const TeJson *description);
@@ -211,6 +215,9 @@ extern void tr_check_run_owner(int64 run, Oid owner);
 extern const TrLogRecord *tr_run_log(TeArena *arena, int64 run, size_t *n);
 
 /* ---- train_background.c ---- */
+
+/* The extension of this database; InvalidOid: it was dropped. */
+extern Oid	tr_extension(void);
 
 /* Before commit: have a worker started, or an error. */
 extern void tr_background_start(int64 run);

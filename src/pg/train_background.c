@@ -13,6 +13,8 @@
  * Those are found by their source: what the server's files and ALTER ROLE say, the worker
  * has by itself.
  *
+ * What it trains may be dropped meanwhile, and so may the extension.  Dropping that stops the workers of the database (object_access()).
+ *
  * Nobody waits for it: what it has to say goes to the server log and to the run's status.  It is not started again
  * after a crash; resume_training() goes on where it stopped.
  *-------------------------------------------------------------------------
@@ -21,6 +23,9 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -32,6 +37,8 @@
 #include "utils/guc_tables.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+
+static object_access_hook_type next_object_access;
 
 #define LOCK_SECONDS 30.0		/* the caller's lock goes right after its commit */
 
@@ -47,6 +54,30 @@ typedef struct WorkerArguments
 StaticAssertDecl(sizeof(WorkerArguments) <= BGW_EXTRALEN, "arguments of a worker");
 
 PGDLLEXPORT void transformer_training_worker(Datum argument);
+
+/* ---- the end of the extension ---- */
+
+Oid
+tr_extension(void)
+{
+	return get_extension_oid("transformer", true);
+}
+
+static void
+object_access(ObjectAccessType access, Oid class, Oid object, int part, void *arg)
+{
+	if (next_object_access != NULL)
+		next_object_access(access, class, object, part, arg);
+	if (access == OAT_DROP && class == ExtensionRelationId && object == tr_extension())
+		tr_runs_drop();
+}
+
+void
+tr_training_init(void)
+{
+	next_object_access = object_access_hook;
+	object_access_hook = object_access;
+}
 
 /* ---- settings of the caller's session ---- */
 

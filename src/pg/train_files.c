@@ -8,9 +8,13 @@
  *
  * The lock is a lock of the kernel on a file of the directory.  It is held from the
  * moment the run is worked on to the end of the transaction, when it is known whether
- * there is a new version: commit removes the directory, abort leaves it for
- * resume_training().  A subtransaction's end passes it on, or lets go of it.  A process that dies lets go too, so a directory that nobody has
- * locked is that of an interrupted run.
+ * there is a new version.  Then the directory goes, whether the transaction commits or is rolled back; what failed before that, or died,
+ * leaves it for resume_training().  A subtransaction's end passes the lock on, or lets go of it.  A process that dies lets go too, so a
+ * directory that nobody has locked is that of an interrupted run.  A transaction with a run in it cannot be prepared: nobody would
+ * have the lock until it ends.
+ *
+ * When the extension is dropped, what this database has of runs goes with it, and those at work are stopped.
+ * A session that has not loaded the library cannot do so: then the next run of an extension that is made again does it.
  *
  * What a run leaves that never read all its rows cannot be resumed; it is removed when the next run
  * begins, as are directories whose version was committed (the server stopped before it could remove them) and those of
@@ -24,6 +28,7 @@
 #include "pg/store.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -54,6 +59,7 @@ struct TrFile
 	char	   *path;
 	uint64		size;			/* on disk */
 	uint64		flushed;		/* that the kernel was asked to write */
+	double		end;			/* of the clock, when writing is given up; 0: never */
 	char	   *buffer;
 	size_t		used;
 	TeSink		sink;
@@ -76,6 +82,8 @@ write_bytes(TrFile *file, const char *data, size_t len)
 		int			n;
 
 		CHECK_FOR_INTERRUPTS();
+		if (file->end > 0 && te_host_seconds() > file->end)
+			ereport(ERROR, (errcode(ERRCODE_QUERY_CANCELED), errmsg("writing file \"%s\" takes too long", file->path)));
 		errno = 0;
 		n = FileWrite(file->file, (void *) data, (int) Min(len, WRITE_STEP), (off_t) file->size, PG_WAIT_EXTENSION);
 		if (n <= 0)
@@ -98,10 +106,8 @@ write_bytes(TrFile *file, const char *data, size_t len)
 static void
 flush_buffer(TrFile *file)
 {
-	size_t		used = file->used;
-
-	file->used = 0;
-	write_bytes(file, file->buffer, used);
+	write_bytes(file, file->buffer, file->used);
+	file->used = 0;				/* not before: whoever is interrupted may come again */
 }
 
 /* TeSink.write */
@@ -196,6 +202,12 @@ tr_file_source(TrFile *file)
 	return &file->source;
 }
 
+void
+tr_file_set_limit(TrFile *file, double seconds)
+{
+	file->end = seconds > 0 ? te_host_seconds() + seconds : 0;
+}
+
 uint64
 tr_file_size(const TrFile *file)
 {
@@ -238,6 +250,12 @@ typedef struct Hold
 
 static Hold *holds = NULL;
 static bool holds_outlive = false;
+
+/* What goes with the extension when the transaction that drops it commits. */
+static SubTransactionId dropping = InvalidSubTransactionId; /* since this one */
+static List *dropped_runs;
+static TrProgress dropped_trainings[TR_MAX_TRAININGS];
+static int	n_dropped_trainings;
 
 void
 tr_run_path(char path[MAXPGPATH], int64 run, const char *file)
@@ -290,9 +308,45 @@ drop_hold(Hold *hold, bool remove)
 	pfree(hold);
 }
 
+/* All that may fail is done before the commit. */
+static void
+find_dropped(void)
+{
+	MemoryContext before = MemoryContextSwitchTo(TopTransactionContext);
+
+	dropped_runs = tr_run_list();
+	n_dropped_trainings = tr_control_trainings(dropped_trainings, TR_MAX_TRAININGS);
+	MemoryContextSwitchTo(before);
+}
+
+/* Whoever is at work on one of them finds its directory gone, if the signal does not reach him. */
+static void
+remove_dropped(void)
+{
+	char		directory[MAXPGPATH];
+	ListCell   *cell;
+
+	foreach(cell, dropped_runs)
+	{
+		tr_run_path(directory, *(int64 *) lfirst(cell), NULL);
+		remove_directory(directory);
+	}
+	for (int i = 0; i < n_dropped_trainings; i++)
+	{
+		if (dropped_trainings[i].pid != MyProcPid)
+			(void) kill((pid_t) dropped_trainings[i].pid, SIGINT);
+	}
+}
+
 static void
 before_commit(void)
 {
+	if (dropping != InvalidSubTransactionId)
+	{
+		find_dropped();
+		return;
+	}
+
 	for (Hold *hold = holds; hold != NULL; hold = hold->next)
 	{
 		if (hold->kind == TR_HOLD_QUEUED)
@@ -305,24 +359,25 @@ before_prepare(void)
 {
 	for (Hold *hold = holds; hold != NULL; hold = hold->next)
 	{
-		if (hold->kind == TR_HOLD_QUEUED)
-			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-							errmsg("cannot PREPARE a transaction that starts a training in the background")));
+		if (hold->kind != TR_HOLD_WORK)
+			ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("cannot PREPARE a transaction with a training")));
 	}
 }
 
-/* A prepared transaction leaves the directory to whoever looks at it next. */
 static void
-end_transaction(bool committed, bool aborted)
+end_transaction(bool aborted)
 {
 	Hold	   *next;
 
+	if (dropping != InvalidSubTransactionId && !aborted)
+		remove_dropped();
+	dropping = InvalidSubTransactionId;
 	for (Hold *hold = holds; hold != NULL; hold = next)
 	{
 		next = hold->next;
 		if (hold->kind == TR_HOLD_WORK && holds_outlive)
 			continue;
-		drop_hold(hold, (hold->kind == TR_HOLD_DONE && committed) || (hold->kind == TR_HOLD_QUEUED && aborted));
+		drop_hold(hold, hold->kind == TR_HOLD_DONE || (hold->kind == TR_HOLD_QUEUED && aborted));
 	}
 }
 
@@ -339,10 +394,8 @@ at_transaction(XactEvent event, void *arg)
 			break;
 		case XACT_EVENT_COMMIT:
 		case XACT_EVENT_PREPARE:
-			end_transaction(event == XACT_EVENT_COMMIT, false);
-			break;
 		case XACT_EVENT_ABORT:
-			end_transaction(false, true);
+			end_transaction(event == XACT_EVENT_ABORT);
 			break;
 		default:
 			break;
@@ -354,6 +407,8 @@ at_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId pa
 {
 	Hold	   *next;
 
+	if (dropping == mine)
+		dropping = event == SUBXACT_EVENT_COMMIT_SUB ? parent : event == SUBXACT_EVENT_ABORT_SUB ? InvalidSubTransactionId : mine;
 	for (Hold *hold = holds; hold != NULL; hold = next)
 	{
 		next = hold->next;
@@ -362,8 +417,28 @@ at_subtransaction(SubXactEvent event, SubTransactionId mine, SubTransactionId pa
 		if (event == SUBXACT_EVENT_COMMIT_SUB)
 			hold->owner = parent;
 		else if (event == SUBXACT_EVENT_ABORT_SUB)
-			drop_hold(hold, hold->kind == TR_HOLD_QUEUED);
+			drop_hold(hold, hold->kind != TR_HOLD_WORK);
 	}
+}
+
+static void
+register_callbacks(void)
+{
+	static bool registered = false;
+
+	if (registered)
+		return;
+	RegisterXactCallback(at_transaction, NULL);
+	RegisterSubXactCallback(at_subtransaction, NULL);
+	registered = true;
+}
+
+void
+tr_runs_drop(void)
+{
+	register_callbacks();
+	if (dropping == InvalidSubTransactionId)
+		dropping = GetCurrentSubTransactionId();
 }
 
 void
@@ -400,15 +475,9 @@ lock_file(int64 run, int operation, bool make, bool *missing)
 static bool
 take_hold(int64 run, bool make, bool *missing)
 {
-	static bool registered = false;
 	Hold	   *hold = MemoryContextAllocZero(TopMemoryContext, sizeof(Hold));
 
-	if (!registered)
-	{
-		RegisterXactCallback(at_transaction, NULL);
-		RegisterSubXactCallback(at_subtransaction, NULL);
-		registered = true;
-	}
+	register_callbacks();
 	hold->run = run;
 	hold->owner = GetCurrentSubTransactionId();
 	hold->fd = lock_file(run, LOCK_EX, make, missing);
@@ -488,23 +557,31 @@ worth_keeping(int64 run, const char *directory)
 	char		path[MAXPGPATH];
 	struct stat st;
 	Oid			owner;
+	Oid			extension = tr_extension();
+	TeArena    *arena;
+	const TeJson *description;
+	bool		described;
+	bool		whole;
+	bool		ours;
 
 	if (tr_catalog_find_run(run, &owner))
+		return false;
+	tr_run_path(path, run, "run.json");
+	described = stat(path, &st) == 0;
+	arena = tr_training_arena(CurrentMemoryContext);
+	description = tr_run_description(arena, run);
+	/* read to the end?  Nobody knows where the description is damaged */
+	whole = described && (description == NULL || te_json_bool(description, "spooled", false));
+	ours = description == NULL || te_json_int(description, "extension", extension) == extension;
+	te_arena_destroy(arena);
+	if (!ours)
 		return false;
 	tr_run_path(path, run, "status");
 	if (stat(path, &st) == 0)
 		return true;
 	tr_run_path(path, run, "rows");
 	if (stat(path, &st) == 0)
-	{
-		/* Read to the end? */
-		TeArena    *arena = tr_training_arena(CurrentMemoryContext);
-		TeStr		text = tr_run_read(arena, run, "run.json");
-		bool		whole = text.data != NULL && te_json_bool(te_json_parse(arena, text, "run.json"), "spooled", false);
-
-		te_arena_destroy(arena);
 		return whole;
-	}
 	return stat(directory, &st) == 0 && time(NULL) - st.st_mtime < TR_QUEUED_SECONDS;
 }
 

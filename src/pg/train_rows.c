@@ -229,10 +229,22 @@ init_reader(Reader *reader, const TrSpooling *spool, const char *what)
 static void
 warn_truncated(uint64 rows, const char *what)
 {
+	if (rows > 0 && tr_truncate == TR_TRUNCATE_WARN)
+		ereport(WARNING,
+				(errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
+				 errmsg_plural("%llu row of the %s is longer than the model takes, and was cut",
+							   "%llu rows of the %s are longer than the model takes, and were cut",
+							   (unsigned long) rows, (unsigned long long) rows, what),
+				 errhint("Split long texts with transformer.chunk(), or set transformer.truncate to error or silent.")));
+}
+
+static void
+say_empty(uint64 rows, const char *what)
+{
 	if (rows > 0)
 		ereport(NOTICE,
-				(errmsg_plural("%llu row of the %s is longer than the model takes, and was cut",
-							   "%llu rows of the %s are longer than the model takes, and were cut",
+				(errmsg_plural("%llu row of the %s has no words to learn from, and was left out",
+							   "%llu rows of the %s have no words to learn from, and were left out",
 							   (unsigned long) rows, (unsigned long long) rows, what)));
 }
 
@@ -250,6 +262,7 @@ tr_spool_query(const TrSpooling *spool, const char *sql, const char *what, const
 	to = tr_file_open(path, TR_FILE_CREATE);
 	init_reader(&reader, spool, what);
 	reader.examples = te_examples_create(arena, tr_model_engine(model), spool->objective, spool->options, like, tr_file_sink(to));
+	te_examples_set_truncate(reader.examples, tr_truncate == TR_TRUNCATE_ERROR ? TE_TRUNCATE_ERROR : TE_TRUNCATE_CUT);
 	if (reader.teacher != NULL)
 		te_examples_set_teacher(reader.examples, tr_model_engine(reader.teacher));
 	query = tr_query_open(sql, what, reader.wanted, reader.n_columns);
@@ -257,6 +270,7 @@ tr_spool_query(const TrSpooling *spool, const char *sql, const char *what, const
 	tr_query_close(query);
 	te_examples_finish(reader.examples);
 	warn_truncated(te_examples_truncated(reader.examples), what);
+	say_empty(te_examples_empty(reader.examples), what);
 	te_arena_destroy(arena);
 	MemoryContextDelete(reader.memory);
 	tr_file_sync(to);

@@ -14,7 +14,9 @@
  * Once the rows are read the directory has all that the run needs but its base: resume_training() begins with
  * `train`, from the last checkpoint, and comes to the same weights.  A checkpoint has a
  * head of ours before the engine's state: how long the log was then, and sums for its next line.
- * What a crash may cost is bounded by the interval of checkpoints, so the end needs none.
+ * What a crash may cost is bounded by the interval of checkpoints, so the end needs none.  A cancel costs nothing
+ * where one more checkpoint can be written within a second: interrupts are served between steps and within them before a
+ * weight has changed, so what is in memory then is whole.
  *
  * An error before the first step leaves nothing; a later one leaves the directory, with
  * a status that says what happened.  In a background worker it always does, since nobody else is told.
@@ -41,6 +43,7 @@
 #define LOG_LINES 1000			/* of a run, evaluations apart */
 #define NOTICE_SECONDS 5.0
 #define SHOW_SECONDS 0.1		/* between updates of what others see */
+#define CANCEL_SECONDS 1.0		/* that a cancelled run may take for its last checkpoint */
 
 /* What stands before the engine's state in a checkpoint. */
 typedef struct CheckpointHead
@@ -65,6 +68,7 @@ typedef struct Training
 	const TeJson *description;	/* of a run that was queued: who it is for */
 	bool		worker;			/* transactions are ours */
 	bool		trained;		/* there is something that is worth resuming */
+	bool		whole;			/* the trainer is set up: what it has may be written */
 
 	TrVersion	base;			/* where the definition comes from: the model, or the teacher of a student that is made of it */
 	char	   *base_name;		/* 'name@3' */
@@ -83,6 +87,7 @@ typedef struct Training
 
 	double		began;			/* this process's part: clock, steps, tokens at its beginning */
 	int64		began_step;
+	int64		checkpoint_step;	/* of the last checkpoint */
 	uint64		began_tokens;
 	double		seconds_before;
 	double		interval;		/* of checkpoints */
@@ -232,6 +237,7 @@ describe(Training *t, bool spooled)
 	TeJson	   *json = te_json_new_object(arena);
 
 	put_request(arena, json, t->request);
+	te_json_set_int(te_json_add(arena, json, "extension"), tr_extension());
 	te_json_set_int(te_json_add(arena, json, "owner"), t->owner);
 	put_text(arena, json, "owner_name", GetUserNameFromId(t->owner, false));
 	te_json_set_int(te_json_add(arena, json, "started_at"), t->started_at);
@@ -242,6 +248,7 @@ describe(Training *t, bool spooled)
 	put_digest(arena, json, t->base.digest);
 	te_json_set_bool(te_json_add(arena, json, "spooled"), spooled);
 	put_text(arena, json, "objective", te_objective_name(t->objective));
+	put_text(arena, json, "learns", te_objective_task(t->objective));
 	te_json_set_copy(arena, te_json_add(arena, json, "settled"), te_train_options_json(arena, t->options));
 	if (t->request->background && !t->worker)
 		tr_background_describe(arena, json);
@@ -249,12 +256,40 @@ describe(Training *t, bool spooled)
 	te_arena_destroy(arena);
 }
 
+/* NULL where it is none; to parse touches nothing but memory, so the error needs no subtransaction. */
+static const TeJson *
+parse_description(TeArena *arena, TeStr text)
+{
+	MemoryContext before = CurrentMemoryContext;
+	const TeJson *volatile json = NULL;
+
+	PG_TRY();
+	{
+		json = te_json_parse(arena, text, "run.json");
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_BAD_COPY_FILE_FORMAT)
+			PG_RE_THROW();
+		MemoryContextSwitchTo(before);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	return json != NULL && json->kind == TE_JSON_OBJECT ? json : NULL;
+}
+
 const TeJson *
 tr_run_description(TeArena *arena, int64 run)
 {
 	TeStr		text = tr_run_read(arena, run, "run.json");
+	const TeJson *json = text.data == NULL ? NULL : parse_description(arena, text);
 
-	return text.data == NULL ? NULL : te_json_parse(arena, text, "run.json");
+	/* nobody else can do anything about it */
+	if (text.data != NULL && json == NULL && superuser())
+		ereport(WARNING, (errcode(ERRCODE_DATA_CORRUPTED),
+						  errmsg("the description of training run " INT64_FORMAT " is damaged", run),
+						  errhint("transformer.cancel_training(" INT64_FORMAT ") removes what is left of the run.", run)));
+	return json;
 }
 
 Oid
@@ -346,6 +381,16 @@ task_by_default(Training *t)
 	return tr_catalog_definition(te_arena_create(t->arena, "teacher"), &teacher)->task;
 }
 
+/* Another process does not see temporary tables. */
+static void
+check_tables_stay(const TrRequest *request)
+{
+	if (tr_query_is_temporary(request->query, "training query")
+		|| (request->eval_query != NULL && tr_query_is_temporary(request->eval_query, "evaluation query")))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED), errmsg("a training in the background cannot read temporary tables"),
+						errhint("Copy the rows to a table that is not temporary, or train in the foreground.")));
+}
+
 static void
 resolve(Training *t)
 {
@@ -356,6 +401,8 @@ resolve(Training *t)
 	resolve_models(t);
 	t->definition = read_definition(t);
 	columns = tr_query_columns(t->arena, request->query, "training query", &n_columns);
+	if (request->background && !t->worker)
+		check_tables_stay(request);
 	t->objective = te_objective_find(t->arena, request->statement, utf8_or_none(request->task), task_by_default(t), t->definition->architecture,
 									 columns, (size_t) n_columns);
 	t->options = te_train_options(t->arena, t->objective);
@@ -410,8 +457,9 @@ open_spools(Training *t)
 
 /* ---- checkpoints ---- */
 
+/* within: seconds, after which it is given up with an error; 0: however long it takes. */
 static void
-write_checkpoint(Training *t)
+write_checkpoint(Training *t, double within)
 {
 	MemoryContext memory = AllocSetContextCreate(t->memory, "checkpoint", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(memory);
@@ -427,6 +475,7 @@ write_checkpoint(Training *t)
 	tr_run_path(path, t->run, "checkpoint");
 	tr_run_path(temporary, t->run, "checkpoint.tmp");
 	file = tr_file_open(temporary, TR_FILE_CREATE);
+	tr_file_set_limit(file, within);
 	te_sink_write(tr_file_sink(file), &t->head, sizeof(t->head));
 	te_trainer_save(t->trainer, tr_file_sink(file));
 	tr_file_sync(file);
@@ -435,7 +484,29 @@ write_checkpoint(Training *t)
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(memory);
 	t->last_checkpoint = te_host_seconds();
+	t->checkpoint_step = t->head.step.step;
 	show_phase(t, TR_PHASE_TRAINING);
+}
+
+/* After a cancel: what was learned since the last one.  Throws nothing; a further cancel waits. */
+static void
+write_last_checkpoint(Training *t)
+{
+	if (!t->trained || !t->whole || t->head.step.step == t->checkpoint_step)
+		return;
+	HOLD_INTERRUPTS();
+	PG_TRY();
+	{
+		write_checkpoint(t, CANCEL_SECONDS);
+	}
+	PG_CATCH();
+	{
+		HOLD_INTERRUPTS();		/* the error has let go of them */
+		MemoryContextSwitchTo(t->memory);
+		FlushErrorState();
+	}
+	PG_END_TRY();
+	RESUME_INTERRUPTS();
 }
 
 /* TeSource.read of what follows the head. */
@@ -468,6 +539,43 @@ read_checkpoint(Training *t)
 	return true;
 }
 
+/* ---- transactions ---- */
+
+/* A transaction of a worker's; in the foreground it is the caller's. */
+static void
+begin_transaction(Training *t)
+{
+	if (!t->worker)
+		return;
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	tr_background_become(t->description);
+	MemoryContextSwitchTo(t->memory);
+}
+
+static void
+end_transaction(Training *t)
+{
+	if (!t->worker)
+		return;
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	/* not before: what the query's functions have deferred runs with the rights that they ran with */
+	SetUserIdAndSecContext(GetSessionUserId(), 0);
+	MemoryContextSwitchTo(t->memory);
+}
+
+/* A background worker, or whoever resumes, may come to a base that was dropped meanwhile. */
+static void
+check_base_is_there(const Training *t)
+{
+	TrVersion	now;
+
+	if (!tr_catalog_find(t->base.name, t->base.version, &now) || memcmp(now.digest, t->base.digest, TR_DIGEST_LENGTH) != 0)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model \"%s\" was dropped while it was trained", t->base_name)));
+}
+
 /* ---- train ---- */
 
 static void
@@ -486,7 +594,7 @@ make_trainer(Training *t)
 	tr_file_truncate(t->log, Min(t->head.log_bytes, tr_file_size(t->log)));
 	t->trained |= restored;
 	t->seconds_before = t->head.seconds;
-	t->began_step = t->head.step.step;
+	t->began_step = t->checkpoint_step = t->head.step.step;
 	t->began_tokens = t->head.step.tokens;
 	t->interval = t->request->checkpoint_interval >= 0 ? t->request->checkpoint_interval : tr_checkpoint_interval;
 	t->began = t->last_checkpoint = t->last_notice = te_host_seconds();
@@ -509,7 +617,9 @@ write_log(Training *t, const TeTrainMetric *metrics, size_t n_metrics)
 		strlcpy(record.metrics[i].name, metrics[i].name, TR_METRIC_NAME);
 		record.metrics[i].value = metrics[i].value;
 	}
+	HOLD_INTERRUPTS();			/* a step without its line would not be made again */
 	te_sink_write(tr_file_sink(t->log), &record, sizeof(record));
+	RESUME_INTERRUPTS();
 	t->head.loss_sum = 0;
 	t->head.loss_n = 0;
 }
@@ -527,18 +637,41 @@ evaluate(Training *t)
 	show_phase(t, TR_PHASE_TRAINING);
 }
 
+/*
+ * A background worker holds nothing that keeps what it trains from being dropped, nor the extension; it looks from time to
+ * time, rather than find out at the end.
+ */
+static void
+check_is_wanted(Training *t)
+{
+	MemoryContext before = CurrentMemoryContext;
+
+	if (!t->worker)
+		return;
+	begin_transaction(t);
+	if (tr_extension() == InvalidOid)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("extension \"transformer\" was dropped")));
+	check_base_is_there(t);
+	end_transaction(t);
+	MemoryContextSwitchTo(before);
+}
+
 static void
 train(Training *t)
 {
 	MemoryContext before = MemoryContextSwitchTo(t->step_memory);
 
 	show_phase(t, TR_PHASE_TRAINING);
+	t->whole = true;
 	for (;;)
 	{
 		if (te_trainer_evaluation_due(t->trainer))
 			evaluate(t);
 		if (t->trained && te_host_seconds() - t->last_checkpoint >= t->interval)
-			write_checkpoint(t);
+		{
+			write_checkpoint(t, 0);
+			check_is_wanted(t);
+		}
 		MemoryContextReset(t->step_memory);
 		CHECK_FOR_INTERRUPTS();
 		if (!te_trainer_step(t->trainer, &t->head.step))
@@ -624,16 +757,6 @@ make_result(Training *t, const TrLogRecord *records, size_t n, TrResult *result)
 	result->metrics = te_json_text(t->arena, metrics, 0);
 }
 
-/* A background worker, or whoever resumes, may come to a base that was dropped meanwhile. */
-static void
-check_base_is_there(const Training *t)
-{
-	TrVersion	now;
-
-	if (!tr_catalog_find(t->base.name, t->base.version, &now) || memcmp(now.digest, t->base.digest, TR_DIGEST_LENGTH) != 0)
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_OBJECT), errmsg("model \"%s\" was dropped while it was trained", t->base_name)));
-}
-
 static void
 store(Training *t, TrResult *result)
 {
@@ -657,7 +780,7 @@ store(Training *t, TrResult *result)
 	result->model = tr_version_name(version.name, version.version);
 	row = (TrRunRow) {
 		.run = t->run,.owner = t->owner,.statement = request->statement,.base = t->base_name,.model = result->model,
-		.objective = te_objective_name(t->objective),
+		.objective = te_objective_task(t->objective),
 		.options = te_json_text(t->arena, te_train_options_json(t->arena, t->options), 0),
 		.query = request->query,.eval_query = request->eval_query,.result = result,.started_at = t->started_at,
 	};
@@ -667,31 +790,6 @@ store(Training *t, TrResult *result)
 }
 
 /* ---- the whole ---- */
-
-/* A transaction of a worker's; in the foreground it is the caller's. */
-static void
-begin_transaction(Training *t)
-{
-	if (!t->worker)
-		return;
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
-	PushActiveSnapshot(GetTransactionSnapshot());
-	tr_background_become(t->description);
-	MemoryContextSwitchTo(t->memory);
-}
-
-static void
-end_transaction(Training *t)
-{
-	if (!t->worker)
-		return;
-	PopActiveSnapshot();
-	CommitTransactionCommand();
-	/* not before: what the query's functions have deferred runs with the rights that they ran with */
-	SetUserIdAndSecContext(GetSessionUserId(), 0);
-	MemoryContextSwitchTo(t->memory);
-}
 
 static void
 init(Training *t, TeArena *arena, const TrRequest *request)
@@ -724,20 +822,24 @@ error_text(const ErrorData *error)
 }
 
 /* After an error, which goes on. */
-static void
+static TE_NORETURN void
 abandon(Training *t)
 {
 	bool		keep = t->trained || t->worker;
+	ErrorData  *error;
+	bool		cancelled;
 
-	tr_control_training_end(t->slot);
 	MemoryContextSwitchTo(t->memory);
+	error = CopyErrorData();
+	cancelled = error->sqlerrcode == ERRCODE_QUERY_CANCELED;
+	FlushErrorState();
+	if (cancelled)
+		write_last_checkpoint(t);
+	tr_control_training_end(t->slot);
 	if (keep)
-	{
-		ErrorData  *error = CopyErrorData();
-
-		tr_run_set_status(t->run, error->sqlerrcode == ERRCODE_QUERY_CANCELED ? "cancelled" : "failed", error_text(error));
-	}
+		tr_run_set_status(t->run, cancelled ? "cancelled" : "failed", error_text(error));
 	tr_run_release(t->run, !keep);
+	ReThrowError(error);
 }
 
 /* From rows that are read (or are to be) to the version. */
@@ -759,7 +861,6 @@ work(Training *t, bool spooled, TrResult *result)
 	PG_CATCH();
 	{
 		abandon(t);
-		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	tr_control_training_end(t->slot);
@@ -805,7 +906,6 @@ tr_train_queued(TeArena *arena, int64 run)
 	PG_CATCH();
 	{
 		abandon(&t);
-		PG_RE_THROW();
 	}
 	PG_END_TRY();
 	work(&t, false, &result);

@@ -162,7 +162,7 @@ put_run(FunctionCallInfo fcinfo, TeArena *arena, const Run *run)
 	put(&row, message.data != NULL ? CStringGetTextDatum(message.data) : (Datum) 0, message.data == NULL);
 	put_str(&row, te_json_str(json, "base", NULL));
 	put_str(&row, te_json_str(json, "makes", NULL));
-	put_str(&row, te_json_str(json, "objective", NULL));
+	put_str(&row, te_json_str(json, te_json_get(json, "learns") != NULL ? "learns" : "objective", NULL));
 	put_options(&row, arena, json);
 	put_str(&row, te_json_str(json, "query", NULL));
 	put_str(&row, te_json_str(json, "eval_query", NULL));

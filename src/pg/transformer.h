@@ -280,6 +280,8 @@ typedef struct TrQuery
 
 /* Names of the columns that the SQL gives, without running it; errors as of tr_query_open(). */
 extern TeStr *tr_query_columns(TeArena *arena, const char *sql, const char *what, int *n);
+/* Does it read temporary tables, as far as it can be seen? */
+extern bool tr_query_is_temporary(const char *sql, const char *what);
 /*
  * Check that the SQL is one SELECT that changes and locks nothing, and has the columns; run it as the caller, under the active
  * snapshot.  Memory of the current context; columns are not copied.  Errors: 22023 (no SELECT, no rows), 42703, 42702, 42804, 22004.
@@ -367,6 +369,7 @@ extern void tr_zero_shot_each(TrModel *model, const TrTexts *texts, const Nullab
 /* ---- cost.c ---- */
 
 extern void tr_cost_init(void);
+extern void tr_training_init(void);
 
 /* ---- fn_entities.c ---- */
 

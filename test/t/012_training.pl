@@ -226,6 +226,42 @@ is(sql("SELECT status || ': ' || message FROM transformer.training_runs WHERE mo
 sql('SELECT transformer.resume_training(' . unfinished() . ')');
 is(digest('timeout'), $want, 'resumed: the same weights');
 
+# It goes on where it was cancelled, whenever the last checkpoint was: here there is none.
+sub steps_after
+{
+	my ($seconds, $statement) = @_;
+	sqlstate($node, "SET statement_timeout = '${seconds}s'; $statement");
+	return sql('SELECT steps FROM transformer.training_runs WHERE run = ' . unfinished());
+}
+my $first = steps_after($seconds / 2, training('cut', 600));
+$run = unfinished();
+cmp_ok(-s $node->data_dir . "/pgsql_tmp_transformer/" . (run_directories())[0] . '/checkpoint', '>', 0, 'a cancelled run writes a checkpoint');
+sqlstate($node, "SET statement_timeout = '" . $seconds / 5 . "s'; SELECT transformer.resume_training($run)");
+cmp_ok(sql("SELECT steps FROM transformer.training_runs WHERE run = $run"), '>', $first, 'resumed, and cancelled again: farther');
+sql("SELECT transformer.resume_training($run)");
+is(digest('cut'), $want, 'resumed: the same weights');
+
+# A student's run, too
+my $distill = q{SELECT model FROM transformer.distill('small', '%s', 'SELECT body AS text FROM lesson', epochs => 20, batch_size => 4, }
+  . q{options => '{"layers": 1, "checkpoint_interval": 600}')};
+$began = time;
+sql(sprintf $distill, 'pupil');
+steps_after((time - $began) / 2, sprintf $distill, 'student');
+sql('SELECT transformer.resume_training(' . unfinished() . ')');
+is(digest('student'), digest('pupil'), 'a student that was cancelled, resumed: the same weights');
+
+# A description that nobody can read is in nobody's way.
+steps_after($seconds / 2, training('damaged', 600));
+$run = unfinished();
+my $description = $node->data_dir . '/pgsql_tmp_transformer/' . (run_directories())[0] . '/run.json';
+append_to_file($description, '}');
+($state, $message) = sqlstate($node, training('beside', 60, more => ', max_steps => 1'));
+is($state, '00000', 'a damaged description: others train');
+like($message, qr/WARNING:  XX001: the description of training run $run is damaged/, 'a warning says which');
+is((sqlstate($node, 'SELECT count(*) FROM transformer.training_runs'))[0], '00000', 'the view has the others');
+is(sql("SELECT transformer.cancel_training($run)"), 't', 'it can be removed');
+is(scalar(run_directories()), 0, 'nothing is left');
+
 # ---- in the background ----
 
 sql(q{
@@ -354,5 +390,23 @@ is(scalar(run_directories()), 1, 'a run of another database');
 sql('DROP DATABASE restored');
 sql(training('last', 60, more => ', max_steps => 1'));
 is(scalar(run_directories()), 0, 'it goes after its database');
+
+# ---- the extension goes ----
+
+my $leaving = sub { $node->safe_psql('leaving', $_[0]) };
+$node->safe_psql('postgres', 'CREATE DATABASE leaving');
+$leaving->('CREATE EXTENSION transformer');
+import_model($node, 'small', $small, 'leaving');
+$leaving->(q{CREATE TABLE lesson AS SELECT i AS id, chr(97 + i % 26) AS body, (i % 3)::text AS label FROM generate_series(0, 299) i});
+my $endless = training('never', 60) =~ s/epochs => 60/epochs => 100000/r;
+sqlstate($node, "SET statement_timeout = '0.5s'; $endless", database => 'leaving');
+$leaving->($endless =~ s/\)$/, background => true)/r);
+usleep(20_000) while $leaving->('SELECT count(*) FROM transformer.training_progress WHERE step > 10') ne '1';
+is(scalar(run_directories()), 2, 'a run that was cancelled, and one at work');
+$leaving->(q{BEGIN; SELECT transformer.token_count('a', 'small'); DROP EXTENSION transformer CASCADE; ROLLBACK});
+is(scalar(run_directories()), 2, 'DROP EXTENSION, rolled back: they are there');
+$leaving->(q{SELECT transformer.token_count('a', 'small'); DROP EXTENSION transformer CASCADE});
+wait_for("SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type = 'transformer training'", 'the worker to go');
+is(scalar(run_directories()), 0, 'DROP EXTENSION takes runs with it');
 
 done_testing();

@@ -173,8 +173,8 @@ sub put
 
 sub import_model
 {
-	my ($node, $name, $folder) = @_;
-	return $node->safe_psql('postgres', "SELECT transformer.import_model('$name', '$folder')");
+	my ($node, $name, $folder, $database) = @_;
+	return $node->safe_psql($database // 'postgres', "SELECT transformer.import_model('$name', '$folder')");
 }
 
 # What an embedding looks like, all its digits, as a digest; database postgres unless told

@@ -4,8 +4,7 @@
  *-------------------------------------------------------------------------
  */
 #include "causal_fixture.h"
-
-#include "train/train.h"
+#include "train_fixture.h"
 
 static const char *const names[] = {"causal-llama", "causal-mistral", "causal-qwen2", "causal-gpt2", "causal-neox"};
 
@@ -111,6 +110,35 @@ TEST(long_texts_are_cut_and_prompts_are_not_learned)
 		te_examples_read(examples, i, arena, &example);
 		CHECK(example.sequences[0].n <= 4 && example.targets[0] < example.sequences[0].n);
 	}
+}
+
+TEST(texts_without_tokens_are_left_out)
+{
+	Run		   *run = run_begin(arena, fixture_load(arena, "causal-llama", NULL)->def, "causal");
+
+	CHECK_ROW_IS_EMPTY(run, text_value(""));
+}
+
+TEST(what_is_cut_is_counted_or_refused)
+{
+	Run		   *run = run_begin(arena, fixture_load(arena, "causal-llama", NULL)->def, "completion");
+	TeValue		row[MAX_COLUMNS] = {text_value("a day in the city"), text_value(" and another one")};
+	TeExamples *examples;
+
+	option(run, "max_length", "6", arena);
+	examples = run_examples(arena, run);
+	te_examples_add(examples, row);
+	CHECK(te_examples_truncated(examples) == 1 && te_examples_count(examples) == 1);
+	te_examples_set_truncate(examples, TE_TRUNCATE_ERROR);
+	CHECK_THROWS_LIKE(TE_ERR_TOO_LONG, "6 at most", te_examples_add(examples, row));
+	run = run_begin(arena, fixture_load(arena, "bert", NULL)->def, "regression");
+	option(run, "max_length", "4", arena);
+	row[1] = (TeValue) {0};
+	row[2] = (TeValue) {.given = true, .real = 1};
+	examples = run_examples(arena, run);
+	te_examples_add(examples, row);
+	te_examples_set_truncate(examples, TE_TRUNCATE_ERROR);
+	CHECK_THROWS_LIKE(TE_ERR_TOO_LONG, "4 at most", te_examples_add(examples, row));
 }
 
 TEST_MAIN()

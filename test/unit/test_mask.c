@@ -190,8 +190,8 @@ TEST(texts_that_have_nothing_to_hide)
 	Run		   *run = run_begin(arena, base, "mlm");
 	TeStr		column = TE_STR("text");
 
-	CHECK_ROW_THROWS(run, "no words", text_value(""));
-	CHECK_ROW_THROWS(run, "no words", text_value("[SEP] [MASK]"));
+	CHECK_ROW_IS_EMPTY(run, text_value(""));
+	CHECK_ROW_IS_EMPTY(run, text_value("[SEP] [MASK]"));
 	option(run, "max_length", "2", arena);
 	CHECK_ROW_THROWS(run, "leaves no room", text_value("the day"));
 	base->tokenizer = without_mask(arena, base->tokenizer);

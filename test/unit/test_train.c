@@ -276,6 +276,47 @@ TEST(what_is_restored_goes_on_bit_for_bit)
 	}
 }
 
+/* A step, interrupted at the nth look; did it get through? */
+static bool
+step_through(TeTrainer *trainer, TeTrainStep *step, uint64_t nth)
+{
+	volatile bool through = false;
+
+	te_std_interrupt(nth);
+	TE_TRY
+	{
+		te_trainer_step(trainer, step);
+		through = true;
+	}
+	TE_CATCH
+	{
+		CHECK(te_std_error()->code == TE_STD_INTERRUPTED);
+	}
+	TE_END_TRY;
+	te_std_interrupt(0);
+	return through;
+}
+
+TEST(a_step_that_is_interrupted_was_not_made)
+{
+	Run		   *run = begin(arena, "bert", NULL);
+	TeTrainer  *t;
+	TeTrainStep step = {0};
+	TeStr		before;
+	uint64_t	nth = 1;
+
+	spool(arena, run);
+	t = trainer(arena, run);
+	train(t, 2);
+	before = state_of(arena, t);
+	while (!step_through(t, &step, nth))
+	{
+		CHECK(step.step == 0 && te_str_eq(before, state_of(arena, t)));
+		nth++;
+	}
+	CHECK(nth > 10 && step.step == 3 && !te_str_eq(before, state_of(arena, t)));
+}
+
 TEST(an_overlay_is_small_and_can_be_merged)
 {
 	static const char *const types[] = {NULL, "q8_0"};

@@ -204,7 +204,8 @@ definition_with_head(TeArena *arena, const Problem *problem, const TeModelDef *b
 	const TeJson *labels = te_json_get(problem->reference, "labels");
 	TeTrainee	trainee;
 
-	te_trainee_build(arena, base, problem->objective, problem->options, strings_of(arena, labels), (int32_t) labels->n, 0, &trainee);
+	te_trainee_define(arena, base, problem->objective, problem->options, strings_of(arena, labels), (int32_t) labels->n, 0, &trainee);
+	te_trainee_load(arena, &trainee);
 	fill_fresh(arena, problem, &trainee);
 	return te_trainee_definition(arena, &trainee, problem->options);
 }
@@ -408,7 +409,8 @@ check_gradients(TeArena *arena, const Problem *problem, const char *isa)
 	TeTrainee	trainee;
 	double		loss;
 
-	te_trainee_build(arena, problem->def, problem->objective, problem->options, labels, n_labels, 0, &trainee);
+	te_trainee_define(arena, problem->def, problem->objective, problem->options, labels, n_labels, 0, &trainee);
+	te_trainee_load(arena, &trainee);
 	if (problem->overlay)
 		fill_fresh(arena, problem, &trainee);
 	loss = run_gradients(arena, problem, &trainee);
@@ -448,7 +450,8 @@ restore_fresh(TeArena *arena, const Problem *problem, TeTrainer *trainer)
 	te_buffer_init(&buffer, arena);
 	sink = te_sink_buffer(&buffer);
 	te_trainer_save(trainer, &sink);
-	te_trainee_build(arena, problem->def, problem->objective, problem->options, labels, n_labels, 0, &trainee);
+	te_trainee_define(arena, problem->def, problem->objective, problem->options, labels, n_labels, 0, &trainee);
+	te_trainee_load(arena, &trainee);
 	at = (float *) (buffer.data + buffer.len - copies * trainee.n_parameters * sizeof(float));
 	for (size_t i = 0; i < trainee.n_trained; i++)
 	{

@@ -142,6 +142,20 @@ run_metric(TeTrainer *trainer, const char *metric)
 		CHECK_THROWS_LIKE(TE_ERR_INVALID, (part), te_examples_add(te_examples, te_row)); \
 	} while (0)
 
+/* Is this row left out, and one behind it taken?  Alone it is nothing to learn from. */
+#define CHECK_ROW_IS_EMPTY(run, ...) \
+	do { \
+		TeValue		te_row[MAX_COLUMNS] = {__VA_ARGS__}; \
+		TeValue		te_text[MAX_COLUMNS] = {{.given = true, .text = TE_STR("a day in the city")}}; \
+		TeExamples *te_examples = run_examples(arena, (run)); \
+		\
+		te_examples_add(te_examples, te_row); \
+		CHECK_THROWS_LIKE(TE_ERR_INVALID, "nothing to learn", te_examples_finish(te_examples)); \
+		te_examples_add(te_examples, te_text); \
+		CHECK(te_examples_empty(te_examples) == 1 && te_examples_rows(te_examples) == 1 && te_examples_count(te_examples) == 1); \
+		te_examples_finish(te_examples); \
+	} while (0)
+
 /*
  * That neither pieces nor workers change what is learned: the weights after some steps, first of whole batches, then
  * in pieces of `piece` tokens, then with other numbers of workers, which must be the same bit for bit.

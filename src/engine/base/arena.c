@@ -269,6 +269,12 @@ te_arena_clear(TeArena *arena)
 	arena->reserve = 0;
 }
 
+void
+te_arena_set_limit_hint(TeArena *arena, const char *hint)
+{
+	arena->root->limit_hint = hint;
+}
+
 size_t
 te_arena_bytes(const TeArena *arena)
 {

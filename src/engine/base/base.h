@@ -63,6 +63,8 @@ te_add_size(size_t a, size_t b)
  * throws TE_ERR_LIMIT and the message says `name` and `limit_hint` (how to raise it; may be NULL).
  */
 extern TeArena *te_arena_create_root(void *owner, const char *name, size_t limit, const char *limit_hint);
+/* Another hint for the root of this arena, which must live as long as that. */
+extern void te_arena_set_limit_hint(TeArena *arena, const char *hint);
 extern TeArena *te_arena_create(TeArena *parent, const char *name);
 extern void te_arena_destroy(TeArena *arena);	/* with its children */
 extern void te_arena_reset(TeArena *arena); /* frees children too; keeps one block */

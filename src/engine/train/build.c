@@ -465,15 +465,13 @@ begin_definition(Build *build, const TeStr *labels, int32_t n_labels)
 
 /* Gradients for the weights that are trained. */
 static void
-add_trained(Build *build, TeTrainee *into)
+add_trained(const Build *build, const TeTensorSpecs *specs, TeTrainee *into)
 {
-	TeDefParts	parts;
-
-	te_def_parts(build->arena, into->def, &parts);
-	into->trained = te_new_array(build->arena, TeTrained, parts.specs.n);
-	for (size_t i = 0; i < parts.specs.n; i++)
+	into->n_parameters = 0;
+	into->trained = te_new_array(build->arena, TeTrained, specs->n);
+	for (size_t i = 0; i < specs->n; i++)
 	{
-		const TeTensorSpec *spec = &parts.specs.specs[i];
+		const TeTensorSpec *spec = &specs->specs[i];
 		TeWeight   *weight = (TeWeight *) te_model_weight(into->model, te_str(spec->name));
 		TeTrained  *trained;
 
@@ -490,32 +488,57 @@ add_trained(Build *build, TeTrainee *into)
 		weight->grad = te_new_array(build->arena, float, trained->n);
 		into->n_parameters += trained->n;
 	}
-	if (into->n_trained == 0)
+}
+
+/* Elements of the tensors that will be trained. */
+static uint64_t
+count_trained(const Build *build, const TeTensorSpecs *specs, const TeTensorSet *tensors)
+{
+	uint64_t	n = 0;
+
+	for (size_t i = 0; i < specs->n; i++)
+	{
+		const TeTensorSpec *spec = &specs->specs[i];
+
+		if (te_tensor_find(tensors, te_str(spec->name)) != NULL && is_trained(build, spec))
+			n += spec->role == TE_ROLE_VECTOR ? (uint64_t) spec->n_in : te_mul_size((size_t) spec->n_out, (size_t) spec->n_in);
+	}
+	return n;
+}
+
+void
+te_trainee_define(TeArena *arena, const TeModelDef *base, const TeObjective *objective, const TeTrainOptions *options,
+				  const TeStr *labels, int32_t n_labels, int32_t n_soft, TeTrainee *into)
+{
+	Build	   *build = te_new(arena, Build);
+	TeDefParts *parts = te_new(arena, TeDefParts);
+
+	if (te_str_is(base->architecture, "tokenizer"))
+		te_throw(TE_ERR_INVALID, "a tokenizer cannot be trained so: it has no weights");
+	base = te_lora_merged(arena, base);
+	*build = (Build) {.arena = arena, .base = base, .objective = objective, .options = options, .n_soft = n_soft,
+		.arch = te_arch_by_name(base->architecture)};
+	memset(into, 0, sizeof(*into));
+	into->build = build;
+	into->base = base;
+	into->def = begin_definition(build, labels, n_labels);
+	te_def_parts(arena, into->def, parts);
+	into->specs = &parts->specs;
+	into->config = &parts->config;
+	into->n_parameters = count_trained(build, into->specs, &into->def->tensors);
+	into->plan = te_image_plan_training(arena, into->def, &into->image_bytes);
+	if (into->n_parameters == 0)
 		te_throw(TE_ERR_INVALID, "option \"freeze\" leaves nothing to train");
 }
 
 void
-te_trainee_build(TeArena *arena, const TeModelDef *base, const TeObjective *objective, const TeTrainOptions *options,
-				 const TeStr *labels, int32_t n_labels, int32_t n_soft, TeTrainee *into)
+te_trainee_load(TeArena *arena, TeTrainee *trainee)
 {
-	Build		build = {.arena = arena, .objective = objective, .options = options, .n_soft = n_soft};
-	TeImagePlan *plan;
-	uint64_t	bytes;
-	void	   *image;
+	void	   *image = te_alloc0(arena, trainee->image_bytes);
 
-	if (te_str_is(base->architecture, "tokenizer"))
-		te_throw(TE_ERR_INVALID, "a tokenizer cannot be trained so: it has no weights");
-	build.arch = te_arch_by_name(base->architecture);
-	base = te_lora_merged(arena, base);
-	build.base = base;
-	memset(into, 0, sizeof(*into));
-	into->base = base;
-	into->def = begin_definition(&build, labels, n_labels);
-	plan = te_image_plan_training(arena, into->def, &bytes);
-	image = te_alloc0(arena, bytes);
-	te_image_build(arena, plan, image);
-	into->model = te_model_attach(arena, image, bytes);
-	add_trained(&build, into);
+	te_image_build(arena, trainee->plan, image);
+	trainee->model = te_model_attach(arena, image, trainee->image_bytes);
+	add_trained(trainee->build, trainee->specs, trainee);
 }
 
 /* ---- the end ---- */

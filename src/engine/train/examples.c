@@ -40,6 +40,8 @@ struct TeExamples
 	uint64_t	tokens;
 	uint64_t	truncated;
 	bool		row_truncated;
+	uint64_t	empty;			/* rows without an example */
+	TeTruncate	truncate;
 	int32_t    *pending;		/* the record that was put last, not yet written: a teacher's vector may follow */
 	size_t		pending_words;
 
@@ -104,6 +106,17 @@ add_label(TeExamples *examples, TeStr label)
 	return examples->n_labels++;
 }
 
+/* In UTF-8. */
+static size_t
+count_characters(TeStr text)
+{
+	size_t		n = 0;
+
+	for (size_t i = 0; i < text.len; i++)
+		n += ((unsigned char) text.data[i] & 0xc0) != 0x80;
+	return n;
+}
+
 int32_t
 te_examples_label(TeExamples *examples, TeStr label)
 {
@@ -117,6 +130,9 @@ te_examples_label(TeExamples *examples, TeStr label)
 		te_throw_hint(TE_ERR_INVALID, NULL,
 					  "Labels that a model does not have want a new head: the option \"new_labels\". Rows for evaluation must have the labels of those for training.",
 					  "label \"%.*s\" is not known", TE_STR_ARGS(label));
+	if (count_characters(label) > TE_MAX_LABEL_CHARACTERS)
+		te_throw_hint(TE_ERR_INVALID, te_format(examples->row, "It has %zu.", count_characters(label)), "Give a label a word or a short sentence.",
+					  "a label must have at most %d characters", TE_MAX_LABEL_CHARACTERS);
 	return add_label(examples, label);
 }
 
@@ -189,6 +205,7 @@ te_examples_create(TeArena *arena, const TeModel *model, const TeObjective *obje
 	examples->model = model;
 	examples->options = options;
 	examples->sink = spool;
+	examples->truncate = TE_TRUNCATE_CUT;
 	if (objective->labels == TE_LABELS_NONE)
 		return examples;
 	if (like != NULL)
@@ -196,6 +213,12 @@ te_examples_create(TeArena *arena, const TeModel *model, const TeObjective *obje
 	else if (objective->teacher == NULL && head->kind == objective->head && !options->new_labels)
 		fix_labels(examples, head->labels, head->n_labels);
 	return examples;
+}
+
+void
+te_examples_set_truncate(TeExamples *examples, TeTruncate truncate)
+{
+	examples->truncate = truncate;
 }
 
 /* Labels that another set had are the same teacher's. */
@@ -256,8 +279,17 @@ te_examples_tokenize(TeExamples *examples, TeStr text, TeStr pair, size_t *n)
 
 	if (*n == 0)
 		te_throw(TE_ERR_INVALID, "the text has no tokens, and the model's tokenizer adds none");
-	examples->row_truncated |= n_untruncated > *n;
+	if (n_untruncated > *n)
+		te_examples_cut(examples, n_untruncated);
 	return tokens;
+}
+
+void
+te_examples_cut(TeExamples *examples, size_t n_tokens)
+{
+	if (examples->truncate == TE_TRUNCATE_ERROR)
+		te_throw(TE_ERR_TOO_LONG, "the text has %zu tokens, but an example has %zu at most", n_tokens, te_examples_longest(examples));
+	examples->row_truncated = true;
 }
 
 TeSequence
@@ -367,13 +399,18 @@ te_examples_put(TeExamples *examples, const TeExample *example)
 void
 te_examples_add(TeExamples *examples, const TeValue *values)
 {
+	size_t		before = examples->n;
+
 	flush_record(examples);
 	te_check_interrupts();
 	te_arena_reset(examples->row);
 	examples->row_truncated = false;
 	examples->objective->encode(examples, values);
-	examples->n_rows++;
 	examples->truncated += examples->row_truncated;
+	if (examples->n > before)
+		examples->n_rows++;
+	else
+		examples->empty++;
 }
 
 void
@@ -579,6 +616,12 @@ uint64_t
 te_examples_tokens(const TeExamples *examples)
 {
 	return examples->tokens;
+}
+
+uint64_t
+te_examples_empty(const TeExamples *examples)
+{
+	return examples->empty;
 }
 
 uint64_t

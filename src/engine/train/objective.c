@@ -32,6 +32,12 @@ te_objective_name(const TeObjective *objective)
 	return objective->name;
 }
 
+const char *
+te_objective_task(const TeObjective *objective)
+{
+	return objective->task;
+}
+
 const TeObjective *
 te_objective_by_name(TeStr name)
 {

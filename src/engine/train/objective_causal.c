@@ -111,7 +111,7 @@ encode_text(TeExamples *examples, const TeValue *values)
 	if (room == 0)
 		te_throw(TE_ERR_INVALID, "option \"max_length\" leaves no room for a text");
 	if (n == 0)
-		te_throw_hint(TE_ERR_INVALID, NULL, "Leave empty texts out of the query.", "the text has no tokens");
+		return;
 	/* with what ends it behind it */
 	text = te_new_array(te_examples_arena(examples), TeToken, n + frame.n_after);
 	memcpy(text, tokens, n * sizeof(TeToken));
@@ -150,6 +150,7 @@ encode_completion(TeExamples *examples, const TeValue *values)
 		size_t		kept = TE_MIN(n_completion + frame.n_after, room - TE_MIN(n_prompt, room / 2));
 		size_t		n_kept_prompt = TE_MIN(n_prompt, room - kept);
 
+		te_examples_cut(examples, frame.n_before + n_prompt + n_completion + frame.n_after);
 		prompt += n_prompt - n_kept_prompt;
 		n_prompt = n_kept_prompt;
 		if (kept < n_completion + frame.n_after)

@@ -84,7 +84,6 @@ encode(TeExamples *examples, const TeValue *values)
 {
 	const TeModel *model = te_examples_model(examples);
 	size_t		longest = te_examples_longest(examples);
-	size_t		before = te_examples_count(examples);
 	size_t		n_before = 0;
 	size_t		n_after = 0;
 	size_t		n;
@@ -108,8 +107,6 @@ encode(TeExamples *examples, const TeValue *values)
 		stop = part_end(tokens, from, n - n_after, room);
 		put_part(examples, tokens, n, n_before, n_after, from, stop);
 	}
-	if (te_examples_count(examples) == before)
-		te_throw_hint(TE_ERR_INVALID, NULL, "Leave rows without words out of the query.", "the text has no words that could be masked");
 }
 
 static bool

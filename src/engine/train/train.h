@@ -94,6 +94,8 @@ extern TeToken *te_examples_tokenize(TeExamples *examples, TeStr text, TeStr pai
 extern TeSequence te_examples_sequence(TeExamples *examples, TeStr text, TeStr pair);
 /* The same as the task "embed" has it, with the prompt of a kind ("query", "passage"; NULL: the model's default). */
 extern TeSequence te_examples_embedded(TeExamples *examples, TeStr text, const char *kind);
+/* The row's text has so many tokens, more than an example may have: counts it, or throws. */
+extern void te_examples_cut(TeExamples *examples, size_t n_tokens);
 extern TeSequence te_sequence_of_tokens(TeArena *arena, const TeToken *tokens, size_t n);
 /* The number of a label; throws where it is none of those that may occur. */
 extern int32_t te_examples_label(TeExamples *examples, TeStr label);
@@ -181,7 +183,7 @@ struct TeObjective
 	double		learning_rate;	/* of a model 768 wide */
 	double		epochs;			/* 0: as others */
 
-	/* A row to examples: calls te_examples_put(). */
+	/* A row to examples: calls te_examples_put(); not at all where there is nothing to learn from it. */
 	void		(*encode) (TeExamples *examples, const TeValue *values);
 	/* Is an example from a spool such as encode() makes them?  Its labels are known to be of those there are.  NULL: any is. */
 	bool		(*fits) (const TeExample *example);
@@ -283,15 +285,24 @@ typedef struct TeTrainee
 {
 	TeModelDef *def;			/* what it began as: base with a head and overlays; tensors in f32 where they are trained */
 	const TeModelDef *base;
+	const TeConfig *config;
+	uint64_t	n_parameters;	/* elements that are trained */
+	uint64_t	image_bytes;	/* of all its weights */
+	/* of te_trainee_load() */
+	const struct Build *build;
+	const TeTensorSpecs *specs;
+	TeImagePlan *plan;
+	/* once it is loaded */
 	TeModel    *model;
 	size_t		n_trained;
 	TeTrained  *trained;
-	uint64_t	n_parameters;
 } TeTrainee;
 
-/* n_soft: the width of a teacher's vectors, or 0. */
-extern void te_trainee_build(TeArena *arena, const TeModelDef *base, const TeObjective *objective, const TeTrainOptions *options,
-							 const TeStr *labels, int32_t n_labels, int32_t n_soft, TeTrainee *into);
+/* What is to be trained, and how large it is; n_soft: the width of a teacher's vectors, or 0. */
+extern void te_trainee_define(TeArena *arena, const TeModelDef *base, const TeObjective *objective, const TeTrainOptions *options,
+							  const TeStr *labels, int32_t n_labels, int32_t n_soft, TeTrainee *into);
+/* The same with weights and gradients in memory. */
+extern void te_trainee_load(TeArena *arena, TeTrainee *trainee);
 /* The new version, in the types that the options or the base say. */
 extern TeModelDef *te_trainee_definition(TeArena *arena, const TeTrainee *trainee, const TeTrainOptions *options);
 

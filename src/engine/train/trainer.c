@@ -11,6 +11,8 @@
  * loss is taken of them together, and each piece is made again with what its outputs contribute (Gao et al. 2021).
  * What is dropped is the same both times, since it follows from the seed and the place.
  *
+ * Weights and counters change at the end of a step, all of them or none: who is interrupted can write a checkpoint still.
+ *
  * Nothing is remembered between steps but weights, optimizer, the number of the step and what evaluations
  * found: the order of an epoch, masks and dropout follow from seed and step.  So a checkpoint is those, and a
  * restored trainer goes on bit for bit.
@@ -153,20 +155,59 @@ choose_rate(const TeTrainer *trainer)
 	return trainer->options->lora_rank > 0 ? rate * OVERLAY_RATE : rate;
 }
 
+/* What a layer keeps of a token for backward. */
+static size_t
+floats_of_layer(const TeConfig *config)
+{
+	return (size_t) config->hidden_size * 8 + (size_t) config->intermediate_size * 2;
+}
+
+/* A logit a word, and its gradient, of every token. */
+static size_t
+floats_of_head(const TeTrainer *trainer)
+{
+	return trainer->objective->head == TE_HEAD_CAUSAL ? 2 * (size_t) trainer->trainee.config->vocab_size : 0;
+}
+
 static size_t
 choose_piece(const TeTrainer *trainer)
 {
-	const TeConfig *config = te_model_config(trainer->trainee.model);
-	size_t		floats = ((size_t) config->hidden_size * 8 + (size_t) config->intermediate_size * 2);
-	size_t		tokens;
+	size_t		floats = floats_of_layer(trainer->trainee.config) + floats_of_head(trainer);
+	size_t		tokens = PIECE_BYTES / (floats * sizeof(float));
 
-	/* a logit a word, and its gradient, of every token */
-	if (trainer->objective->head == TE_HEAD_CAUSAL)
-		floats += 2 * (size_t) config->vocab_size;
-	tokens = PIECE_BYTES / (floats * sizeof(float));
 	if (trainer->options->piece_tokens > 0)
 		return (size_t) trainer->options->piece_tokens;
 	return TE_MAX((size_t) PIECE_MIN, TE_MIN(tokens, (size_t) PIECE_MAX));
+}
+
+static size_t
+megabytes(size_t bytes)
+{
+	return (bytes >> 20) + 1;
+}
+
+/*
+ * What lasts as long as the run has to fit.  How much a piece takes depends on its texts; where it turns out to be too
+ * much the arena says so, with the hint that is left here.
+ */
+static void
+check_memory(const TeTrainer *trainer, size_t limit)
+{
+	const TeTrainee *trainee = &trainer->trainee;
+	size_t		copies = 1 + (size_t) trainer->optimizer->n_states + (trainer->options->patience > 0);
+	size_t		state = te_mul_size(te_mul_size((size_t) trainee->n_parameters, sizeof(float)), copies);
+	size_t		floats = te_mul_size(floats_of_layer(trainee->config), (size_t) trainee->config->n_layers) + floats_of_head(trainer);
+	size_t		piece = te_mul_size(te_mul_size(floats, sizeof(float)), trainer->piece_tokens) / 4 * 5;	/* with gradients on their way */
+	size_t		needed = te_add_size(te_add_size(te_arena_bytes(trainer->arena), trainee->image_bytes), state);
+	const char *hint = te_format(trainer->arena, "Set transformer.training_memory to %zu MB or more, or train less of the model (lora_rank, freeze).",
+								 megabytes(te_add_size(needed, piece)));
+
+	te_arena_set_limit_hint(trainer->arena, hint);
+	if (limit > 0 && needed > limit)
+		te_throw_hint(TE_ERR_LIMIT,
+					  te_format(trainer->arena, "Weights take %zu MB, gradients and the optimizer %zu MB, and a piece of a batch about %zu MB.",
+								megabytes(trainee->image_bytes), megabytes(state), megabytes(piece)),
+					  hint, "training needs more memory than its limit of %zu kB", limit >> 10);
 }
 
 TeTrainer *
@@ -190,16 +231,14 @@ te_trainer_create(TeArena *arena, const TeModelDef *base, const TeObjective *obj
 	trainer->evaluation = evaluation;
 	trainer->order_epoch = -1;
 	trainer->order = te_alloc(own, te_mul_size(te_examples_count(examples), sizeof(uint32_t)));
-	te_trainee_build(own, base, objective, trainer->options, labels, n_labels, te_examples_soft(examples), &trainer->trainee);
+	te_trainee_define(own, base, objective, trainer->options, labels, n_labels, te_examples_soft(examples), &trainer->trainee);
+	trainer->piece_tokens = choose_piece(trainer);
+	check_memory(trainer, limit);
+	te_trainee_load(own, &trainer->trainee);
 	if (options->learning_rate == 0)
 		trainer->options->learning_rate = choose_rate(trainer);
 	make_optimizer(trainer);
 	trainer->class_weights = read_class_weights(trainer, labels, n_labels);
-	trainer->piece_tokens = choose_piece(trainer);
-	if (limit > 0 && te_arena_bytes(own) > limit)
-		te_throw_hint(TE_ERR_LIMIT, te_format(own, "Weights, gradients and optimizer take %zu MB.", te_arena_bytes(own) >> 20),
-					  "Raise transformer.training_memory, train an overlay (lora_rank), or freeze a part.",
-					  "training needs more memory than %zu MB", limit >> 20);
 	trainer->steps_per_epoch = (int64_t) ((te_examples_count(examples) - 1) / (size_t) options->batch_size) + 1;
 	steps = ceil(options->epochs * (double) trainer->steps_per_epoch);
 	trainer->n_steps = steps < 1e15 ? (int64_t) fmax(1, steps) : INT64_C(1000000000000000);
@@ -452,6 +491,7 @@ te_trainer_step(TeTrainer *trainer, TeTrainStep *into)
 	int64_t		epoch = trainer->step / trainer->steps_per_epoch;
 	size_t		first = (size_t) (trainer->step % trainer->steps_per_epoch) * (size_t) options->batch_size;
 	TeLossSum	sum = {0};
+	TeTrainStep now;
 	double		factor = 1;
 	Batch		batch = {.learns = true};
 
@@ -461,23 +501,28 @@ te_trainer_step(TeTrainer *trainer, TeTrainStep *into)
 	batch.stream = te_random_stream(te_random_stream((uint64_t) options->seed, STREAM_STEP), (uint64_t) trainer->step);
 	read_batch(trainer, trainer->examples, trainer->order + first, 0, TE_MIN((size_t) options->batch_size, n_examples - first), &batch);
 	run_batch(trainer, &batch, &sum);
-	trainer->step++;
-	trainer->rows += batch.n;
-	trainer->tokens += batch.n_tokens;
-	into->step = trainer->step;
-	into->n_steps = trainer->n_steps;
-	into->epoch = (double) trainer->step / (double) trainer->steps_per_epoch;
-	into->loss = batch.weight > 0 ? sum.loss / batch.weight : 0;
-	into->learning_rate = te_schedule_rate(options, trainer->step, trainer->n_steps);
-	into->gradient_norm = te_gradient_norm(trainer->piece_arena, trainee->trained, trainee->n_trained);
-	into->rows = trainer->rows;
-	into->tokens = trainer->tokens;
-	if (!isfinite(into->loss) || !isfinite(into->gradient_norm))
-		te_throw_hint(TE_ERR_INVALID, te_format(trainer->piece_arena, "Loss %g, norm of the gradient %g.", into->loss, into->gradient_norm),
-					  "Lower learning_rate, or raise warmup.", "the loss is no longer a number at step %lld", (long long) into->step);
-	if (options->clip > 0 && into->gradient_norm > options->clip)
-		factor = options->clip / (into->gradient_norm + 1e-6);
-	te_optimize(trainer->optimizer, options, into->learning_rate, trainer->step, (float) factor, trainee->trained, trainee->n_trained);
+	now = (TeTrainStep) {
+		.step = trainer->step + 1,
+		.n_steps = trainer->n_steps,
+		.epoch = (double) (trainer->step + 1) / (double) trainer->steps_per_epoch,
+		.loss = batch.weight > 0 ? sum.loss / batch.weight : 0,
+		.learning_rate = te_schedule_rate(options, trainer->step + 1, trainer->n_steps),
+		.gradient_norm = te_gradient_norm(trainer->piece_arena, trainee->trained, trainee->n_trained),
+		.rows = trainer->rows + batch.n,
+		.tokens = trainer->tokens + batch.n_tokens,
+	};
+	if (!isfinite(now.loss) || !isfinite(now.gradient_norm))
+		te_throw_hint(TE_ERR_INVALID, te_format(trainer->piece_arena, "Loss %g, norm of the gradient %g.", now.loss, now.gradient_norm),
+					  "Lower learning_rate, or raise warmup.", "the loss is no longer a number at step %lld", (long long) now.step);
+	if (options->clip > 0 && now.gradient_norm > options->clip)
+		factor = options->clip / (now.gradient_norm + 1e-6);
+	te_hold_interrupts();
+	te_optimize(trainer->optimizer, options, now.learning_rate, now.step, (float) factor, trainee->trained, trainee->n_trained);
+	trainer->step = now.step;
+	trainer->rows = now.rows;
+	trainer->tokens = now.tokens;
+	te_resume_interrupts();
+	*into = now;
 	return true;
 }
 

@@ -175,6 +175,13 @@ build_multiply(Lab *lab, int variant)
 	return te_multiply(lab->graph, a, variant == 0 ? input(lab, 3, 5) : a);
 }
 
+#define VARIANTS_softcap 1
+static TeNode *
+build_softcap(Lab *lab, int variant)
+{
+	return te_softcap(lab->graph, input(lab, 3, 5), 0.75f);
+}
+
 #define VARIANTS_scale 1
 static TeNode *
 build_scale(Lab *lab, int variant)
@@ -227,10 +234,14 @@ build_layer_norm(Lab *lab, int variant)
 	return te_layer_norm(lab->graph, x, residual, weight(lab, 1, 70), variant < 3 ? weight(lab, 1, 70) : NULL, 1e-3f);
 }
 
-#define VARIANTS_rms_norm 1
+#define VARIANTS_rms_norm 3
 static TeNode *
 build_rms_norm(Lab *lab, int variant)
 {
+	if (variant == 1)
+		return te_rms_norm_heads(lab->graph, (TeColumns) {input(lab, 5, 70), 3, 60}, 12, weight(lab, 1, 12), 1e-3f);
+	if (variant == 2)
+		return te_rms_norm_heads(lab->graph, (TeColumns) {input(lab, 3, 210), 0, 140}, 70, weight(lab, 1, 70), 1e-3f);
 	return te_rms_norm(lab->graph, input(lab, 5, 70), weight(lab, 1, 70), 1e-3f);
 }
 
@@ -323,20 +334,23 @@ add_relative(Lab *lab, int variant, TeAttentionSpec *spec)
 		spec->bias = input(lab, (size_t) spec->n_head, 2 * (size_t) lab->batch.max_len - 1);
 }
 
-#define VARIANTS_PLAIN 10
+#define VARIANTS_PLAIN 12
 #define VARIANTS_attention (VARIANTS_PLAIN + VARIANTS_RELATIVE)
 static TeNode *
 build_attention(Lab *lab, int variant)
 {
 	/* heads, key-value heads, columns of a head */
 	static const int shapes[VARIANTS_attention][3] = {
-		{2, 2, 5}, {4, 2, 5}, {2, 2, 5}, {2, 1, 5}, {2, 2, 5}, {2, 2, 5}, {2, 1, 70}, {2, 2, 64}, {4, 2, 5}, {2, 2, 5},
+		{2, 2, 5}, {4, 2, 5}, {2, 2, 5}, {2, 1, 5}, {2, 2, 5}, {2, 2, 5}, {2, 1, 70}, {2, 2, 64}, {4, 2, 5}, {2, 2, 5}, {2, 1, 5}, {2, 2, 5},
 		{2, 2, 5}, {2, 2, 5}, {2, 2, 5}, {2, 2, 70}, {2, 2, 5}
 	};
 	static const float slopes[] = {0.5f, -0.25f, 0.125f, 0.0625f};
 	TeAttentionSpec spec = {.n_head = shapes[variant][0], .n_kv_head = shapes[variant][1], .d_head = shapes[variant][2],
 		.causal = variant == 2 || variant == 3 || variant == 8, .slopes = variant == 8 || variant == 9 ? slopes : NULL, .window = variant == 3 || variant == 4 ? 40 : 0,
 		.scale = variant == 5 ? 1.25f : 0};
+
+	/* a cap that scores come near to, also with relative positions */
+	spec.softcap = variant == 10 || variant == 11 || variant == VARIANTS_PLAIN + 2 ? 0.8f : 0;
 	size_t		n_q = (size_t) (spec.n_head * spec.d_head);
 	size_t		n_kv = (size_t) (spec.n_kv_head * spec.d_head);
 	TeNode	   *joint;
@@ -346,7 +360,7 @@ build_attention(Lab *lab, int variant)
 		set_batch(lab, short_starts, 3);
 	else
 		set_batch(lab, long_starts, 3);
-	if (variant == 1 || variant == 3)
+	if (variant == 1 || variant == 3 || variant == 11)
 		spec.bias = input(lab, (size_t) spec.n_head, 2 * (size_t) lab->batch.max_len + 3);
 	if (variant >= VARIANTS_PLAIN)
 		add_relative(lab, variant - VARIANTS_PLAIN, &spec);

@@ -57,10 +57,14 @@ encoder_size(const TeConfig *config, TeEncoderSize size)
 		[TE_SIZE_RELATIVE_QUERY] = config->relative_queries && !config->relative_shared ? config->hidden_size : 0,
 		[TE_SIZE_RELATIVE_KEY] = config->relative_keys && !config->relative_shared ? config->hidden_size : 0,
 		[TE_SIZE_HEADS] = config->n_heads,
+		[TE_SIZE_HEAD] = config->head_size,
 		[TE_SIZE_QUERY] = (int64_t) config->n_heads * config->head_size,
 		[TE_SIZE_KEY] = (int64_t) config->n_kv_heads * config->head_size,
 		[TE_SIZE_JOINT] = ((int64_t) config->n_heads + 2 * (int64_t) config->n_kv_heads) * config->head_size,
 		[TE_SIZE_GATED] = 2 * (int64_t) config->intermediate_size,
+		[TE_SIZE_HEAD_NORMS] = config->head_norms,
+		[TE_SIZE_TWO_NORMS] = !config->four_norms,
+		[TE_SIZE_FOUR_NORMS] = config->four_norms,
 		[TE_SIZE_NORM_BIAS] = config->norm_bias,
 		[TE_SIZE_ATTENTION_BIAS] = config->attention_bias,
 		[TE_SIZE_OUT_BIAS] = config->out_bias,
@@ -107,9 +111,16 @@ tensor_name(TeArena *arena, const TeEncoderTensor *row, int layer, const TeConfi
 	return te_format(arena, row->name, layer / config->group_layers, layer % config->group_layers);
 }
 
+/* The orders in which files have rows, each NULL where it is ours. */
+typedef struct Orders
+{
+	const int32_t *groups;		/* of a joint projection, in folders */
+	const int32_t *turned;		/* of heads, in GGUF */
+} Orders;
+
 /* Add one row of a family's table to the list; a size of 0 leaves it out. */
 static void
-encoder_list_row(const TeEncoderTensor *row, int layer, const TeConfig *config, const int32_t *groups, TeTensorSpecs *specs)
+encoder_list_row(const TeEncoderTensor *row, int layer, const TeConfig *config, const Orders *orders, TeTensorSpecs *specs)
 {
 	int64_t		n_out = encoder_size(config, row->n_out);
 	int64_t		n_in = encoder_size(config, row->n_in);
@@ -121,40 +132,46 @@ encoder_list_row(const TeEncoderTensor *row, int layer, const TeConfig *config, 
 	spec->name = tensor_name(specs->arena, row, layer, config);
 	spec->sensitive = row->sensitive;
 	spec->transposed = row->order == TE_ORDER_TRANSPOSED;
-	spec->rows = row->order == TE_ORDER_GROUPS ? groups : NULL;
+	spec->rows = row->order == TE_ORDER_GROUPS ? orders->groups : NULL;
+	spec->gguf_rows = row->order == TE_ORDER_TURNED ? orders->turned : NULL;
+	spec->less_one = row->order == TE_ORDER_LESS_ONE && config->norms_less_one;
 	if (row->n_out == TE_SIZE_POSITIONS)
 		spec->gguf_skip = config->position_offset;
 }
 
-/* The order of rows in joint projections of a table; NULL where none has another one than ours. */
-static const int32_t *
-encoder_groups(const TeEncoderTensor *table, const TeConfig *config, TeArena *arena)
+/* Those that a table's rows ask for. */
+static Orders
+encoder_orders(const TeEncoderTensor *table, const TeConfig *config, TeArena *arena)
 {
+	Orders		orders = {NULL, NULL};
+
 	for (const TeEncoderTensor *row = table; row->name != NULL; row++)
 	{
-		if (row->order == TE_ORDER_GROUPS && config->n_kv_heads > 1)
-			return te_order_groups(arena, config->n_heads, config->n_kv_heads, config->head_size);
+		if (row->order == TE_ORDER_GROUPS && orders.groups == NULL && config->n_kv_heads > 1)
+			orders.groups = te_order_groups(arena, config->n_heads, config->n_kv_heads, config->head_size);
+		if (row->order == TE_ORDER_TURNED && orders.turned == NULL && config->gguf_pairs)
+			orders.turned = te_order_turned(arena, config->n_heads, config->head_size);
 	}
-	return NULL;
+	return orders;
 }
 
 void
 te_encoder_list(const TeEncoderTensor *table, const TeConfig *config, TeTensorSpecs *specs)
 {
 	const TeEncoderTensor *row;
-	const int32_t *groups = encoder_groups(table, config, specs->arena);
+	Orders		orders = encoder_orders(table, config, specs->arena);
 
 	for (row = table; row->name != NULL; row++)
 	{
 		if (!row->in_layer)
-			encoder_list_row(row, 0, config, groups, specs);
+			encoder_list_row(row, 0, config, &orders, specs);
 	}
 	for (int layer = 0; layer < stored_layers(config); layer++)
 	{
 		for (row = table; row->name != NULL; row++)
 		{
 			if (row->in_layer)
-				encoder_list_row(row, layer, config, groups, specs);
+				encoder_list_row(row, layer, config, &orders, specs);
 		}
 	}
 }

@@ -35,6 +35,10 @@ typedef struct TeEncoderLayer
 	TeEncoderPair gate;			/* beside up; none where up has both halves */
 	TeEncoderPair relative_query;	/* projections of relative positions, where they have their own */
 	TeEncoderPair relative_key;
+	TeEncoderPair query_norm;	/* of each head */
+	TeEncoderPair key_norm;
+	TeEncoderPair attended_norm;	/* of what attention gives, and the feed-forward */
+	TeEncoderPair fed_norm;
 } TeEncoderLayer;
 
 typedef struct TeEncoder
@@ -71,10 +75,14 @@ typedef enum TeEncoderSize
 	TE_SIZE_RELATIVE_QUERY,		/* hidden_size, or 0 where relative positions are not projected so */
 	TE_SIZE_RELATIVE_KEY,
 	TE_SIZE_HEADS,
+	TE_SIZE_HEAD,				/* columns of one */
 	TE_SIZE_QUERY,				/* of all heads together */
 	TE_SIZE_KEY,				/* of all key-value heads */
 	TE_SIZE_JOINT,				/* of query, key and value together */
 	TE_SIZE_GATED,				/* of both halves of a gated up */
+	TE_SIZE_HEAD_NORMS,			/* 1, or 0 where there are none */
+	TE_SIZE_TWO_NORMS,
+	TE_SIZE_FOUR_NORMS,
 	TE_SIZE_NORM_BIAS,			/* 1, or 0 where these have none */
 	TE_SIZE_ATTENTION_BIAS,
 	TE_SIZE_OUT_BIAS,
@@ -84,12 +92,14 @@ typedef enum TeEncoderSize
 	TE_SIZE_OUT_NORM_BIAS
 } TeEncoderSize;
 
-/* The order in which a Hugging Face folder has a tensor: see model/order.c. */
+/* The form in which files have a tensor: see model/order.c. */
 typedef enum TeEncoderOrder
 {
 	TE_ORDER_SAME,
 	TE_ORDER_TRANSPOSED,
-	TE_ORDER_GROUPS				/* a joint projection by key-value heads */
+	TE_ORDER_GROUPS,			/* a joint projection by key-value heads */
+	TE_ORDER_TURNED,			/* GGUF has rows of heads by pairs, where the configuration says so */
+	TE_ORDER_LESS_ONE			/* a norm that is less by one, where the configuration says so */
 } TeEncoderOrder;
 
 typedef struct TeEncoderTensor

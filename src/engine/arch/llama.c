@@ -8,154 +8,181 @@
  *		x = x + out(attention(query(norm(x)), key(norm(x)), value(norm(x))))
  *		x = x + down(activation(gate(norm(x))) * up(norm(x)))
  *
- * and a token sees itself and what came before it.  Query, key and value are one linear op with three operands, gate and up one with two.
- * Mistral sees a window only; Qwen2 has biases at query, key and value.  All of that is configuration.
+ * and a token sees itself and what came before it.  Query, key and value are one linear op with three operands, gate and up one with
+ * two; where a family has them as one matrix, they are one operand.
  *
- * GGUF files of these families are not read yet: llama.cpp stores the rows of query and key in another order.
+ * Beyond that there may be norms of each head of query and key, norms of what attention and feed-forward give, layers that see a
+ * window or that have no positions, bounds that scores approach, and embeddings that are multiplied.  All of that is configuration
+ * (llama_config.c).
+ *
+ * The rows of query and key lie as in Hugging Face's files, where halves of a head are turned against each other; GGUF has pairs for
+ * some families, and is put in order as it is read (model/order.c).  Norms are stored as they are multiplied with; folders of Gemma have
+ * them less one.
  *-------------------------------------------------------------------------
  */
-#include "arch/rotary.h"
+#include "arch/llama.h"
 
 #define LAYER "layers.%d."
 
 /* A weight and its bias, which is there where its size is not 0. */
-#define IN_LAYER(slot, n_out, n_in, sensitive, bias_size, name) \
-	TE_ENCODER_LAYER(slot.weight, TE_ROLE_LINEAR, n_out, n_in, sensitive, LAYER name ".weight", NULL), \
-	TE_ENCODER_LAYER(slot.bias, TE_ROLE_VECTOR, bias_size, n_out, false, LAYER name ".bias", NULL)
-#define NORM_IN_LAYER(slot, name) \
-	TE_ENCODER_LAYER(slot.weight, TE_ROLE_VECTOR, TE_SIZE_ONE, TE_SIZE_HIDDEN, false, LAYER name ".weight", NULL)
+#define IN_LAYER(slot, n_out, n_in, sensitive, bias_size, name, gguf) \
+	TE_ENCODER_LAYER(slot.weight, TE_ROLE_LINEAR, n_out, n_in, sensitive, LAYER name ".weight", "blk.%d." gguf ".weight"), \
+	TE_ENCODER_LAYER(slot.bias, TE_ROLE_VECTOR, bias_size, n_out, false, LAYER name ".bias", "blk.%d." gguf ".bias")
+/* The same of heads that are turned. */
+#define TURNED(pair, rows, bias_size, hf, gguf) \
+	{.in_layer = true, .slot = offsetof(TeEncoderLayer, pair.weight), .role = TE_ROLE_LINEAR, .n_out = rows, .n_in = TE_SIZE_HIDDEN, \
+		.name = LAYER hf ".weight", .gguf_name = "blk.%d." gguf ".weight", .order = TE_ORDER_TURNED}, \
+	{.in_layer = true, .slot = offsetof(TeEncoderLayer, pair.bias), .role = TE_ROLE_VECTOR, .n_out = bias_size, .n_in = rows, \
+		.name = LAYER hf ".bias", .gguf_name = "blk.%d." gguf ".bias", .order = TE_ORDER_TURNED}
+#define NORM(pair, there, n, hf, gguf) \
+	{.in_layer = true, .slot = offsetof(TeEncoderLayer, pair.weight), .role = TE_ROLE_VECTOR, .n_out = there, .n_in = n, .order = TE_ORDER_LESS_ONE, \
+		.name = LAYER hf ".weight", .gguf_name = "blk.%d." gguf ".weight"}
+
+#define FIRST_ROWS \
+	TE_ENCODER_ONE(words, TE_ROLE_EMBEDDING, TE_SIZE_VOCABULARY, TE_SIZE_HIDDEN, false, "embed_tokens.weight", "token_embd.weight"), \
+	NORM(attention_norm, TE_SIZE_ONE, TE_SIZE_HIDDEN, "input_layernorm", "attn_norm")
+/* What stands before the feed-forward has one of two names. */
+#define MIDDLE_ROWS \
+	IN_LAYER(out, TE_SIZE_HIDDEN, TE_SIZE_QUERY, true, TE_SIZE_OUT_BIAS, "self_attn.o_proj", "attn_output"), \
+	NORM(out_norm, TE_SIZE_TWO_NORMS, TE_SIZE_HIDDEN, "post_attention_layernorm", "ffn_norm"), \
+	NORM(attended_norm, TE_SIZE_FOUR_NORMS, TE_SIZE_HIDDEN, "post_attention_layernorm", "post_attention_norm"), \
+	NORM(out_norm, TE_SIZE_FOUR_NORMS, TE_SIZE_HIDDEN, "pre_feedforward_layernorm", "ffn_norm"), \
+	NORM(fed_norm, TE_SIZE_FOUR_NORMS, TE_SIZE_HIDDEN, "post_feedforward_layernorm", "post_ffw_norm")
+#define LAST_ROWS \
+	IN_LAYER(down, TE_SIZE_HIDDEN, TE_SIZE_INTERMEDIATE, true, TE_SIZE_DOWN_BIAS, "mlp.down_proj", "ffn_down"), \
+	{.slot = offsetof(TeEncoder, final_norm.weight), .role = TE_ROLE_VECTOR, .n_out = TE_SIZE_ONE, .n_in = TE_SIZE_HIDDEN, .order = TE_ORDER_LESS_ONE, \
+		.name = "norm.weight", .gguf_name = "output_norm.weight"}, \
+	{.name = NULL}
 
 static const TeEncoderTensor llama_tensors[] = {
-	TE_ENCODER_ONE(words, TE_ROLE_EMBEDDING, TE_SIZE_VOCABULARY, TE_SIZE_HIDDEN, false, "embed_tokens.weight", NULL),
-	NORM_IN_LAYER(attention_norm, "input_layernorm"),
-	IN_LAYER(query, TE_SIZE_QUERY, TE_SIZE_HIDDEN, false, TE_SIZE_ATTENTION_BIAS, "self_attn.q_proj"),
-	IN_LAYER(key, TE_SIZE_KEY, TE_SIZE_HIDDEN, false, TE_SIZE_ATTENTION_BIAS, "self_attn.k_proj"),
-	IN_LAYER(value, TE_SIZE_KEY, TE_SIZE_HIDDEN, true, TE_SIZE_ATTENTION_BIAS, "self_attn.v_proj"),
-	IN_LAYER(out, TE_SIZE_HIDDEN, TE_SIZE_QUERY, true, TE_SIZE_OUT_BIAS, "self_attn.o_proj"),
-	NORM_IN_LAYER(out_norm, "post_attention_layernorm"),
-	IN_LAYER(gate, TE_SIZE_INTERMEDIATE, TE_SIZE_HIDDEN, false, TE_SIZE_UP_BIAS, "mlp.gate_proj"),
-	IN_LAYER(up, TE_SIZE_INTERMEDIATE, TE_SIZE_HIDDEN, false, TE_SIZE_UP_BIAS, "mlp.up_proj"),
-	IN_LAYER(down, TE_SIZE_HIDDEN, TE_SIZE_INTERMEDIATE, true, TE_SIZE_DOWN_BIAS, "mlp.down_proj"),
-	TE_ENCODER_ONE(final_norm.weight, TE_ROLE_VECTOR, TE_SIZE_ONE, TE_SIZE_HIDDEN, false, "norm.weight", NULL),
-	{.name = NULL}
+	FIRST_ROWS,
+	TURNED(query, TE_SIZE_QUERY, TE_SIZE_ATTENTION_BIAS, "self_attn.q_proj", "attn_q"),
+	TURNED(key, TE_SIZE_KEY, TE_SIZE_ATTENTION_BIAS, "self_attn.k_proj", "attn_k"),
+	IN_LAYER(value, TE_SIZE_KEY, TE_SIZE_HIDDEN, true, TE_SIZE_ATTENTION_BIAS, "self_attn.v_proj", "attn_v"),
+	NORM(query_norm, TE_SIZE_HEAD_NORMS, TE_SIZE_HEAD, "self_attn.q_norm", "attn_q_norm"),
+	NORM(key_norm, TE_SIZE_HEAD_NORMS, TE_SIZE_HEAD, "self_attn.k_norm", "attn_k_norm"),
+	MIDDLE_ROWS,
+	IN_LAYER(gate, TE_SIZE_INTERMEDIATE, TE_SIZE_HIDDEN, false, TE_SIZE_UP_BIAS, "mlp.gate_proj", "ffn_gate"),
+	IN_LAYER(up, TE_SIZE_INTERMEDIATE, TE_SIZE_HIDDEN, false, TE_SIZE_UP_BIAS, "mlp.up_proj", "ffn_up"),
+	LAST_ROWS
 };
 
-/* ---- configuration ---- */
+static const TeEncoderTensor joint_tensors[] = {
+	FIRST_ROWS,
+	IN_LAYER(joint, TE_SIZE_JOINT, TE_SIZE_HIDDEN, true, TE_SIZE_ATTENTION_BIAS, "self_attn.qkv_proj", "attn_qkv"),
+	MIDDLE_ROWS,
+	IN_LAYER(up, TE_SIZE_GATED, TE_SIZE_HIDDEN, false, TE_SIZE_UP_BIAS, "mlp.gate_up_proj", "ffn_up"),
+	LAST_ROWS
+};
 
-static void
-read_heads(const TeJson *config, TeConfig *into)
+static const TeEncoderTensor *
+tensors_of(const TeConfig *config)
 {
-	into->n_kv_heads = (int32_t) te_json_int_range(config, "num_key_value_heads", into->n_heads, 1, into->n_heads);
-	if (into->n_heads % into->n_kv_heads != 0)
-		te_throw(TE_ERR_CORRUPT, "%d attention heads cannot share %d keys", (int) into->n_heads, (int) into->n_kv_heads);
-	if (te_json_get(config, "head_dim") == NULL && into->hidden_size % into->n_heads != 0)
-		te_throw(TE_ERR_CORRUPT, "hidden size %d is no multiple of %d attention heads", (int) into->hidden_size,
-				 (int) into->n_heads);
-	into->head_size = (int32_t) te_json_int_range(config, "head_dim", into->hidden_size / into->n_heads, 1, TE_MAX_D_HEAD);
-	into->embedding_size = into->hidden_size;
-}
-
-static void
-read_window(const TeJson *config, TeConfig *into)
-{
-	bool		used = te_json_bool(config, "use_sliding_window", te_str_is(te_json_str(config, "model_type", ""), "mistral"));
-
-	if (!used || te_json_get(config, "sliding_window") == NULL)
-		return;
-	/* a window of n tokens ends n - 1 before a token */
-	into->window = (int32_t) te_json_int_range(config, "sliding_window", 0, 1, TE_MAX_POSITIONS) - 1;
-}
-
-static void
-llama_read_config(const TeJson *config, TeConfig *into)
-{
-	const TeJson *rope = te_rope_parameters(config, NULL);
-	bool		qwen2 = te_str_is(te_json_str(config, "model_type", ""), "qwen2");
-	bool		bias = te_json_bool(config, "attention_bias", false);
-
-	into->hidden_size = te_config_size(config, "hidden_size", TE_MAX_WIDTH);
-	into->n_layers = te_config_size(config, "num_hidden_layers", TE_MAX_LAYERS);
-	into->n_heads = te_config_size(config, "num_attention_heads", TE_MAX_WIDTH);
-	into->intermediate_size = te_config_size(config, "intermediate_size", TE_MAX_WIDTH);
-	into->vocab_size = te_config_size(config, "vocab_size", TE_MAX_VOCABULARY);
-	into->max_positions = (int32_t) te_json_int_range(config, "max_position_embeddings", 2048, 1, TE_MAX_POSITIONS);
-	into->pad_id = (int32_t) te_json_int_range(config, "pad_token_id", 0, -1, TE_MAX_VOCABULARY);
-	into->activation = te_json_get(config, "hidden_act") == NULL ? TE_ACT_SILU : te_config_activation(config, "hidden_act");
-	into->norm_eps = te_config_epsilon(config, "rms_norm_eps", 1e-6);
-	into->attention_bias = qwen2 || bias;
-	into->out_bias = bias && !qwen2;
-	into->up_bias = into->down_bias = te_json_bool(config, "mlp_bias", false);
-	read_heads(config, into);
-	read_window(config, into);
-	into->rope_columns = te_rope_columns(config, rope, 1, into);
-	te_rope_read(config, rope, te_rope_base(config, "rope_theta", 10000), into, &into->rope);
-	into->rope_local = into->rope;
+	return config->joint ? joint_tensors : llama_tensors;
 }
 
 /* ---- forward ---- */
 
-static TeOperand
-operand(TeEncoderPair pair)
+/* What the layers of a pass share. */
+typedef struct Pass
 {
-	return (TeOperand) {.matrix = pair.weight, .bias = pair.bias};
+	TeGraph    *graph;
+	const TeEncoder *decoder;
+	const TeConfig *config;
+	TeNode	   *tables[2];		/* of angles, global and local; NULL until a layer wants it */
+} Pass;
+
+/* Of two operands the second alone where the first is part of it. */
+static TeNode *
+linear(const Pass *pass, TeNode *x, const TeEncoderPair *pairs, int n)
+{
+	TeOperand	operands[3];
+	int			used = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (pairs[i].weight != NULL)
+			operands[used++] = (TeOperand) {.matrix = pairs[i].weight, .bias = pairs[i].bias};
+	}
+	return te_linear(pass->graph, x, operands, used, TE_ACT_NONE);
+}
+
+/* x itself where there is no such norm. */
+static TeNode *
+norm(const Pass *pass, TeNode *x, TeEncoderPair pair)
+{
+	return pair.weight == NULL ? x : te_rms_norm(pass->graph, x, pair.weight, pass->config->norm_eps);
 }
 
 static TeNode *
-linear(TeGraph *graph, TeNode *x, TeEncoderPair pair)
+norm_heads(const Pass *pass, TeColumns heads, TeEncoderPair pair)
 {
-	TeOperand	one = operand(pair);
+	if (pair.weight == NULL)
+		return heads.node;
+	return te_rms_norm_heads(pass->graph, heads, (size_t) pass->config->head_size, pair.weight, pass->config->norm_eps);
+}
 
-	return te_linear(graph, x, &one, 1, TE_ACT_NONE);
+/* Query and key with their positions. */
+static TeNode *
+turn(Pass *pass, TeNode *joint, size_t columns, int layer)
+{
+	bool		local = te_rotary_is_local(pass->config, layer);
+	TeNode	  **table = &pass->tables[local];
+
+	if (te_rotary_is_unturned(pass->config, layer))
+		return joint;
+	if (*table == NULL)
+		*table = te_rope_table(pass->graph, local ? &pass->decoder->local_rope : &pass->decoder->rope);
+	return te_rope(pass->graph, (TeColumns) {joint, 0, columns}, (size_t) pass->config->head_size, *table);
 }
 
 static TeNode *
-attend(TeGraph *graph, TeNode *x, const TeEncoderLayer *layer, const TeConfig *config, TeNode *table)
+attend(Pass *pass, TeNode *x, int layer)
 {
-	TeOperand	operands[3] = {operand(layer->query), operand(layer->key), operand(layer->value)};
-	size_t		head = (size_t) config->head_size;
-	size_t		queries = (size_t) config->n_heads * head;
-	size_t		keys = (size_t) config->n_kv_heads * head;
-	TeNode	   *joint = te_linear(graph, x, operands, 3, TE_ACT_NONE);
+	const TeConfig *config = pass->config;
+	const TeEncoderLayer *weights = &pass->decoder->layers[layer];
+	const TeEncoderPair pairs[] = {weights->query, weights->key, weights->value};
+	size_t		queries = (size_t) config->n_heads * (size_t) config->head_size;
+	size_t		keys = (size_t) config->n_kv_heads * (size_t) config->head_size;
 	TeAttentionSpec spec = {.n_head = config->n_heads, .n_kv_head = config->n_kv_heads, .d_head = config->head_size,
-		.causal = true, .window = config->window};
+		.causal = true, .scale = config->score_scale, .softcap = config->score_cap,
+		.window = te_rotary_is_local(config, layer) ? config->window : 0};
 
-	joint = te_rope(graph, (TeColumns) {joint, 0, queries + keys}, head, table);
-	x = te_attention(graph, (TeColumns) {joint, 0, queries}, (TeColumns) {joint, queries, keys},
-					 (TeColumns) {joint, queries + keys, keys}, &spec);
-	return linear(graph, x, layer->out);
+	x = config->joint ? linear(pass, x, &weights->joint, 1) : linear(pass, x, pairs, 3);
+	x = norm_heads(pass, (TeColumns) {x, 0, queries}, weights->query_norm);
+	x = norm_heads(pass, (TeColumns) {x, queries, keys}, weights->key_norm);
+	x = turn(pass, x, queries + keys, layer);
+	x = te_attention(pass->graph, (TeColumns) {x, 0, queries}, (TeColumns) {x, queries, keys},
+					 (TeColumns) {x, queries + keys, keys}, &spec);
+	return norm(pass, linear(pass, x, &weights->out, 1), weights->attended_norm);
 }
 
 static TeNode *
-feed_forward(TeGraph *graph, TeNode *x, const TeEncoderLayer *layer, const TeConfig *config)
+feed_forward(const Pass *pass, TeNode *x, const TeEncoderLayer *weights)
 {
-	TeOperand	both[2] = {operand(layer->gate), operand(layer->up)};
+	const TeEncoderPair pairs[] = {weights->gate, weights->up};
 
-	x = te_linear(graph, x, both, 2, TE_ACT_NONE);
-	return linear(graph, te_gate(graph, x, (TeActivation) config->activation), layer->down);
-}
-
-static TeNode *
-norm(TeGraph *graph, TeNode *x, TeEncoderPair pair, const TeConfig *config)
-{
-	return te_rms_norm(graph, x, pair.weight, config->norm_eps);
+	x = te_gate(pass->graph, linear(pass, x, pairs, 2), (TeActivation) pass->config->activation);
+	return norm(pass, linear(pass, x, &weights->down, 1), weights->fed_norm);
 }
 
 static TeNode *
 llama_forward(TeGraph *graph, const TeModel *model, const TeBatch *batch)
 {
-	const TeEncoder *decoder = te_model_bound(model);
-	const TeConfig *config = te_model_config(model);
-	TeNode	   *table = te_rope_table(graph, &decoder->rope);
-	TeNode	   *x = te_dropout(graph, te_gather(graph, decoder->words, batch->ids, (size_t) batch->n_tok, 0));
+	Pass		pass = {.graph = graph, .decoder = te_model_bound(model), .config = te_model_config(model)};
+	TeNode	   *x = te_gather(graph, pass.decoder->words, batch->ids, (size_t) batch->n_tok, 0);
 
-	for (int i = 0; i < config->n_layers; i++)
+	if (pass.config->words_scale != 1)
+		x = te_scale(graph, x, pass.config->words_scale);
+	x = te_dropout(graph, x);
+	for (int i = 0; i < pass.config->n_layers; i++)
 	{
-		const TeEncoderLayer *layer = &decoder->layers[i];
+		const TeEncoderLayer *layer = &pass.decoder->layers[i];
 
-		x = te_add(graph, te_dropout(graph, attend(graph, norm(graph, x, layer->attention_norm, config), layer, config, table)), x);
-		x = te_add(graph, te_dropout(graph, feed_forward(graph, norm(graph, x, layer->out_norm, config), layer, config)), x);
+		x = te_add(graph, te_dropout(graph, attend(&pass, norm(&pass, x, layer->attention_norm), i)), x);
+		x = te_add(graph, te_dropout(graph, feed_forward(&pass, norm(&pass, x, layer->out_norm), layer)), x);
 	}
-	return norm(graph, x, decoder->final_norm, config);
+	return norm(&pass, x, pass.decoder->final_norm);
 }
 
 /* ---- the row ---- */
@@ -163,30 +190,48 @@ llama_forward(TeGraph *graph, const TeModel *model, const TeBatch *batch)
 static void
 llama_list_tensors(const TeConfig *config, TeTensorSpecs *specs)
 {
-	te_encoder_list(llama_tensors, config, specs);
+	te_encoder_list(tensors_of(config), config, specs);
 }
 
 static const void *
 llama_bind(TeArena *arena, const TeModel *model)
 {
-	return te_rotary_bind(llama_tensors, arena, model);
+	return te_rotary_bind(tensors_of(te_model_config(model)), arena, model);
 }
 
 static const TeArchHead llama_heads[] = {
 	{TE_HEAD_CAUSAL, .untied = true, .layers = {
-		{"lm_head", .width = TE_WIDTH_OUTPUTS, .bias_optional = true, .bias_rare = true, .tied_to = "embed_tokens.weight"}
+		{"lm_head", .gguf_name = "output", .width = TE_WIDTH_OUTPUTS, .bias_optional = true, .bias_rare = true,
+		.tied_to = "embed_tokens.weight"}
 	}},
 	{TE_HEAD_SEQUENCE, .last = true, .layers = {{"score", .width = TE_WIDTH_OUTPUTS, .bias_optional = true, .bias_rare = true}}},
 	{TE_HEAD_TOKEN, .layers = {{"score", .width = TE_WIDTH_OUTPUTS}}},
 	{TE_HEAD_NONE}
 };
 
+/* Where two have one name in GGUF, the first one reads foreign files. */
+static const TeModelType llama_types[] = {
+	{"llama", "LlamaModel", .gguf_name = "llama"},
+	{"mistral", "MistralModel", .gguf_name = "llama"},
+	{"smollm3", "SmolLM3Model", .gguf_name = "smollm3", .tied = true},
+	{"qwen2", "Qwen2Model", .gguf_name = "qwen2"},
+	{"qwen3", "Qwen3Model", .gguf_name = "qwen3"},
+	{"gemma", "GemmaModel", .gguf_name = "gemma", .tied = true},
+	{"gemma2", "Gemma2Model", .gguf_name = "gemma2", .tied = true},
+	{"gemma3_text", "Gemma3TextModel", .gguf_name = "gemma3", .tied = true, .causal_name = "Gemma3ForCausalLM"},
+	{"phi3", "Phi3Model", .gguf_name = "phi3"},
+	{NULL}
+};
+
 const TeArch te_arch_llama = {
 	.name = "llama",
-	.model_types = (const TeModelType[]) {{"llama", "LlamaModel"}, {"mistral", "MistralModel"}, {"qwen2", "Qwen2Model"}, {NULL}},
+	.model_types = llama_types,
 	.prefixes = (const char *const[]) {"model.", NULL},
-	.gguf_name = NULL,
-	.read_config = llama_read_config,
+	.gguf_name = "llama",
+	.read_config = te_llama_read_config,
+	.config_from_gguf = te_llama_config_from_gguf,
+	.config_to_gguf = te_llama_config_to_gguf,
+	.gguf_tensors = te_llama_gguf_tensors,
 	.list_tensors = llama_list_tensors,
 	.bind = llama_bind,
 	.forward = llama_forward,

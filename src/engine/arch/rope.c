@@ -391,7 +391,10 @@ scaling_from_gguf(TeArena *arena, const TeModelFile *file, const char *arch, TeJ
 		type = te_str(scalings[TE_ROPE_LONGROPE].name);
 	}
 	else if (factors_from_gguf(arena, file, "rope_factors_short.weight", rope, "short_factor"))
+	{
 		factors_from_gguf(arena, file, "rope_factors_long.weight", rope, "long_factor");
+		type = te_str(scalings[TE_ROPE_LONGROPE].name);
+	}
 	else if (factor == 0 || factor == 1 || te_str_is(type, "none"))
 		return;
 	if (te_str_is(type, scalings[TE_ROPE_YARN].name))
@@ -408,9 +411,27 @@ scaling_from_gguf(TeArena *arena, const TeModelFile *file, const char *arch, TeJ
 	te_json_set_copy(arena, te_json_add(arena, config, "rope_scaling"), rope);
 }
 
+/* dimension_count, where it is not all of a head. */
+static void
+columns_from_gguf(TeArena *arena, const TeModelFile *file, const char *arch, TeJson *config)
+{
+	int64_t		n_heads = te_json_int_range(config, "num_attention_heads", 1, 1, TE_MAX_WIDTH);
+	int64_t		head_size = te_json_int_range(config, "head_dim", te_json_int(config, "hidden_size", 1) / n_heads, 1, TE_MAX_WIDTH);
+	int64_t		columns = te_json_int(file->meta, te_format(arena, "%s.rope.dimension_count", arch), head_size);
+	double		fraction = (double) columns / (double) head_size;
+
+	if (columns <= 0 || columns >= head_size)
+		return;
+	/* so that the product, which is cut, is these again */
+	if ((int64_t) ((double) head_size * fraction) < columns)
+		fraction = nextafter(fraction, 2);
+	te_json_set_real(te_json_add(arena, config, "partial_rotary_factor"), fraction);
+}
+
 void
 te_rope_from_gguf(TeArena *arena, const TeModelFile *file, const char *arch, TeJson *config)
 {
+	columns_from_gguf(arena, file, arch, config);
 	te_json_set_real(te_json_add(arena, config, "rope_theta"),
 					 te_json_real(file->meta, te_format(arena, "%s.rope.freq_base", arch), 10000));
 	scaling_from_gguf(arena, file, arch, config);

@@ -26,7 +26,7 @@ extern float te_rope_base(const TeJson *config, const char *key, double fallback
 /* Frequencies of n_rot columns in the arena. */
 extern TeRope te_rope_bind(TeArena *arena, const TeRopeConfig *config, int n_rot);
 
-/* llama.cpp's keys "<arch>.rope..." and back. */
+/* llama.cpp's keys "<arch>.rope..." and back, into a config.json that has the sizes of heads. */
 extern void te_rope_to_gguf(TeArena *arena, const TeRopeConfig *rope, int n_rot, const char *arch, TeJson *meta);
 extern void te_rope_from_gguf(TeArena *arena, const TeModelFile *file, const char *arch, TeJson *config);
 /* And its tensors of factors that frequencies are divided by, in memory. */

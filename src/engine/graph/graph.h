@@ -69,6 +69,14 @@ extern void te_graph_set_dropout(TeGraph *graph, float rate, uint64_t seed);
 /* Memory that lives as long as the graph: ids and tables of an architecture's own. */
 extern void *te_graph_alloc(TeGraph *graph, size_t bytes);
 
+/* Columns of a node, where an op takes part of one (query, key, value of a joint projection). */
+typedef struct TeColumns
+{
+	TeNode	   *node;
+	size_t		first;
+	size_t		n;
+} TeColumns;
+
 /* ---- building: each checks shapes and throws TE_ERR_INTERNAL naming the op ---- */
 
 /* Values given from outside; grad (same shape, added into) may be NULL. */
@@ -81,6 +89,7 @@ extern TeNode *te_gather(TeGraph *graph, const TeWeight *table, const int32_t *i
 extern TeNode *te_add(TeGraph *graph, TeNode *a, TeNode *b);
 extern TeNode *te_multiply(TeGraph *graph, TeNode *a, TeNode *b);
 extern TeNode *te_scale(TeGraph *graph, TeNode *x, float factor);
+extern TeNode *te_softcap(TeGraph *graph, TeNode *x, float cap);	/* cap * tanh(x / cap) */
 /*
  * Dropout (Srivastava et al. 2014) in training, at the rate of te_graph_set_dropout(); x itself in inference or at rate 0.  Which
  * elements are dropped follows from the graph's seed and the node's place, so that the same graph drops the same.
@@ -93,6 +102,8 @@ extern TeNode *te_gate(TeGraph *graph, TeNode *x, TeActivation activation);
 extern TeNode *te_layer_norm(TeGraph *graph, TeNode *x, TeNode *residual,
 							 const TeWeight *gamma, const TeWeight *beta, float eps);
 extern TeNode *te_rms_norm(TeGraph *graph, TeNode *x, const TeWeight *gamma, float eps);
+/* x with the heads of d_head columns in `heads` normalized, each by itself; gamma has d_head elements. */
+extern TeNode *te_rms_norm_heads(TeGraph *graph, TeColumns heads, size_t d_head, const TeWeight *gamma, float eps);
 
 /* A weight operand of the linear op, of any type, layout and with any overlay. */
 typedef struct TeOperand
@@ -103,14 +114,6 @@ typedef struct TeOperand
 
 /* activation(x · Wᵀ + b), operands side by side in the columns of the result. */
 extern TeNode *te_linear(TeGraph *graph, TeNode *x, const TeOperand *operands, int n_operands, TeActivation activation);
-
-/* Columns of a node, where an op takes part of one (query, key, value of a joint projection). */
-typedef struct TeColumns
-{
-	TeNode	   *node;
-	size_t		first;
-	size_t		n;
-} TeColumns;
 
 /*
  * Rotary positions (Su et al. 2021): of each head the first n_rot columns are turned in pairs, pair p of a token
@@ -138,6 +141,7 @@ typedef struct TeAttentionSpec
 	int			n_kv_head;
 	int			d_head;
 	float		scale;			/* 0: 1 / sqrt(d_head) */
+	float		softcap;		/* 0: none; else scores become softcap * tanh(score / softcap), before bias and masks */
 	bool		causal;
 	int			window;			/* 0: none; else tokens further than this apart, in either direction, do not see each other */
 	TeNode	   *bias;			/* NULL, or [n_head, 2 * span - 1], span >= the batch's longest sequence */

@@ -10,6 +10,7 @@
  *	  P = softmax(scale * Q · Kᵀ + bias), again       dP = dO · Vᵀ
  *	  dS = P * (dP - sum over keys of P * dP)          dbias += dS
  *	  dQ += scale * dS · K     dK += scale * dSᵀ · Q    dV += Pᵀ · dO
+ * where a score s that is capped has become c = softcap * tanh(s / softcap), and dS is multiplied by 1 - (c / softcap)^2.
  * A worker's scratch holds P and dP, 64 rows of the longest sequence (Dao et al. 2022
  * do it in tiles; rows of a text fit).  The products are the panel kernel's.
  *
@@ -101,6 +102,7 @@ check_spec(const TeGraph *graph, const TeAttentionSpec *spec)
 				   "%d heads in %d groups", spec->n_head, spec->n_kv_head);
 	te_check_shape("attention", spec->d_head > 0 && spec->d_head <= TE_MAX_D_HEAD, "heads of %d columns", spec->d_head);
 	te_check_shape("attention", spec->window >= 0, "a window of %d", spec->window);
+	te_check_shape("attention", spec->softcap >= 0, "a cap of %g", spec->softcap);
 	if (spec->bias != NULL)
 		te_check_shape("attention", spec->bias->rows == (size_t) spec->n_head && spec->bias->cols % 2 == 1 &&
 					   (spec->bias->cols + 1) / 2 >= (size_t) graph->batch->max_len,
@@ -132,7 +134,7 @@ head_panels(const TeAttention *shape)
 }
 
 /*
- * P, dP, Q, dO, a panel of K or V, a transposed tile, a tile of a product; with relative positions K in panels, rows of
+ * P, dP, what a cap leaves of a row's, Q, dO, a panel of K or V, a transposed tile, a tile of a product; with relative positions K in panels, rows of
  * distances, products with them.
  */
 static size_t
@@ -142,7 +144,7 @@ backward_scratch(const TeNode *node)
 	size_t		panels = head_panels(&params->shape);
 	size_t		relative = params->shape.relative_panels > 0 ? panels + 3 : 0;
 
-	return 2 * BLOCK_TOKENS * block_keys(node) + (3 * panels + 2 + relative) * TILE;
+	return (2 * BLOCK_TOKENS + 1) * block_keys(node) + (3 * panels + 2 + relative) * TILE;
 }
 
 /* Where the node has relative positions: panels, and room for what is packed into them. */
@@ -201,7 +203,7 @@ te_attention(TeGraph *graph, TeColumns q, TeColumns k, TeColumns v, const TeAtte
 		.n_head = spec->n_head, .n_kv_head = spec->n_kv_head, .d_head = spec->d_head,
 		.n_seq = graph->batch->n_seq, .seq_start = graph->batch->seq_start,
 		.scale = spec->scale != 0.0f ? spec->scale : (float) (1.0 / sqrt((double) spec->d_head)),
-		.causal = spec->causal, .window = spec->window, .slopes = spec->slopes,
+		.softcap = spec->softcap, .causal = spec->causal, .window = spec->window, .slopes = spec->slopes,
 		.bias_span = spec->bias != NULL ? (int) ((spec->bias->cols + 1) / 2) : 0
 	};
 	add_relative(node, spec);
@@ -356,6 +358,7 @@ typedef struct Block
 	size_t		ld;				/* of p and d_p */
 	float	   *p;				/* [queries, ld] */
 	float	   *d_p;			/* becomes scale * dS */
+	float	   *left;			/* of a row's dS by the cap: a factor each key */
 	float	   *q;				/* the head's columns in panels of 64: [panel][query][64] */
 	float	   *d_out;
 	float	   *panel;
@@ -374,7 +377,8 @@ cut_scratch(Block *block, float *scratch)
 
 	block->p = scratch;
 	block->d_p = block->p + BLOCK_TOKENS * block->b->max_keys;
-	block->q = block->d_p + BLOCK_TOKENS * block->b->max_keys;
+	block->left = block->d_p + BLOCK_TOKENS * block->b->max_keys;
+	block->q = block->left + block->b->max_keys;
 	block->d_out = block->q + panels * TILE;
 	block->panel = block->d_out + panels * TILE;
 	block->transposed = block->panel + panels * TILE;
@@ -495,6 +499,17 @@ add_relative_scores(const Block *block)
 	}
 }
 
+/* Cap n scores, and say what is left of their gradients. */
+static void
+cap_scores(float cap, size_t n, float *scores, float *left)
+{
+	te_kernel.scale(n, 1 / cap, scores, scores);
+	te_kernel.activate(TE_ACT_TANH, n, scores, scores);
+	for (size_t i = 0; i < n; i++)
+		left[i] = 1 - scores[i] * scores[i];
+	te_kernel.scale(n, cap, scores, scores);
+}
+
 /* One query's row of scores and of dP becomes P and scale * dS. */
 static void
 finish_row(const Block *block, int32_t query)
@@ -522,6 +537,8 @@ finish_row(const Block *block, int32_t query)
 	bias_at += (size_t) (from - query + at->bias_span - 1);
 
 	te_kernel.scale(n, at->scale, p, p);
+	if (at->softcap > 0)
+		cap_scores(at->softcap, n, p, block->left);
 	if (at->bias != NULL)
 		te_kernel.add(n, p, at->bias + bias_at, p);
 	for (size_t i = 0; at->slopes != NULL && i < n; i++)
@@ -532,6 +549,8 @@ finish_row(const Block *block, int32_t query)
 		d_s[i] = p[i] * (d_s[i] - mean);
 	if (b->d_bias != NULL)
 		te_kernel.add(n, b->d_bias + bias_at, d_s, b->d_bias + bias_at);
+	if (at->softcap > 0)
+		te_kernel.multiply(n, d_s, block->left, d_s);
 	te_kernel.scale(n, at->scale, d_s, d_s);
 }
 

@@ -68,7 +68,7 @@ te_attention_over_pages(TeGraph *graph, TeColumns q, TeColumns k, TeColumns v, c
 			.ld_q = q.node->cols, .ld_out = q_cols, .n_head = spec->n_head, .n_kv_head = spec->n_kv_head, .d_head = spec->d_head,
 			.n_seq = batch->n_seq, .seq_start = batch->seq_start,
 			.scale = spec->scale != 0.0f ? spec->scale : (float) (1.0 / sqrt((double) spec->d_head)),
-			.causal = true, .window = spec->window, .slopes = spec->slopes
+			.softcap = spec->softcap, .causal = true, .window = spec->window, .slopes = spec->slopes
 		},
 		.layout = batch->pages->layout,
 		.layer_offset = (size_t) graph->n_paged++ * batch->pages->layout.layer_bytes,

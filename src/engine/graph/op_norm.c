@@ -24,34 +24,16 @@ typedef struct NormParams
 	const float *gamma_data;	/* [cols] */
 	const float *beta_data;
 	float		eps;
+	/* of RMS norm */
+	size_t		first;			/* columns that it takes */
+	size_t		columns;
+	size_t		group;			/* that are normalized together */
 } NormParams;
 
-static TeNode *
-norm_node(TeGraph *graph, TeOpNumber op, TeNode *const *inputs, int n_inputs,
-		  const TeWeight *gamma, const TeWeight *beta, float eps, size_t saved_per_row)
-{
-	const TeNode *x = inputs[0];
-	TeNode	   *node = te_node_create(graph, op, x->rows, x->cols, inputs, n_inputs, sizeof(NormParams),
-									  te_is_trained(gamma) || te_is_trained(beta));
-	NormParams *params = node->params;
-
-	params->gamma = gamma;
-	params->beta = beta;
-	params->gamma_data = te_vector(node->op, gamma, x->cols);
-	params->beta_data = te_vector(node->op, beta, x->cols);
-	params->eps = eps;
-	if (params->gamma_data == NULL)
-		te_throw(TE_ERR_INTERNAL, "%s: there is no gamma", node->op->name);
-	if (node->needs_grad)
-		node->saved.floats = te_mul_size(x->rows, saved_per_row);
-	node->scratch = te_mul_size(x->cols, 2);
-	return node;
-}
-
 static size_t
-column_blocks(const TeNode *node)
+column_blocks(size_t cols)
 {
-	return (node->cols + TE_COLUMN_BLOCK - 1) / TE_COLUMN_BLOCK;
+	return (cols + TE_COLUMN_BLOCK - 1) / TE_COLUMN_BLOCK;
 }
 
 /* Add a block's sums to a gradient. */
@@ -64,6 +46,27 @@ add_sums(float *into, const double *sums, size_t n)
 
 /* ---- layer norm ---- */
 
+static TeNode *
+layer_norm_node(TeGraph *graph, TeNode *const *inputs, int n_inputs, const TeWeight *gamma, const TeWeight *beta, float eps)
+{
+	const TeNode *x = inputs[0];
+	TeNode	   *node = te_node_create(graph, TE_OP_layer_norm, x->rows, x->cols, inputs, n_inputs, sizeof(NormParams),
+									  te_is_trained(gamma) || te_is_trained(beta));
+	NormParams *params = node->params;
+
+	params->gamma = gamma;
+	params->beta = beta;
+	params->gamma_data = te_vector(node->op, gamma, x->cols);
+	params->beta_data = te_vector(node->op, beta, x->cols);
+	params->eps = eps;
+	if (params->gamma_data == NULL)
+		te_throw(TE_ERR_INTERNAL, "%s: there is no gamma", node->op->name);
+	if (node->needs_grad)
+		node->saved.floats = te_mul_size(x->rows, 2);
+	node->scratch = te_mul_size(x->cols, 2);
+	return node;
+}
+
 TeNode *
 te_layer_norm(TeGraph *graph, TeNode *x, TeNode *residual, const TeWeight *gamma, const TeWeight *beta, float eps)
 {
@@ -71,7 +74,7 @@ te_layer_norm(TeGraph *graph, TeNode *x, TeNode *residual, const TeWeight *gamma
 
 	te_check_shape("layer_norm", residual == NULL || (residual->rows == x->rows && residual->cols == x->cols),
 				   "the residual is [%zu, %zu], x is [%zu, %zu]", residual->rows, residual->cols, x->rows, x->cols);
-	return norm_node(graph, TE_OP_layer_norm, inputs, residual != NULL ? 2 : 1, gamma, beta, eps, 2);
+	return layer_norm_node(graph, inputs, residual != NULL ? 2 : 1, gamma, beta, eps);
 }
 
 static const float *
@@ -181,16 +184,65 @@ te_layer_norm_backward(TeGraph *graph, TeNode *node)
 
 	te_graph_range(graph, node->rows, node->cols * 16 * TE_WORK_FLOAT, layer_norm_grad_range, node);
 	if (params->gamma->grad != NULL || te_is_trained(params->beta))
-		te_graph_range(graph, column_blocks(node), node->rows * TE_COLUMN_BLOCK * 8 * TE_WORK_FLOAT,
+		te_graph_range(graph, column_blocks(node->cols), node->rows * TE_COLUMN_BLOCK * 8 * TE_WORK_FLOAT,
 					   layer_norm_columns, node);
 }
 
-/* ---- RMS norm ---- */
+/*
+ * ---- RMS norm ----
+ *
+ * Of groups of columns, each of gamma's length: all columns are one group, or each of some heads is one.  Columns that belong to
+ * none stay as they are.
+ */
+
+static size_t
+groups_of(const TeNode *node)
+{
+	const NormParams *params = node->params;
+
+	return params->columns / params->group;
+}
+
+static bool
+takes_all(const TeNode *node)
+{
+	return ((const NormParams *) node->params)->columns == node->cols;
+}
+
+static TeNode *
+rms_norm_node(TeGraph *graph, TeColumns x, size_t group, const TeWeight *gamma, float eps)
+{
+	TeNode	   *node = te_node_create(graph, TE_OP_rms_norm, x.node->rows, x.node->cols, &x.node, 1, sizeof(NormParams),
+									  te_is_trained(gamma));
+	NormParams *params = node->params;
+
+	params->gamma = gamma;
+	params->gamma_data = te_vector(node->op, gamma, group);
+	params->eps = eps;
+	params->first = x.first;
+	params->columns = x.n;
+	params->group = group;
+	if (params->gamma_data == NULL)
+		te_throw(TE_ERR_INTERNAL, "%s: there is no gamma", node->op->name);
+	if (node->needs_grad)
+		node->saved.floats = te_mul_size(x.node->rows, groups_of(node));
+	node->scratch = group;
+	return node;
+}
 
 TeNode *
 te_rms_norm(TeGraph *graph, TeNode *x, const TeWeight *gamma, float eps)
 {
-	return norm_node(graph, TE_OP_rms_norm, &x, 1, gamma, NULL, eps, 1);
+	return rms_norm_node(graph, (TeColumns) {x, 0, x->cols}, x->cols, gamma, eps);
+}
+
+TeNode *
+te_rms_norm_heads(TeGraph *graph, TeColumns heads, size_t d_head, const TeWeight *gamma, float eps)
+{
+	te_check_shape("rms_norm", heads.first <= heads.node->cols && heads.n <= heads.node->cols - heads.first,
+				   "columns %zu + %zu of %zu", heads.first, heads.n, heads.node->cols);
+	te_check_shape("rms_norm", d_head > 0 && heads.n > 0 && heads.n % d_head == 0, "%zu columns, %zu a head", heads.n, d_head);
+	return rms_norm_node(graph, heads, d_head, gamma, eps);
 }
 
 static void
@@ -198,10 +250,19 @@ rms_norm_range(void *arg, size_t first, size_t end, float *scratch)
 {
 	const TeNode *node = arg;
 	const NormParams *params = node->params;
-	size_t		at = first * node->cols;
+	const float *x = node->inputs[0]->value.data;
+	float	   *y = node->value.data;
+	size_t		n = groups_of(node);
 
-	te_kernel.rms_norm(end - first, node->cols, node->inputs[0]->value.data + at, params->gamma_data, params->eps,
-					   node->value.data + at, node->saved.data != NULL ? node->saved.data + first : NULL);
+	if (!takes_all(node) && x != y)
+		memcpy(y + first * node->cols, x + first * node->cols, (end - first) * node->cols * sizeof(float));
+	for (size_t r = first; r < end; r++)
+	{
+		size_t		at = r * node->cols + params->first;
+
+		te_kernel.rms_norm(n, params->group, x + at, params->gamma_data, params->eps, y + at,
+						   node->saved.data != NULL ? node->saved.data + r * n : NULL);
+	}
 }
 
 void
@@ -210,24 +271,42 @@ te_rms_norm_forward(TeGraph *graph, TeNode *node)
 	te_graph_range(graph, node->rows, node->cols * 3 * TE_WORK_FLOAT, rms_norm_range, node);
 }
 
+/* What lies beside the groups of a row. */
+static void
+pass_grad(const TeNode *node, size_t row)
+{
+	const NormParams *params = node->params;
+	size_t		end = params->first + params->columns;
+	const float *d_y = node->grad.data + row * node->cols;
+	float	   *d_x = node->inputs[0]->grad.data + row * node->cols;
+
+	te_kernel.add(params->first, d_x, d_y, d_x);
+	te_kernel.add(node->cols - end, d_x + end, d_y + end, d_x + end);
+}
+
 static void
 rms_norm_grad_range(void *arg, size_t first, size_t end, float *scratch)
 {
 	const TeNode *node = arg;
 	const NormParams *params = node->params;
-	size_t		n = node->cols;
+	size_t		n = params->group;
 
 	for (size_t r = first; r < end; r++)
 	{
-		const float *x = node->inputs[0]->value.data + r * n;
-		float	   *d_x = node->inputs[0]->grad.data + r * n;
-		float		inverse = node->saved.data[r];
-		float		mean_ah;
+		pass_grad(node, r);
+		for (size_t g = 0; g < groups_of(node); g++)
+		{
+			size_t		at = r * node->cols + params->first + g * n;
+			const float *x = node->inputs[0]->value.data + at;
+			float	   *d_x = node->inputs[0]->grad.data + at;
+			float		inverse = node->saved.data[r * groups_of(node) + g];
+			float		mean_ah;
 
-		te_kernel.multiply(n, node->grad.data + r * n, params->gamma_data, scratch);
-		mean_ah = te_kernel.dot(n, scratch, x) * inverse / (float) n;
-		te_kernel.axpy(n, inverse, scratch, d_x);
-		te_kernel.axpy(n, -mean_ah * inverse * inverse, x, d_x);
+			te_kernel.multiply(n, node->grad.data + at, params->gamma_data, scratch);
+			mean_ah = te_kernel.dot(n, scratch, x) * inverse / (float) n;
+			te_kernel.axpy(n, inverse, scratch, d_x);
+			te_kernel.axpy(n, -mean_ah * inverse * inverse, x, d_x);
+		}
 	}
 }
 
@@ -236,19 +315,20 @@ rms_norm_columns(void *arg, size_t first, size_t end, float *scratch)
 {
 	const TeNode *node = arg;
 	const NormParams *params = node->params;
+	size_t		n_groups = groups_of(node);
 
 	for (size_t block = first; block < end; block++)
 	{
 		size_t		column = block * TE_COLUMN_BLOCK;
-		size_t		n = TE_MIN((size_t) TE_COLUMN_BLOCK, node->cols - column);
+		size_t		n = TE_MIN((size_t) TE_COLUMN_BLOCK, params->group - column);
 		double		sums[TE_COLUMN_BLOCK] = {0};
 
-		for (size_t r = 0; r < node->rows; r++)
+		for (size_t g = 0; g < node->rows * n_groups; g++)
 		{
-			size_t		at = r * node->cols + column;
+			size_t		at = g / n_groups * node->cols + params->first + g % n_groups * params->group + column;
 
 			for (size_t c = 0; c < n; c++)
-				sums[c] += (double) (node->grad.data[at + c] * (node->inputs[0]->value.data[at + c] * node->saved.data[r]));
+				sums[c] += (double) (node->grad.data[at + c] * (node->inputs[0]->value.data[at + c] * node->saved.data[g]));
 		}
 		add_sums(params->gamma->grad + column, sums, n);
 	}
@@ -262,6 +342,6 @@ te_rms_norm_backward(TeGraph *graph, TeNode *node)
 	if (node->inputs[0]->grad.data != NULL)
 		te_graph_range(graph, node->rows, node->cols * 5 * TE_WORK_FLOAT, rms_norm_grad_range, node);
 	if (params->gamma->grad != NULL)
-		te_graph_range(graph, column_blocks(node), node->rows * TE_COLUMN_BLOCK * 4 * TE_WORK_FLOAT,
+		te_graph_range(graph, column_blocks(params->group), node->rows * groups_of(node) * TE_COLUMN_BLOCK * 4 * TE_WORK_FLOAT,
 					   rms_norm_columns, node);
 }

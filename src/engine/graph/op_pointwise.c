@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * op_pointwise.c
- *	  Element by element: add, multiply, scale, dropout, activate, gate.
+ *	  Element by element: add, multiply, scale, softcap, dropout, activate, gate.
  *
  * Each op is three functions: te_<op> checks shapes and builds the node, then
  * forward, then backward.  A matrix is one run of rows * cols floats here; work
@@ -175,6 +175,61 @@ void
 te_scale_backward(TeGraph *graph, TeNode *node)
 {
 	run_rows(graph, node, TE_WORK_FLOAT, scale_grad_range);
+}
+
+/* ---- softcap: y = cap * tanh(x / cap), dx = dy * (1 - (y / cap)^2) ---- */
+
+TeNode *
+te_softcap(TeGraph *graph, TeNode *x, float cap)
+{
+	TeNode	   *node = te_node_create(graph, TE_OP_softcap, x->rows, x->cols, &x, 1, sizeof(float), false);
+
+	te_check_shape("softcap", cap > 0, "a cap of %g", cap);
+	*(float *) node->params = cap;
+	return node;
+}
+
+static void
+softcap_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+	Span		s = span_of(node, first, end);
+	float		cap = *(const float *) node->params;
+	float	   *y = node->value.data + s.at;
+
+	te_kernel.scale(s.n, 1 / cap, node->inputs[0]->value.data + s.at, y);
+	te_kernel.activate(TE_ACT_TANH, s.n, y, y);
+	te_kernel.scale(s.n, cap, y, y);
+}
+
+void
+te_softcap_forward(TeGraph *graph, TeNode *node)
+{
+	run_rows(graph, node, 6 * TE_WORK_FLOAT, softcap_range);
+}
+
+static void
+softcap_grad_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+	Span		s = span_of(node, first, end);
+	float		inverse = 1 / *(const float *) node->params;
+	const float *y = node->value.data + s.at;
+	const float *d_y = node->grad.data + s.at;
+	float	   *d_x = node->inputs[0]->grad.data + s.at;
+
+	for (size_t i = 0; i < s.n; i++)
+	{
+		float		t = y[i] * inverse;
+
+		d_x[i] += d_y[i] * (1 - t * t);
+	}
+}
+
+void
+te_softcap_backward(TeGraph *graph, TeNode *node)
+{
+	run_rows(graph, node, 4 * TE_WORK_FLOAT, softcap_grad_range);
 }
 
 /* ---- activate: y = activation(x) ---- */

@@ -78,6 +78,7 @@ typedef struct TeAttention
 	int			n_seq;
 	const int32_t *seq_start;	/* n_seq + 1 */
 	float		scale;
+	float		softcap;		/* 0: none; else scores become softcap * tanh(score / softcap), before bias and masks */
 	bool		causal;
 	int			window;			/* 0: none; else tokens further than window apart do not see each other */
 	const float *bias;			/* NULL, or [n_head, 2 * bias_span - 1] by (key - query + bias_span - 1) */

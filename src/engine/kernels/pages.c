@@ -240,6 +240,14 @@ begin_rows(PageTask *task)
 	memset(task->result, 0, task->rows * task->ld * sizeof(float));
 }
 
+static void
+cap_scores(float cap, size_t n, float *scores)
+{
+	te_kernel.scale(n, 1 / cap, scores, scores);
+	te_kernel.activate(TE_ACT_TANH, n, scores, scores);
+	te_kernel.scale(n, cap, scores, scores);
+}
+
 /* Scores of row r with keys [key, key + n) become their weights, and what was summed up is scaled to the new maximum. */
 static void
 weigh_row(PageTask *task, size_t r, int32_t key, int32_t n)
@@ -258,6 +266,8 @@ weigh_row(PageTask *task, size_t r, int32_t key, int32_t n)
 	}
 	memset(scores, 0, (size_t) from * sizeof(float));
 	memset(scores + to, 0, (size_t) (n - to) * sizeof(float));
+	if (at->softcap > 0)
+		cap_scores(at->softcap, (size_t) (to - from), scores + from);
 	for (int32_t i = from; at->slopes != NULL && i < to; i++)
 		scores[i] += at->slopes[(size_t) task->kv_head * task->group + r % task->group] * (float) (key + i - position);
 	most = te_kernel.max((size_t) (to - from), scores + from);

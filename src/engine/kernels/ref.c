@@ -505,6 +505,8 @@ attention_score(const TeAttention *at, int head, int32_t query, int32_t key)
 	if (at->relative_queries != NULL)
 		score += relative_score(at, at->relative_queries, head, k, -distance);
 	score *= at->scale;
+	if (at->softcap > 0)
+		score = at->softcap * tanh(score / at->softcap);
 	if (at->bias != NULL)
 		score += at->bias[(size_t) head * (2 * at->bias_span - 1) + (distance + at->bias_span - 1)];
 	if (at->slopes != NULL)

@@ -73,23 +73,42 @@ te_arch_by_gguf(TeStr name)
 {
 	for (size_t i = 0; i < TE_LENGTH(archs); i++)
 	{
-		if (archs[i]->gguf_name != NULL && te_str_is(name, archs[i]->gguf_name))
+		if ((archs[i]->gguf_name != NULL && te_str_is(name, archs[i]->gguf_name)) || te_arch_type_by_gguf(archs[i], name) != NULL)
 			return archs[i];
 	}
 	throw_no_arch("GGUF architecture", name);
 }
 
-const char *
-te_arch_class(const TeArch *arch, const TeJson *config)
+const TeModelType *
+te_arch_model_type(const TeArch *arch, const TeJson *config)
 {
 	TeStr		model_type = te_json_str(config, "model_type", arch->model_types[0].name);
 
 	for (const TeModelType *type = arch->model_types; type->name != NULL; type++)
 	{
 		if (te_str_is(model_type, type->name))
-			return type->class_name;
+			return type;
 	}
-	return arch->model_types[0].class_name;
+	return &arch->model_types[0];
+}
+
+const TeModelType *
+te_arch_type_by_gguf(const TeArch *arch, TeStr name)
+{
+	for (const TeModelType *type = arch->model_types; type->name != NULL; type++)
+	{
+		if (type->gguf_name != NULL && te_str_is(name, type->gguf_name))
+			return type;
+	}
+	return NULL;
+}
+
+const char *
+te_arch_gguf_name(const TeArch *arch, const TeJson *config)
+{
+	const char *name = te_arch_model_type(arch, config)->gguf_name;
+
+	return name != NULL ? name : arch->gguf_name;
 }
 
 const TeTensorSpec *

@@ -57,6 +57,7 @@ te_def_parts(TeArena *arena, const TeModelDef *def, TeDefParts *parts)
 	if (te_str_is(def->architecture, "tokenizer"))
 		return;
 	parts->arch = te_arch_by_name(def->architecture);
+	parts->gguf_name = te_arch_gguf_name(parts->arch, parts->config_json);
 	parts->arch->read_config(parts->config_json, &parts->config);
 	te_head_read(arena, parts->arch, def->task, parts->config_json, &parts->head);
 	parts->config.n_labels = parts->head.n_labels;

@@ -79,14 +79,12 @@ write_json(FolderExport *export, const char *path, const TeJson *json)
 
 /* In the order of Hugging Face; what safetensors has no type for becomes f32. */
 static bool
-plain_tensor(FolderExport *export, const TeTensorInfo *tensor, TeTensorInfo *into)
+plain_tensor(FolderExport *export, const TeTensorSpec *spec, const TeTensorInfo *tensor, TeTensorInfo *into)
 {
-	const TeTensorSpec *spec = te_specs_find(&export->parts.specs, te_cstring(export->arena, tensor->name));
 	bool		plain = te_dtypes[tensor->dtype].safetensors != NULL;
 
 	*into = plain ? *tensor : te_tensor_converted(export->arena, tensor, TE_F32);
-	if (spec != NULL)
-		*into = te_order_to_folder(export->arena, spec, into);
+	*into = te_order_to_folder(export->arena, spec, into);
 	return plain;
 }
 
@@ -124,13 +122,18 @@ static void
 write_model(FolderExport *export)
 {
 	const TeTensorSet *from = &export->def->tensors;
+	const TeTensorSpecs *specs = &export->parts.specs;
 	TeTensorSet set = {.tensors = te_new_array(export->arena, TeTensorInfo, from->n)};
 	bool		plain = true;
 
-	for (size_t i = 0; i < from->n; i++)
+	for (size_t i = 0; i < specs->n; i++)
 	{
-		if (dense_of(export, from->tensors[i].name) == NULL)
-			plain &= plain_tensor(export, &from->tensors[i], &set.tensors[set.n++]);
+		const TeTensorSpec *spec = &specs->specs[i];
+		const TeTensorInfo *tensor = te_tensor_find(from, te_str(spec->name));
+
+		if (tensor == NULL || dense_of(export, tensor->name) != NULL)
+			continue;
+		plain &= plain_tensor(export, spec, tensor, &set.tensors[set.n++]);
 	}
 	if (!plain)
 		te_report(TE_NOTICE, "safetensors has no type %.*s: these tensors are written as f32",
@@ -337,7 +340,8 @@ write_dense(FolderExport *export, const TeDense *dense)
 	{
 		if (dense_of(export, from->tensors[i].name) != dense)
 			continue;
-		plain_tensor(export, &from->tensors[i], &set.tensors[set.n]);
+		plain_tensor(export, te_specs_find(&export->parts.specs, te_cstring(export->arena, from->tensors[i].name)), &from->tensors[i],
+					 &set.tensors[set.n]);
 		set.tensors[set.n].name = te_str(te_format(export->arena, "linear%.*s",
 												   (int) (from->tensors[i].name.len - dense->tensor.len),
 												   from->tensors[i].name.data + dense->tensor.len));

@@ -78,12 +78,13 @@ add_pooling(TeArena *arena, const TeDefParts *parts, TeJson *meta)
 		return;
 	if (parts->head.kind != TE_HEAD_NONE)
 	{
-		te_json_set_int(te_json_add(arena, meta, te_format(arena, "%s.pooling_type", parts->arch->gguf_name)),
-						parts->head.kind == TE_HEAD_SEQUENCE ? POOLING_RANK : 0);
+		if (parts->head.kind != TE_HEAD_CAUSAL)
+			te_json_set_int(te_json_add(arena, meta, te_format(arena, "%s.pooling_type", parts->gguf_name)),
+							parts->head.kind == TE_HEAD_SEQUENCE ? POOLING_RANK : 0);
 		te_head_to_gguf(arena, parts, meta);
 		return;
 	}
-	te_json_set_int(te_json_add(arena, meta, te_format(arena, "%s.pooling_type", parts->arch->gguf_name)), type);
+	te_json_set_int(te_json_add(arena, meta, te_format(arena, "%s.pooling_type", parts->gguf_name)), type);
 	if (type == 0)
 		te_report(TE_NOTICE, "llama.cpp has no pooling like this model's, and will give a vector for each token");
 	if (pipeline->n_dense > 0)
@@ -125,8 +126,13 @@ static void
 add_tensors(TeArena *arena, const TeModelDef *def, const TeDefParts *parts, TeModelFile *file, TeJson *meta)
 {
 	TeTensorSet *set = &file->tensors;
+	TeTensorList more = {arena};
 
-	set->tensors = te_new_array(arena, TeTensorInfo, parts->specs.n);
+	if (parts->gguf_name != NULL && parts->arch->gguf_tensors != NULL)
+		parts->arch->gguf_tensors(&parts->config, &more);
+	set->tensors = te_new_array(arena, TeTensorInfo, parts->specs.n + more.n);
+	for (size_t i = 0; i < more.n; i++)
+		set->tensors[set->n++] = more.tensors[i];
 	for (size_t i = 0; i < parts->specs.n; i++)
 	{
 		const TeTensorSpec *spec = &parts->specs.specs[i];
@@ -140,6 +146,7 @@ add_tensors(TeArena *arena, const TeModelDef *def, const TeDefParts *parts, TeMo
 		if (written_dtype(tensor) != tensor->dtype)
 			*into = te_tensor_converted(arena, tensor, written_dtype(tensor));
 		into->name = te_str(spec->gguf_name != NULL ? spec->gguf_name : spec->name);
+		*into = te_order_to_gguf(arena, spec, into);
 		if (spec->gguf_skip > 0)
 		{
 			add_skipped(arena, spec, tensor, meta);
@@ -160,7 +167,7 @@ te_export_gguf(TeArena *scratch, const TeModelDef *def, const char *name, TeSink
 
 	def = te_lora_merged(scratch, def);
 	te_def_parts(scratch, def, &parts);
-	if (parts.arch == NULL || parts.arch->gguf_name == NULL)
+	if (parts.gguf_name == NULL)
 	{
 		add_general(scratch, def, te_cstring(scratch, def->architecture), name, meta);
 		te_report(TE_NOTICE, "llama.cpp does not know architecture \"%.*s\": the file can be imported here only",
@@ -168,7 +175,7 @@ te_export_gguf(TeArena *scratch, const TeModelDef *def, const char *name, TeSink
 	}
 	else
 	{
-		add_general(scratch, def, parts.arch->gguf_name, name, meta);
+		add_general(scratch, def, parts.gguf_name, name, meta);
 		parts.arch->config_to_gguf(scratch, &parts.config, meta);
 		add_pooling(scratch, &parts, meta);
 		if (def->tokenizer.len > 0)

@@ -169,12 +169,15 @@ te_head_in_class(const TeArch *arch, const TeJson *config, TeHeadKind kind)
 const char *
 te_head_class(TeArena *arena, const TeArch *arch, const TeJson *config, TeHeadKind kind)
 {
-	const char *bare = te_arch_class(arch, config);
+	const TeModelType *type = te_arch_model_type(arch, config);
+	const char *bare = type->class_name;
 	const TeArchHead *head = te_arch_head(arch, kind);
 	const char *suffix = head != NULL && head->class_suffix != NULL ? head->class_suffix : kinds[kind].class_suffix;
 
 	if (kind == TE_HEAD_NONE)
 		return bare;
+	if (kind == TE_HEAD_CAUSAL && type->causal_name != NULL)
+		return type->causal_name;
 	te_assert(te_str_ends(te_str(bare), "Model"));
 	return te_format(arena, "%.*s%s", (int) (strlen(bare) - strlen("Model")), bare, suffix);
 }
@@ -380,7 +383,7 @@ te_head_read(TeArena *arena, const TeArch *arch, TeStr task, const TeJson *confi
 	into->scoring = choose_scoring(task, kind, config, into->n_labels);
 	into->pair_scoring = kind == TE_HEAD_SEQUENCE && into->n_labels == 1 ? choose_pair_scoring(task, config) : into->scoring;
 	into->pooling = read_pooling(head, config);
-	into->tied = te_json_bool(config, "tie_word_embeddings", !head->untied);
+	into->tied = te_json_bool(config, "tie_word_embeddings", !head->untied || te_arch_model_type(arch, config)->tied);
 	for (int i = 0; i < count_layers(head); i++)
 	{
 		const TeHeadLayer *layer = &head->layers[i];
@@ -601,6 +604,8 @@ te_head_forward(TeGraph *graph, const TeModel *model, TeNode *x)
 		if (weights->gamma != NULL)
 			x = te_layer_norm(graph, x, NULL, weights->gamma, weights->beta, te_model_config(model)->norm_eps);
 	}
+	if (head->kind == TE_HEAD_CAUSAL && te_model_config(model)->logit_cap != 0)
+		x = te_softcap(graph, x, te_model_config(model)->logit_cap);
 	return x;
 }
 
@@ -613,10 +618,12 @@ te_head_to_gguf(TeArena *arena, const TeDefParts *parts, TeJson *meta)
 	const TeHeadLayer *first = &parts->arch->heads[head->row].layers[0];
 	TeJson	   *labels = te_json_new_array(arena, head->n_labels);
 
+	if (head->kind == TE_HEAD_CAUSAL)
+		return;
 	for (int32_t i = 0; i < head->n_labels; i++)
 		te_json_set_str(&labels->items[i], head->labels[i]);
 	te_json_set_copy(arena, te_json_add(arena, meta, te_format(arena, "%s.classifier.output_labels",
-															   parts->arch->gguf_name)), labels);
+															   parts->gguf_name)), labels);
 	if (head->kind != TE_HEAD_SEQUENCE)
 		te_report(TE_NOTICE, "llama.cpp knows no heads for the task \"%s\": the file can be imported here only",
 				  kinds[head->kind].task);
@@ -639,7 +646,7 @@ static void
 causal_from_gguf(TeArena *arena, const TeModelFile *file, const TeArch *arch, TeJson *config)
 {
 	if (te_arch_head(arch, TE_HEAD_CAUSAL) == NULL
-		|| te_json_get(file->meta, te_format(arena, "%s.pooling_type", arch->gguf_name)) != NULL)
+		|| te_json_get(file->meta, te_format(arena, "%s.pooling_type", te_arch_gguf_name(arch, config))) != NULL)
 		return;
 	set_class(arena, arch, TE_HEAD_CAUSAL, config);
 	te_json_set_bool(te_json_add(arena, config, "tie_word_embeddings"),
@@ -649,8 +656,9 @@ causal_from_gguf(TeArena *arena, const TeModelFile *file, const TeArch *arch, Te
 void
 te_head_from_gguf(TeArena *arena, const TeModelFile *file, const TeArch *arch, TeJson *config)
 {
+	const char *name = te_arch_gguf_name(arch, config);
 	const TeTensorInfo *output = te_tensor_find(&file->tensors, TE_STR(GGUF_OUTPUT));
-	const TeJson *labels = te_json_get(file->meta, te_format(arena, "%s.classifier.output_labels", arch->gguf_name));
+	const TeJson *labels = te_json_get(file->meta, te_format(arena, "%s.classifier.output_labels", name));
 	TeJson	   *names = te_json_new_object(arena);
 	int64_t		n;
 

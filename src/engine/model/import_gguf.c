@@ -48,7 +48,7 @@ gguf_tokenizer(TeArena *arena, const TeModelFile *file)
 	return te_tokenizer_from_gguf(arena, file->meta);
 }
 
-/* pooling_type, or the mean where the file says nothing. */
+/* pooling_type, or the mean where the file says nothing; 0 says that vectors are not pooled. */
 static TePooling
 gguf_pooling(TeArena *arena, const TeModelFile *file, const char *arch)
 {
@@ -74,7 +74,7 @@ te_pooling_gguf(TePooling pooling)
 }
 
 static TeStr
-gguf_pipeline(TeArena *arena, const TeModelFile *file, const TeArch *arch, bool writes)
+gguf_pipeline(TeArena *arena, const TeModelFile *file, const char *name, bool writes)
 {
 	TeStr		ours = te_json_str(file->meta, "transformer.pipeline", NULL);
 	const TeJson *generation = writes ? te_gguf_generation(arena, file->meta) : NULL;
@@ -85,7 +85,7 @@ gguf_pipeline(TeArena *arena, const TeModelFile *file, const TeArch *arch, bool 
 		return te_json_text(arena, te_json_parse(arena, ours, "transformer.pipeline"), 0);
 	pipeline = te_json_new_object(arena);
 	list = te_json_new_array(arena, 1);
-	te_json_set_str(&list->items[0], te_str(te_pooling_name(gguf_pooling(arena, file, arch->gguf_name))));
+	te_json_set_str(&list->items[0], te_str(te_pooling_name(gguf_pooling(arena, file, name))));
 	te_json_set_copy(arena, te_json_add(arena, pipeline, "pooling"), list);
 	te_json_set_bool(te_json_add(arena, pipeline, "normalize"), true);
 	if (generation != NULL)
@@ -94,15 +94,16 @@ gguf_pipeline(TeArena *arena, const TeModelFile *file, const TeArch *arch, bool 
 }
 
 static TeStr
-gguf_config(TeArena *arena, const TeModelFile *file, const TeArch *arch)
+gguf_config(TeArena *arena, const TeModelFile *file, const TeArch *arch, TeStr name)
 {
 	TeStr		ours = te_json_str(file->meta, "transformer.config", NULL);
+	const TeModelType *type = te_arch_type_by_gguf(arch, name);
 	TeJson	   *config;
 
 	if (ours.data != NULL)
 		return te_json_text(arena, te_json_parse(arena, ours, "transformer.config"), 0);
 	config = te_json_new_object(arena);
-	te_json_set_str(te_json_add(arena, config, "model_type"), te_str(arch->model_types[0].name));
+	te_json_set_str(te_json_add(arena, config, "model_type"), te_str(type != NULL ? type->name : arch->model_types[0].name));
 	arch->config_from_gguf(arena, file, config);
 	te_head_from_gguf(arena, file, arch, config);
 	return te_json_text(arena, config, 0);
@@ -154,6 +155,7 @@ find_in_gguf(void *from, TeArena *arena, const TeTensorSpec *spec)
 		tensor->dims[1] = tensor->dims[0];
 		tensor->dims[0] = 1;
 	}
+	*tensor = te_order_from_gguf(arena, spec, tensor);
 	if (spec->gguf_skip > 0 && tensor->n_dims == 2 && tensor->dims[0] == spec->n_out - spec->gguf_skip
 		&& tensor->dims[1] == spec->n_in)
 		*tensor = te_tensor_with_head(arena, tensor, spec->gguf_skip,
@@ -193,14 +195,16 @@ te_import_gguf(TeArena *arena, const TeSource *source, const TeImportOptions *op
 	if (name.data == NULL && ours.data == NULL)
 		te_throw(TE_ERR_MISSING, "file \"%s\" has no metadata key \"general.architecture\"", source->name);
 	arch = ours.data != NULL ? te_arch_by_name(ours) : te_arch_by_gguf(name);
+	if (name.data == NULL)
+		name = te_str(arch->gguf_name != NULL ? arch->gguf_name : "");
 	if (arch->gguf_name == NULL && te_json_get(file.meta, "transformer.config") == NULL)
 		te_throw(TE_ERR_MISSING, "file \"%s\" has no metadata key \"transformer.config\"", source->name);
 
 	def = te_new(arena, TeModelDef);
 	def->architecture = te_str(arch->name);
 	def->task = te_json_str(file.meta, "transformer.task", "");
-	def->config = gguf_config(arena, &file, arch);
-	def->pipeline = gguf_pipeline(arena, &file, arch, writes_text(arena, def, options, arch));
+	def->config = gguf_config(arena, &file, arch, name);
+	def->pipeline = gguf_pipeline(arena, &file, te_cstring(arena, name), writes_text(arena, def, options, arch));
 	te_def_set_tokenizer(arena, def, tokenizer);
 	te_def_assemble(arena, def, options, find_in_gguf, &file);
 	return def;

@@ -79,6 +79,7 @@ typedef struct TeConfig
 	TeRopeConfig rope_local;	/* of local layers */
 	int32_t		window;			/* of local layers: see TeAttentionSpec */
 	uint32_t	local_layers[TE_MAX_LAYERS / 32];	/* a bit a layer */
+	uint32_t	unturned_layers[TE_MAX_LAYERS / 32];	/* without rotary positions */
 	/* which matrices have biases, 0 or 1 */
 	int32_t		norm_bias;
 	int32_t		attention_bias;
@@ -101,6 +102,24 @@ typedef struct TeConfig
 	int32_t		shared_norm;	/* the feed-forward has no norm of its own: it reads that of attention */
 	float		alibi_max;		/* ALiBi: slopes reach down to 2^-alibi_max; 0: none */
 	float		alibi_scale;	/* of the slopes */
+	/* decoders like Llama's: 0 or 1, but for numbers with a point */
+	int32_t		head_norms;		/* of query and key */
+	int32_t		four_norms;
+	int32_t		norms_less_one; /* in folders */
+	int32_t		joint;			/* query, key and value are one matrix, and so are gate and up */
+	int32_t		gguf_pairs;		/* GGUF has rows of query and key by pairs that are turned */
+	float		words_scale;
+	float		score_scale;	/* 0: the usual one */
+	float		score_cap;		/* 0: none */
+	float		logit_cap;
+	/* experts, of which a router chooses some for each token; n_experts 0: none */
+	int32_t		n_experts;
+	int32_t		n_chosen;
+	int32_t		expert_size;	/* as intermediate_size */
+	int32_t		shared_size;	/* of the expert that all tokens go to, 0: none */
+	int32_t		block_experts;	/* their tensors are called as Mixtral's */
+	int32_t		chosen_sum;		/* 1: what the chosen ones count for is made to be 1 together */
+	uint32_t	expert_layers[TE_MAX_LAYERS / 32];	/* layers that have them */
 } TeConfig;
 
 /* How a tensor is used: decides its layout in the image and whether quantization applies. */
@@ -127,6 +146,8 @@ typedef struct TeTensorSpec
 	bool		exact;			/* small and decisive: keeps the file's type, whatever is wished */
 	bool		transposed;		/* in a folder of Hugging Face it is [n_in, n_out] */
 	const int32_t *rows;		/* its row i (element, of a vector) is row rows[i] in such a folder; NULL: the same */
+	const int32_t *gguf_rows;	/* the same of a GGUF file */
+	bool		less_one;		/* in a folder its elements are less by one */
 } TeTensorSpec;
 
 typedef struct TeTensorSpecs
@@ -148,6 +169,9 @@ typedef struct TeModelType
 {
 	const char *name;
 	const char *class_name;
+	const char *gguf_name;		/* llama.cpp's, where it differs from that of the architecture */
+	const char *causal_name;	/* the class that generates text, where it is not called as usual */
+	bool		tied;			/* layers that may be tied are, where config.json does not say otherwise */
 } TeModelType;
 
 /* ---- heads (head.c) ---- */
@@ -233,6 +257,17 @@ typedef struct TeHeadWeights
 	const TeWeight *beta;
 } TeHeadWeights;
 
+/* A growing list of tensors under the names of a definition. */
+typedef struct TeTensorList
+{
+	TeArena    *arena;
+	size_t		n;
+	size_t		capacity;
+	TeTensorInfo *tensors;
+} TeTensorList;
+
+extern void te_tensor_list_add(TeTensorList *list, const TeTensorInfo *tensor);
+
 typedef struct TeArch
 {
 	const char *name;
@@ -245,6 +280,8 @@ typedef struct TeArch
 	/* config.json from GGUF metadata, and back into metadata (not where gguf_name is NULL). */
 	void		(*config_from_gguf) (TeArena *arena, const TeModelFile *file, TeJson *config);
 	void		(*config_to_gguf) (TeArena *arena, const TeConfig *config, TeJson *meta);
+	/* Tensors that llama.cpp wants and the definition has not; NULL: none. */
+	void		(*gguf_tensors) (const TeConfig *config, TeTensorList *list);
 	/* All tensors of the encoder, in the order of export. */
 	void		(*list_tensors) (const TeConfig *config, TeTensorSpecs *specs);
 	/* Look the weights up once, when a model is attached; forward finds the result in te_model_bound(). */
@@ -278,7 +315,12 @@ TE_ARCHS(TE_ARCH_DECLARE)
 extern const TeArch *te_arch_by_model_type(TeStr model_type);	/* throws TE_ERR_UNSUPPORTED listing what there is */
 extern const TeArch *te_arch_by_name(TeStr name);	/* the same */
 extern const TeArch *te_arch_by_gguf(TeStr name);	/* the same */
-extern const char *te_arch_class(const TeArch *arch, const TeJson *config); /* "BertModel" for the config's model_type */
+/* The row of a config.json's model_type; the first where it has none. */
+extern const TeModelType *te_arch_model_type(const TeArch *arch, const TeJson *config);
+/* The first row of a name in GGUF; NULL where all are called as the architecture is. */
+extern const TeModelType *te_arch_type_by_gguf(const TeArch *arch, TeStr name);
+/* general.architecture; NULL: llama.cpp has none. */
+extern const char *te_arch_gguf_name(const TeArch *arch, const TeJson *config);
 
 /* ---- config.json (config.c): checked reads, for read_config() ---- */
 
@@ -370,17 +412,6 @@ extern void te_generation_to_gguf(TeArena *arena, const TeGeneration *generation
 
 /* ---- a Hugging Face folder (import_folder.c, import_pipeline.c) ---- */
 
-/* A growing list of tensors under the names of a definition. */
-typedef struct TeTensorList
-{
-	TeArena    *arena;
-	size_t		n;
-	size_t		capacity;
-	TeTensorInfo *tensors;
-} TeTensorList;
-
-extern void te_tensor_list_add(TeTensorList *list, const TeTensorInfo *tensor);
-
 /* Does modules.json say more than that there is an encoder?  Then the folder is for embeddings, whatever its class. */
 extern bool te_folder_pools(TeArena *arena, const TeFolder *folder);
 /* A file of the folder, or of the folder `base` in it ("" for none); NULL where there is none. */
@@ -425,6 +456,7 @@ extern const TeModelDef *te_lora_merged(TeArena *arena, const TeModelDef *def);
 typedef struct TeDefParts
 {
 	const TeArch *arch;			/* NULL: a tokenizer */
+	const char *gguf_name;		/* of its architecture, NULL: none */
 	const TeJson *config_json;
 	TeConfig	config;
 	TeHead		head;
@@ -487,13 +519,17 @@ extern TeTensorInfo te_tensor_converted(TeArena *arena, const TeTensorInfo *tens
 /* A tensor with rows of zeros, or of `head`, before its own; head: `rows` rows as stored, or NULL. */
 extern TeTensorInfo te_tensor_with_head(TeArena *arena, const TeTensorInfo *tensor, int64_t rows, const void *head);
 
-/* ---- the order of a Hugging Face folder (order.c) ---- */
+/* ---- the form that files have tensors in (order.c) ---- */
 
 /* The rows of a joint projection of queries, keys and values that has them by key-value heads, in the order of TeTensorSpec. */
 extern const int32_t *te_order_groups(TeArena *arena, int n_heads, int n_kv_heads, int head_size);
+/* The rows of heads that GGUF has by pairs, in that order; of fewer heads they are the first of these. */
+extern const int32_t *te_order_turned(TeArena *arena, int n_heads, int head_size);
 /* A folder's tensor in the order of a definition, and a definition's in that of a folder: made as they are read. */
 extern TeTensorInfo te_order_from_folder(TeArena *arena, const TeTensorSpec *spec, const TeTensorInfo *tensor);
 extern TeTensorInfo te_order_to_folder(TeArena *arena, const TeTensorSpec *spec, const TeTensorInfo *tensor);
+extern TeTensorInfo te_order_from_gguf(TeArena *arena, const TeTensorSpec *spec, const TeTensorInfo *tensor);
+extern TeTensorInfo te_order_to_gguf(TeArena *arena, const TeTensorSpec *spec, const TeTensorInfo *tensor);
 
 /* ---- attached models (model.c) ---- */
 

@@ -1,15 +1,20 @@
 /*-------------------------------------------------------------------------
  * order.c
- *	  Tensors that Hugging Face stores in another order than the engine computes with.
+ *	  Tensors that files store in another form than the engine computes with.
  *
  * A definition has the checkpoint's names, but each matrix as te_linear() wants it: [n_out, n_in], so that it can be quantized by
- * blocks of n_in, and with query, key and value of a joint projection one below the other.  GGUF files lie so too.  Two kinds of
- * checkpoints differ, and a tensor's spec says which it is:
+ * blocks of n_in, and with query, key and value of a joint projection one below the other, and norms as they are multiplied with.  A
+ * tensor's spec says where a file differs.  Folders do in
  *
  *	  transposed	[n_in, n_out]: the "Conv1D" of GPT-2
  *	  rows			rows of query, key and value in turn for each key-value head: GPT-NeoX, Bloom, Falcon
+ *	  less_one		norms less one: Gemma
  *
- * Importing a folder and exporting one are the two places where tensors pass from one order into the other, made while
+ * and GGUF files in
+ *
+ *	  gguf_rows		rows of a head by pairs that are turned, where Hugging Face turns halves: Llama and its kind
+ *
+ * Importing a file and exporting one are the places where tensors pass from one form into the other, made while
  * they are read; nothing else knows of it, and computing costs nothing.
  *
  * Sources and buffers live in the arena that they were made in.
@@ -162,7 +167,71 @@ transpose(TeArena *arena, const TeTensorInfo *tensor)
 	return result;
 }
 
-/* ---- from a folder, and into one ---- */
+/* ---- a number added ---- */
+
+typedef struct Shifted
+{
+	TeSource	source;
+	TeTensorInfo from;			/* of f32 */
+	float		added;
+} Shifted;
+
+static void
+shifted_read(const TeSource *source, uint64_t offset, void *into, size_t len)
+{
+	const Shifted *shifted = source->host;
+	float		values[1024];
+	char	   *to = into;
+
+	while (len > 0)
+	{
+		uint64_t	first = offset / sizeof(float);
+		size_t		skip = offset % sizeof(float);
+		size_t		n = TE_MIN((skip + len + sizeof(float) - 1) / sizeof(float), TE_LENGTH(values));
+		size_t		bytes = TE_MIN(len, n * sizeof(float) - skip);
+
+		te_source_read(shifted->from.source, shifted->from.offset + first * sizeof(float), values, n * sizeof(float));
+		for (size_t i = 0; i < n; i++)
+			values[i] += shifted->added;
+		memcpy(to, (const char *) values + skip, bytes);
+		offset += bytes;
+		to += bytes;
+		len -= bytes;
+	}
+}
+
+/* As f32. */
+static TeTensorInfo
+shift(TeArena *arena, const TeTensorInfo *tensor, float added)
+{
+	Shifted    *shifted = te_new(arena, Shifted);
+	TeTensorInfo result = tensor->dtype == TE_F32 ? *tensor : te_tensor_converted(arena, tensor, TE_F32);
+
+	shifted->from = result;
+	shifted->added = added;
+	shifted->source = (TeSource) {tensor->source->name, result.bytes, shifted_read, shifted};
+	result.source = &shifted->source;
+	result.offset = 0;
+	return result;
+}
+
+/* ---- orders of rows ---- */
+
+const int32_t *
+te_order_turned(TeArena *arena, int n_heads, int head_size)
+{
+	int32_t    *rows = te_new_array(arena, int32_t, te_mul_size((size_t) n_heads, (size_t) head_size));
+
+	/* row d of a head, in one of its halves, is the first or second of a pair */
+	for (int i = 0; i < n_heads * head_size; i++)
+	{
+		int			d = i % head_size;
+		int			half = head_size / 2;
+
+		rows[i] = i - d + (d < 2 * half ? d % half * 2 + d / half : d);
+	}
+	return rows;
+}
 
 const int32_t *
 te_order_groups(TeArena *arena, int n_heads, int n_kv_heads, int head_size)
@@ -183,6 +252,19 @@ te_order_groups(TeArena *arena, int n_heads, int n_kv_heads, int head_size)
 	return rows;
 }
 
+/* The way back: of each of n rows, where it is. */
+static const int32_t *
+inverted(TeArena *arena, const int32_t *rows, int64_t n)
+{
+	int32_t    *result = te_new_array(arena, int32_t, n);
+
+	for (int32_t i = 0; i < n; i++)
+		result[rows[i]] = i;
+	return result;
+}
+
+/* ---- from files, and into them ---- */
+
 /* Is it the tensor of the spec, but for the order?  If not, te_def_assemble() says what is wrong. */
 static bool
 fits(const TeTensorSpec *spec, const TeTensorInfo *tensor, int64_t n_out, int64_t n_in)
@@ -199,20 +281,35 @@ te_order_from_folder(TeArena *arena, const TeTensorSpec *spec, const TeTensorInf
 		return transpose(arena, tensor);
 	if (spec->rows != NULL && fits(spec, tensor, spec->n_out, spec->n_in))
 		return with_rows(arena, tensor, spec->rows);
+	if (spec->less_one)
+		return shift(arena, tensor, 1);
 	return *tensor;
 }
 
 TeTensorInfo
 te_order_to_folder(TeArena *arena, const TeTensorSpec *spec, const TeTensorInfo *tensor)
 {
-	int32_t    *rows;
-
 	if (spec->transposed)
 		return transpose(arena, tensor);
-	if (spec->rows == NULL)
-		return *tensor;
-	rows = te_new_array(arena, int32_t, tensor->dims[0]);
-	for (int32_t i = 0; i < tensor->dims[0]; i++)
-		rows[spec->rows[i]] = i;
-	return with_rows(arena, tensor, rows);
+	if (spec->rows != NULL)
+		return with_rows(arena, tensor, inverted(arena, spec->rows, tensor->dims[0]));
+	if (spec->less_one)
+		return shift(arena, tensor, -1);
+	return *tensor;
+}
+
+TeTensorInfo
+te_order_from_gguf(TeArena *arena, const TeTensorSpec *spec, const TeTensorInfo *tensor)
+{
+	if (spec->gguf_rows != NULL && fits(spec, tensor, spec->n_out, spec->n_in))
+		return with_rows(arena, tensor, spec->gguf_rows);
+	return *tensor;
+}
+
+TeTensorInfo
+te_order_to_gguf(TeArena *arena, const TeTensorSpec *spec, const TeTensorInfo *tensor)
+{
+	if (spec->gguf_rows != NULL)
+		return with_rows(arena, tensor, inverted(arena, spec->gguf_rows, tensor->dims[0]));
+	return *tensor;
 }

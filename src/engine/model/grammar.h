@@ -33,12 +33,22 @@ extern TeGrammar *te_grammar_from_choices(TeArena *arena, const TeStr *choices, 
 /* Is this whole text of the grammar? */
 extern bool te_grammar_matches(TeArena *arena, const TeGrammar *grammar, TeStr text);
 
+/*
+ * The tokens of a vocabulary as bytes, which takes tens of milliseconds for a large one: who makes many constraints makes it once.  n_vocab: the
+ * logits of the model, which may be more or less than the tokenizer has tokens.
+ */
+typedef struct TeTokens TeTokens;
+extern TeTokens *te_tokens_create(TeArena *arena, const TeTokenizer *tokenizer, int n_vocab);
+
 typedef struct TeConstraint TeConstraint;
 
 /*
- * n_vocab: the logits of the model, which may be more or less than the tokenizer has tokens.  end_ids: what ends a text, allowed where it
- * is complete.  Throws TE_ERR_INVALID where no text of the grammar can be written with the vocabulary.
+ * end_ids: what ends a text, allowed where it is complete.  Throws TE_ERR_INVALID where no text of the grammar can be written with the
+ * vocabulary.
  */
+extern TeConstraint *te_constraint_create_over(TeArena *arena, const TeGrammar *grammar, const TeTokens *tokens,
+											   const int32_t *end_ids, size_t n_end);
+/* The same with tokens of its own. */
 extern TeConstraint *te_constraint_create(TeArena *arena, const TeGrammar *grammar, const TeTokenizer *tokenizer, int n_vocab,
 										  const int32_t *end_ids, size_t n_end);
 

@@ -153,4 +153,19 @@ decode_byte_level(TeDecoder *decoder, const void *param)
 	decoder->tokens[decoder->n++] = te_utf8_repair(decoder->arena, (TeStr) {bytes.data, whole});
 }
 
-const TeRow te_decode_byte_level = {"ByteLevel", te_compile_plain,.decode = decode_byte_level,.fuses = true};
+/* Bytes as they are: what is not whole may become so. */
+static void
+each_byte_level(TeDecoder *decoder, const void *param, bool first)
+{
+	for (size_t i = 0; i < decoder->n; i++)
+	{
+		TeBuffer	buffer;
+
+		te_decoder_pause(i);
+		te_buffer_init(&buffer, decoder->arena);
+		add_bytes(&buffer, decoder->tokens[i]);
+		decoder->tokens[i] = (TeStr) {buffer.data, buffer.len};
+	}
+}
+
+const TeRow te_decode_byte_level = {"ByteLevel", te_compile_plain,.decode = decode_byte_level,.each = each_byte_level,.fuses = true};

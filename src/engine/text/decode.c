@@ -149,6 +149,53 @@ te_decode(const TeTokenizer *tokenizer, TeArena *arena, const int32_t *ids, size
 	return result;
 }
 
+/* Without a decoder there is a space before each but the first. */
+static void
+each_joined(TeDecoder *decoder, bool first)
+{
+	for (size_t i = 0; i < decoder->n && !first; i++)
+		decoder->tokens[i] = te_str(te_format(decoder->arena, " %.*s", (int) decoder->tokens[i].len, decoder->tokens[i].data));
+}
+
+TeStr *
+te_token_bytes(const TeTokenizer *tokenizer, TeArena *arena, bool first)
+{
+	TeArena    *work = te_arena_create(arena, "bytes of tokens");
+	TeDecoder	decoder = {.tokenizer = tokenizer,.arena = work,.last = true};
+	const TeStep *steps = te_at(tokenizer, tokenizer->decoder.steps);
+	size_t		n = tokenizer->vocab_size;
+	TeStr	   *texts = te_new_array(arena, TeStr, n);
+	int32_t    *ids = te_new_array(work, int32_t, n);
+
+	te_decoder_open(&decoder, work);
+	te_decoder_start(&decoder, n);
+	for (size_t id = 0; id < n; id++)
+	{
+		TeStr		text = te_token_special(tokenizer, (int32_t) id) ? (TeStr) {NULL, 0} : text_of(tokenizer, (int32_t) id, true);
+
+		te_decoder_pause(id);
+		if (text.data == NULL)
+			continue;
+		ids[decoder.n] = (int32_t) id;
+		decoder.tokens[decoder.n++] = text;
+	}
+	for (uint32_t i = 0; i < tokenizer->decoder.n; i++)
+	{
+		const TeRow *row = te_decoders[steps[i].kind];
+
+		decoder.step = &decoder.steps[i];
+		if (row->each == NULL)
+			te_throw(TE_ERR_UNSUPPORTED, "what a token says depends on those around it in a tokenizer with the decoder \"%s\"", row->type);
+		row->each(&decoder, te_at(tokenizer, steps[i].param), first);
+	}
+	if (!tokenizer->has_decoder)
+		each_joined(&decoder, first);
+	for (size_t i = 0; i < decoder.n; i++)
+		texts[ids[i]] = te_str_copy(arena, decoder.tokens[i]);
+	te_arena_destroy(work);
+	return texts;
+}
+
 /* How many bytes at p begin a character that is then broken off: at least 1. */
 static size_t
 broken_length(const uint8_t *p, size_t left)
@@ -268,27 +315,39 @@ te_clean_up(TeArena *arena, TeStr text)
 }
 
 /* A space before each token but the first and continuations. */
-static void
-decode_wordpiece(TeDecoder *decoder, const void *data)
+static TeStr
+word_text(TeDecoder *decoder, const WordPieceParam *param, TeStr token, bool first)
 {
-	const WordPieceParam *param = data;
 	TeStr		prefix = te_image_str(decoder->tokenizer, param->prefix);
 
+	if (!first)
+	{
+		if (token.len >= prefix.len && memcmp(token.data, prefix.data, prefix.len) == 0)
+			token = (TeStr) {token.data + prefix.len, token.len - prefix.len};
+		else
+			token = te_str(te_format(decoder->arena, " %.*s", (int) token.len, token.data));
+	}
+	return param->cleanup ? te_clean_up(decoder->arena, token) : token;
+}
+
+static void
+decode_wordpiece(TeDecoder *decoder, const void *param)
+{
 	for (size_t i = 0; i < decoder->n; i++)
 	{
-		TeStr	   *token = &decoder->tokens[i];
-
 		te_decoder_pause(i);
-		if (decoder->step->seen + i > 0)
-		{
-			if (token->len >= prefix.len && memcmp(token->data, prefix.data, prefix.len) == 0)
-				*token = (TeStr) {token->data + prefix.len, token->len - prefix.len};
-			else
-				*token = te_str(te_format(decoder->arena, " %.*s", (int) token->len, token->data));
-		}
-		if (param->cleanup)
-			*token = te_clean_up(decoder->arena, *token);
+		decoder->tokens[i] = word_text(decoder, param, decoder->tokens[i], decoder->step->seen + i == 0);
 	}
 }
 
-const TeRow te_decode_wordpiece = {"WordPiece", compile_wordpiece,.decode = decode_wordpiece};
+static void
+each_wordpiece(TeDecoder *decoder, const void *param, bool first)
+{
+	for (size_t i = 0; i < decoder->n; i++)
+	{
+		te_decoder_pause(i);
+		decoder->tokens[i] = word_text(decoder, param, decoder->tokens[i], first);
+	}
+}
+
+const TeRow te_decode_wordpiece = {"WordPiece", compile_wordpiece,.decode = decode_wordpiece,.each = each_wordpiece};

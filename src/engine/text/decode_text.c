@@ -114,7 +114,21 @@ decode_byte_fallback(TeDecoder *decoder, const void *param)
 		flush_bytes(decoder, bytes);
 }
 
-const TeRow te_decode_byte_fallback = {"ByteFallback", te_compile_plain,.decode = decode_byte_fallback};
+/* A byte is one also where no character is whole yet. */
+static void
+each_byte_fallback(TeDecoder *decoder, const void *param, bool first)
+{
+	for (size_t i = 0; i < decoder->n; i++)
+	{
+		int			byte = byte_of(decoder->tokens[i]);
+		char		one[1] = {(char) byte};
+
+		if (byte >= 0)
+			decoder->tokens[i] = te_str_copy(decoder->arena, (TeStr) {one, 1});
+	}
+}
+
+const TeRow te_decode_byte_fallback = {"ByteFallback", te_compile_plain,.decode = decode_byte_fallback,.each = each_byte_fallback};
 
 /* ---- Fuse: one text of all ---- */
 
@@ -128,7 +142,13 @@ decode_fuse(TeDecoder *decoder, const void *param)
 	decoder->tokens[decoder->n++] = text;
 }
 
-const TeRow te_decode_fuse = {"Fuse", te_compile_plain,.decode = decode_fuse,.fuses = true,.pieces = true};
+/* Each is by itself already. */
+static void
+each_fuse(TeDecoder *decoder, const void *param, bool first)
+{
+}
+
+const TeRow te_decode_fuse = {"Fuse", te_compile_plain,.decode = decode_fuse,.each = each_fuse,.fuses = true,.pieces = true};
 
 /* ---- Strip: up to so many of one character at the ends ---- */
 
@@ -215,7 +235,25 @@ decode_strip(TeDecoder *decoder, const void *data)
 	}
 }
 
-const TeRow te_decode_strip = {"Strip", compile_strip,.decode = decode_strip,.pieces = true};
+/* Of a text as a whole only the beginning is known to be one. */
+static void
+each_strip(TeDecoder *decoder, const void *data, bool first)
+{
+	const StripParam *param = data;
+	bool		whole = decoder->step->whole;
+	char		utf8[4];
+	TeStr		c = {utf8, te_utf8_put(utf8, (int32_t) param->content)};
+
+	for (size_t i = 0; i < decoder->n; i++)
+	{
+		if (!whole || first)
+			strip_front(&decoder->tokens[i], c, param->start);
+		if (!whole)
+			strip_back(&decoder->tokens[i], c, param->stop);
+	}
+}
+
+const TeRow te_decode_strip = {"Strip", compile_strip,.decode = decode_strip,.each = each_strip,.pieces = true};
 
 /* ---- Replace ---- */
 
@@ -379,7 +417,23 @@ decode_replace(TeDecoder *decoder, const void *data)
 		replace_regex(decoder, param);
 }
 
-const TeRow te_decode_replace = {"Replace", compile_replace,.decode = decode_replace,.pieces = true};
+static void
+each_replace(TeDecoder *decoder, const void *data, bool first)
+{
+	const ReplaceParam *param = data;
+	TeStr		from = te_pattern_text(decoder->tokenizer, &param->pattern, decoder->arena);
+	TeStr		to = te_image_str(decoder->tokenizer, param->content);
+
+	if (from.data == NULL)
+		replace_regex(decoder, param);
+	for (size_t i = 0; i < decoder->n && from.data != NULL; i++)
+	{
+		te_decoder_pause(i);
+		decoder->tokens[i] = te_replace_all(decoder->arena, decoder->tokens[i], from, to);
+	}
+}
+
+const TeRow te_decode_replace = {"Replace", compile_replace,.decode = decode_replace,.each = each_replace,.pieces = true};
 
 /* ---- CTC: repetitions and padding go, the delimiter becomes a space ---- */
 

@@ -82,20 +82,33 @@ run_metaspace(TeEncoder *encoder, const void *data)
 const TeRow te_pre_metaspace = {"Metaspace", compile_metaspace, run_metaspace};
 
 /* Marks become spaces again; those of the first token go, where one was put there. */
-static void
-decode_metaspace(TeDecoder *decoder, const void *data)
+static TeStr
+plain_text(TeDecoder *decoder, const MetaspaceParam *param, TeStr token, bool first)
 {
-	const MetaspaceParam *param = data;
 	char		mark[4];
 	TeStr		from = {mark, te_utf8_put(mark, (int32_t) param->mark)};
 
+	return te_replace_all(decoder->arena, token, from, first && param->prepend != PREPEND_NEVER ? TE_STR("") : TE_STR(" "));
+}
+
+static void
+decode_metaspace(TeDecoder *decoder, const void *data)
+{
 	for (size_t i = 0; i < decoder->n; i++)
 	{
-		TeStr		to = decoder->step->seen + i == 0 && param->prepend != PREPEND_NEVER ? TE_STR("") : TE_STR(" ");
-
 		te_decoder_pause(i);
-		decoder->tokens[i] = te_replace_all(decoder->arena, decoder->tokens[i], from, to);
+		decoder->tokens[i] = plain_text(decoder, data, decoder->tokens[i], decoder->step->seen + i == 0);
 	}
 }
 
-const TeRow te_decode_metaspace = {"Metaspace", compile_metaspace,.decode = decode_metaspace};
+static void
+each_metaspace(TeDecoder *decoder, const void *data, bool first)
+{
+	for (size_t i = 0; i < decoder->n; i++)
+	{
+		te_decoder_pause(i);
+		decoder->tokens[i] = plain_text(decoder, data, decoder->tokens[i], first);
+	}
+}
+
+const TeRow te_decode_metaspace = {"Metaspace", compile_metaspace,.decode = decode_metaspace,.each = each_metaspace};

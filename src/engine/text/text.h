@@ -123,6 +123,13 @@ extern TeToken *te_encode_alloc(const TeTokenizer *tokenizer, TeArena *arena, Te
 /* Ids to text by the decoder (as they come: stream.h); skip_special leaves out special tokens.  Throws TE_ERR_INVALID on an id beyond the vocabulary. */
 extern TeStr te_decode(const TeTokenizer *tokenizer, TeArena *arena, const int32_t *ids, size_t n, bool skip_special);
 
+/*
+ * What each token adds to a text that is decoded without special tokens, as bytes, which need not be whole characters: within the text, or as
+ * its first token.  te_vocab_size() of them, {NULL, 0} for special tokens and ids that are no token.  Throws TE_ERR_UNSUPPORTED where that depends on
+ * the tokens around it (CTC, words with marked ends).
+ */
+extern TeStr *te_token_bytes(const TeTokenizer *tokenizer, TeArena *arena, bool first);
+
 extern TeStr te_token_text(const TeTokenizer *tokenizer, int32_t id);	/* as in the vocabulary ("##ing", "Ġthe"); {NULL, 0} where there is none */
 extern int32_t te_token_id(const TeTokenizer *tokenizer, TeStr token);	/* -1 where there is none */
 extern bool te_token_special(const TeTokenizer *tokenizer, int32_t id);	/* an added token that is no text */

@@ -406,6 +406,8 @@ struct TeRow
 	void		(*compile) (TeCompiler *compiler, const TeJson *node, uint32_t kind);
 	void		(*run) (TeEncoder *encoder, const void *param);	/* normalizers, pre-tokenizers, models (one word) */
 	void		(*decode) (TeDecoder *decoder, const void *param);
+	/* decode for tokens that are no text together, but each by itself: within one, or first in one */
+	void		(*each) (TeDecoder *decoder, const void *param, bool first);
 	bool		fuses;			/* decode makes one text of all tokens */
 	bool		pieces;			/* decode takes that text in pieces */
 };

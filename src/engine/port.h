@@ -115,6 +115,20 @@ extern int	te_workers(void);
 extern void *te_host_alloc(void *owner, size_t bytes);
 extern void te_host_free(void *owner, void *block);
 
+/* What time it is to the user, in the time zone of the session: for texts that say so. */
+typedef struct TeTime
+{
+	int			year;
+	int			month;			/* 1 to 12 */
+	int			day;			/* 1 to 31 */
+	int			hour;
+	int			minute;
+	int			second;
+	int			weekday;		/* 0 to 6, from Sunday */
+} TeTime;
+
+extern void te_host_now(TeTime *now);
+
 /* Seconds of a monotonic clock, for statistics and progress only. */
 extern double te_host_seconds(void);
 

@@ -31,6 +31,7 @@
 #include "port/pool.h"
 #include "portability/instr_time.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/memutils.h"
 
 #define MOST_DEFAULT_THREADS 8
@@ -408,6 +409,27 @@ te_host_seconds(void)
 
 	INSTR_TIME_SET_CURRENT(now);
 	return INSTR_TIME_GET_DOUBLE(now);
+}
+
+/* That of now() in SQL: the same for a whole transaction. */
+void
+te_host_now(TeTime *now)
+{
+	struct pg_tm tm;
+	fsec_t		fraction;
+	int			zone;
+
+	if (timestamp2tm(GetCurrentTransactionStartTimestamp(), &zone, &tm, &fraction, NULL, NULL) != 0)
+		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range")));
+	*now = (TeTime) {
+		.year = tm.tm_year,
+		.month = tm.tm_mon,
+		.day = tm.tm_mday,
+		.hour = tm.tm_hour,
+		.minute = tm.tm_min,
+		.second = tm.tm_sec,
+		.weekday = j2day(date2j(tm.tm_year, tm.tm_mon, tm.tm_mday)),
+	};
 }
 
 const TeBlas *

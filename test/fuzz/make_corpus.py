@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make the seed corpora of the fuzz targets json, gguf and safetensors.
+"""Make the seed corpora of the fuzz targets json, gguf, safetensors and template.
 
     python3 test/fuzz/make_corpus.py
 
@@ -93,8 +93,28 @@ SAFETENSORS = {
     "odd": safetensors([("mask", "BOOL", [3], bytes(3)), ("w", "F32", [1, 2, 3], bytes(24))], {"a": "1", "\u00e9": "\u4e2d"}),
 }
 
+
+
+def templates():
+    """The templates of models/fixtures, and the pieces of the language that are tested there, some at a time."""
+    folder = os.path.join(HERE, "..", "..", "models", "fixtures", "templates")
+    seeds = {}
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".jinja"):
+            with open(os.path.join(folder, name), "rb") as file:
+                seeds[name[:-6]] = file.read()
+    with open(os.path.join(folder, "expected.json"), encoding="utf-8") as file:
+        cases = [case for case in json.load(file)["cases"] if "source" in case]
+    parts = [case["source"] for case in cases if "expected" in case]
+    for i in range(0, len(parts), 8):
+        seeds["parts%d" % (i // 8)] = "\n".join(parts[i:i + 8]).encode()
+    for i, case in enumerate([case for case in cases if "error" in case][:40:4]):
+        seeds["error%d" % i] = case["source"].encode()
+    return seeds
+
+
 if __name__ == "__main__":
-    for target, seeds in {"json": JSON, "gguf": GGUF, "safetensors": SAFETENSORS}.items():
+    for target, seeds in {"json": JSON, "gguf": GGUF, "safetensors": SAFETENSORS, "template": templates()}.items():
         folder = os.path.join(HERE, "corpus", target)
         os.makedirs(folder, exist_ok=True)
         for name, raw in seeds.items():

@@ -365,6 +365,13 @@ extern void te_generator_drop(TeGenerator *generator, size_t row);	/* finish it 
 /* Forget all rows; what they had in common with each other is kept while there is room. */
 extern void te_generator_reset(TeGenerator *generator);
 
+/*
+ * A conversation as a prompt, by the model's chat template; to be fed with the option `bare`.  messages: an array of objects with texts
+ * "role" and "content".  Throws TE_ERR_INVALID for messages, also where the template refuses them, and TE_ERR_UNSUPPORTED where the
+ * model has no template.
+ */
+extern TeStr te_model_chat_prompt(const TeModel *model, TeArena *arena, const TeJson *messages, bool add_generation_prompt);
+
 /* A token and how probable it was after those before it. */
 typedef struct TeTokenScore
 {

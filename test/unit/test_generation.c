@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * test_generation.c
- *	  What texts begin and end with: from folders and GGUF, through definitions and images, and back.
+ *	  What texts begin and end with: from folders and GGUF, through definitions and images, and back; conversations as prompts.
  *-------------------------------------------------------------------------
  */
 #include "model_fixture.h"
@@ -189,6 +189,47 @@ TEST(special_tokens_end_by_their_names)
 
 	CHECK(ends_with(generation_of(arena, def), SPECIAL));
 	CHECK(!ends_with(generation_of(arena, other), SPECIAL));
+}
+
+/* ---- conversations ---- */
+
+static TeStr
+prompt_of(TeArena *arena, const TeModelDef *def, const char *messages)
+{
+	return te_model_chat_prompt(load_model(arena, def), arena, te_json_parse(arena, te_str(messages), "messages"), true);
+}
+
+TEST(a_conversation_becomes_a_prompt)
+{
+	static const char *const files[] = {
+		"tokenizer_config.json", "{\"bos_token\": \"<s>\", \"eos_token\": \"</s>\"}", "chat_template.jinja",
+		"{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content | trim }}{{ eos_token }}{% endfor %}{{ tools is none }}{{ add_generation_prompt }}\n",
+		NULL
+	};
+	const TeModelDef *def = import_with(arena, files, NULL);
+
+	CHECK_STR(prompt_of(arena, def, "[{\"role\": \"system\", \"content\": \" Be brief. \"}, {\"role\": \"user\", \"content\": \"Hi\", \"name\": \"Al\"}]"),
+			  "<s>[system] Be brief.</s>[user] Hi</s>TrueTrue");
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "array", prompt_of(arena, def, "{\"role\": \"user\"}"));
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "no messages", prompt_of(arena, def, "[]"));
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "message 2 is no object", prompt_of(arena, def, "[{\"role\": \"user\", \"content\": \"\"}, \"Hi\"]"));
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "\"role\"", prompt_of(arena, def, "[{\"content\": \"Hi\"}]"));
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "\"content\"", prompt_of(arena, def, "[{\"role\": \"user\", \"content\": [1]}]"));
+}
+
+TEST(without_a_template_only_chatml)
+{
+	const char *const none[] = {NULL};
+	const char *messages = "[{\"role\": \"user\", \"content\": \"Hi\"}]";
+	const TeJson *tokenizer = tokenizer_with(arena, "<|im_start|>");
+	TeJson	   *list = (TeJson *) te_json_get(tokenizer, "added_tokens");
+
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "cannot chat", prompt_of(arena, import_with(arena, none, NULL), messages));
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "cannot chat", prompt_of(arena, import_with(arena, none, tokenizer), messages));
+	te_json_set_str(te_json_add(arena, &list->items[1], "content"), TE_STR("<|im_end|>"));
+	CHECK_STR(prompt_of(arena, import_with(arena, none, tokenizer), messages), "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "does not write text",
+					  prompt_of(arena, fixture_load(arena, "bert", NULL)->def, messages));
 }
 
 TEST(refuses_what_cannot_be)

@@ -52,6 +52,7 @@ static const struct
 	{"width", "Write a number of columns, or of pixels."},
 	{"height", "Write a number of lines, or of pixels."},
 	{"target", "Write the name of the column for the results."},
+	{"schema", "Write a JSON schema, such as '{\"type\": \"object\", \"properties\": {\"name\": {\"type\": \"string\"}}}'."},
 };
 
 void

@@ -11,6 +11,7 @@
  *	  batch_plan_expr.c	rewrites expressions: calls become columns, with guards
  *	  batch_plan_values.c	calls in lists of VALUES
  *	  batch_plan_ahead.c	calls that are not in the plan's own hands: computed ahead
+ *	  batch_plan_stream.c	functions in FROM that give their rows as they make them
  *	  batch_node.c		the node
  *	  batch_ahead.c		where a plain call finds what the node has computed for it
  *	  batch_explain.c	what EXPLAIN says about it
@@ -46,6 +47,7 @@ typedef struct TrCalls
 	NullableDatum *results;		/* of a set: TrBatchSet, never null */
 	TupleDesc	desc;			/* rows of a set */
 	const uint8 **digests;		/* of each call's model; stays NULL where none was asked */
+	Oid			type;			/* of results */
 #ifdef TR_BATCH_STRESS
 	Oid			collation;
 #endif
@@ -89,6 +91,9 @@ typedef struct TrBatchFunction
 	bool		set;			/* returns a set of rows */
 	const TrLabeller *labeller; /* of run_label */
 	TrTextFunction of_text;		/* of run_tokens */
+	const struct TrGenerateForm *form;	/* of run_generate; the function is volatile where it does not repeat */
+	int			most_rows;		/* of a batch; 0: transformer.batch_size alone says it */
+	bool		streams;		/* gives a set value by value */
 #ifdef TR_BATCH_STRESS
 	Oid			built_in;		/* of run_built_in */
 #endif
@@ -102,6 +107,8 @@ extern const TrBatchFunction *tr_batch_function(Oid funcid, bool *strict);
 extern const TrBatchFunction *tr_batch_call(Node *node, Oid *funcid, List **args);
 /* And for a call of one that returns a set. */
 extern const TrBatchFunction *tr_batch_set_call(Node *node, Oid *funcid, List **args);
+/* Does a call give the same each time?  Those of functions that are not volatile all do. */
+extern bool tr_batch_repeats(const TrBatchFunction *function, const NullableDatum *args);
 /* Compute calls of a function. */
 extern void tr_batch_run(const TrBatchFunction *function, TrCalls *calls);
 extern void tr_batch_functions_init(void);
@@ -152,6 +159,8 @@ extern bool tr_batch_has_call(Node *node, void *context);
 extern bool tr_batch_has_outer_call(Node *node, void *context);
 extern bool tr_batch_has_multiexpr(Node *node, void *context);
 extern bool tr_batch_has_subplan(Node *node, void *context);
+/* A volatile function that is none of those that run in batches. */
+extern bool tr_batch_has_volatile(Node *node, void *context);
 /* Gather what an expression wants of the child; then rewrite it over the scan tuple. */
 extern bool tr_batch_collect_inputs(Node *node, TrSplit *split);
 extern Node *tr_batch_rewrite(Node *node, TrSplit *split);
@@ -164,6 +173,15 @@ extern Node *tr_batch_set_varno(Node *node, int varno);
 extern void tr_batch_start_below(TrSplit *split, Plan *child);
 extern Plan *tr_batch_finish_below(TrSplit *split, Plan *child, Plan *reader);
 extern bool tr_is_batch(Plan *plan);
+/* Give a new node its number, its child, and estimates and parameters like those of another. */
+extern void tr_batch_new_node(Plan *node, Plan *child, const Plan *like);
+extern void tr_batch_move_initplans(Plan *to, Plan *from);
+/* A Material above a finished plan, for one who has to go back in it. */
+extern Plan *tr_batch_add_material(Plan *child);
+
+extern bool tr_is_stream(FunctionScan *scan);
+/* In place of the scan; keeps: its rows may be asked for again. */
+extern Plan *tr_stream_scan(FunctionScan *scan, bool keeps);
 
 extern void tr_batch_ahead_of_join(NestLoop *join);
 extern void tr_batch_ahead_of_modify(ModifyTable *modify, List *range_table);
@@ -247,6 +265,7 @@ typedef struct TrBatchState
 	ExprState  *limit_offset;	/* of the Limit above, if any */
 	ExprState  *limit_count;
 	int64		bound;			/* rows that the Limit can ask for; -1: unknown */
+	int			most_rows;		/* that the functions take; 0: any number */
 
 	MemoryContext batch_context;	/* rows of the batch and results */
 	MemoryContext scan_context; /* values that last until the next rescan */
@@ -275,6 +294,9 @@ typedef struct TrBatchState
 	TrBatchShared *shared;		/* NULL: no parallel query is under way */
 	TeUsage		usage;
 } TrBatchState;
+
+/* Most rows of a batch. */
+extern int	tr_batch_most_rows(const TrBatchState *state);
 
 /* ---- calls computed ahead (batch_ahead.c) ---- */
 

@@ -90,7 +90,7 @@ tr_ahead_keep(TrBatchState *state, TrBatchCall *call, TrBatchRow *row, TrAheadRe
 /* ---- finding ---- */
 
 /* What a node has for a call in its current row. */
-static const TrAheadResult *
+static TrAheadResult *
 find_in_node(TrBatchState *state, FunctionCallInfo fcinfo, const uint8 *digest, TrBatchCall **call)
 {
 	TrBatchRow *row;
@@ -130,7 +130,7 @@ tr_ahead_found(FunctionCallInfo fcinfo, TrModel *model, Datum *result)
 	for (TrBatchState *state = listed; state != NULL; state = state->next_listed)
 	{
 		TrBatchCall *call;
-		const TrAheadResult *found = find_in_node(state, fcinfo, tr_model_digest(model), &call);
+		TrAheadResult *found = find_in_node(state, fcinfo, tr_model_digest(model), &call);
 
 		if (found == NULL)
 			continue;
@@ -140,6 +140,9 @@ tr_ahead_found(FunctionCallInfo fcinfo, TrModel *model, Datum *result)
 			return_set(fcinfo, (TrBatchSet *) DatumGetPointer(found->result.value));
 		else
 			*result = datumCopy(found->result.value, call->by_value, call->length);
+		/* what was drawn at random is no answer for another call */
+		if (call->is_volatile && !tr_batch_repeats(call->function, fcinfo->args))
+			found->args = NULL;
 		return true;
 	}
 	return false;

@@ -152,7 +152,7 @@ tr_batch_explain(CustomScanState *css, List *ancestors, ExplainState *es)
 	TrBatchState *state = (TrBatchState *) css;
 
 	explain_calls(state, ancestors, es);
-	ExplainPropertyInteger("Batch Size", "rows", tr_batch_size, es);
+	ExplainPropertyInteger("Batch Size", "rows", tr_batch_most_rows(state), es);
 	if (es->analyze && css->ss.ps.instrument != NULL)
 		explain_work(state, es);
 }

@@ -20,6 +20,7 @@
  *-------------------------------------------------------------------------
  */
 #include "pg/batch.h"
+#include "pg/generate.h"
 #include "pg/store.h"
 
 #include "access/htup_details.h"
@@ -36,6 +37,7 @@
 #include "utils/syscache.h"
 
 #define SIMILARITY_ROWS 1024	/* whose vectors are kept at a time */
+#define GENERATE_ROWS 64		/* of a batch: more than pay to be decoded together, and not so many that results are late */
 
 static NullableDatum *
 argument(const TrCallGroup *group, int i, int arg)
@@ -345,9 +347,37 @@ run_tokens(const TrBatchFunction *function, TrCallGroup *group)
 	MemoryContextDelete(context);
 }
 
+/* ---- texts that are generated ---- */
+
+static void
+take_generated(void *arg, int i, Datum value, bool isnull)
+{
+	set_result(arg, i, value);
+}
+
+static void
+run_generate(const TrBatchFunction *function, TrCallGroup *group)
+{
+	TrGenerateCalls calls = {.form = function->form,.n = group->n};
+
+	calls.args = palloc(sizeof(NullableDatum *) * group->n);
+	for (int i = 0; i < group->n; i++)
+		calls.args[i] = argument(group, i, 0);
+	if (function->form == &tr_generate_as)
+		calls.shape = tr_shape(group->calls->type);
+	tr_generate_each(group->model, &calls, take_generated, group);
+}
+
+bool
+tr_batch_repeats(const TrBatchFunction *function, const NullableDatum *args)
+{
+	return function->form == NULL || tr_generate_repeats(function->form, args);
+}
+
 /* ---- the table ---- */
 
 #define ONE(symbol_, model_, use_) .symbol = "transformer_" symbol_,.n_texts = 1,.model = model_,.use = use_
+#define TEXT(symbol_, model_, form_) ONE(symbol_, model_, TR_USE_GENERATE),.form = &tr_generate_##form_
 #define TWO(symbol_, use_) .symbol = "transformer_" symbol_,.n_texts = 2,.model = 2,.use = use_
 
 static const TrBatchFunction functions[] = {
@@ -384,6 +414,17 @@ static const TrBatchFunction functions[] = {
 	{ONE("fill_mask_array", 2, TR_USE_FILL)},
 	{TWO("answer", TR_USE_ANSWER),.run = run_answer,.set = true},
 	{TWO("answer_array", TR_USE_ANSWER)},
+	{TEXT("generate", 1, text),.run = run_generate,.most_rows = GENERATE_ROWS},
+	{TEXT("generate_array", 1, text)},
+	{TEXT("generate_stream", 1, text),.streams = true},
+	{TEXT("generate_json", 2, json),.run = run_generate,.most_rows = GENERATE_ROWS},
+	{TEXT("generate_as", 2, as),.run = run_generate,.most_rows = GENERATE_ROWS},
+	{TEXT("chat", 1, chat),.run = run_generate,.most_rows = GENERATE_ROWS},
+	{TEXT("chat_stream", 1, chat),.streams = true},
+	{ONE("token_logprobs", 1, TR_USE_GENERATE)},
+	{ONE("token_logprobs_array", 1, TR_USE_GENERATE)},
+	{ONE("perplexity", 1, TR_USE_GENERATE)},
+	{ONE("perplexity_array", 1, TR_USE_GENERATE)},
 };
 
 #ifdef TR_BATCH_STRESS

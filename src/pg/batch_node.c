@@ -185,6 +185,8 @@ batch_begin(CustomScanState *css, EState *estate, int eflags)
 		call->stage = list_nth_int(linitial(plan->custom_private), i);
 		call->invariant = list_nth_int(lsecond(plan->custom_private), i) != 0;
 		call->column = state->n_inputs + i;
+		if (call->function != NULL && call->function->most_rows > 0)
+			state->most_rows = state->most_rows > 0 ? Min(state->most_rows, call->function->most_rows) : call->function->most_rows;
 	}
 	state->n_quals = list_length(plan->scan.plan.qual);
 	state->quals = palloc(sizeof(ExprState *) * Max(state->n_quals, 1));
@@ -243,10 +245,16 @@ start_scan(TrBatchState *state)
 		ExecSetTupleBound(state->bound, outerPlanState(state));
 }
 
+int
+tr_batch_most_rows(const TrBatchState *state)
+{
+	return state->most_rows > 0 ? Min(state->most_rows, tr_batch_size) : tr_batch_size;
+}
+
 static int
 next_size(TrBatchState *state)
 {
-	state->size = Min(state->size == 0 ? FIRST_ROWS : state->size * 2, tr_batch ? tr_batch_size : 1);
+	state->size = Min(state->size == 0 ? FIRST_ROWS : state->size * 2, tr_batch ? tr_batch_most_rows(state) : 1);
 	if (state->bound >= 0 && state->n_quals == 0)
 		return (int) Max(1, Min(state->size, state->bound - state->handed_on));
 	return state->size;
@@ -438,7 +446,7 @@ hash_call(const TrBatchCall *call, const NullableDatum *args)
 
 /*
  * Leave each of equal calls but once, moved to the front; which[i] is where the result of
- * call i will be.
+ * call i will be.  Calls that draw at random are never equal.
  */
 static void
 unite_equal(const TrBatchCall *call, TrCalls *calls, int *which)
@@ -451,9 +459,10 @@ unite_equal(const TrBatchCall *call, TrCalls *calls, int *which)
 	for (int i = 0; i < n; i++)
 	{
 		NullableDatum *args = &calls->args[i * call->n_args];
+		bool		repeats = !call->is_volatile || tr_batch_repeats(call->function, args);
 		uint32		place = hash_call(call, args) & mask;
 
-		while (table[place] != 0 && !tr_same_calls(call, &calls->args[(table[place] - 1) * call->n_args], args))
+		while (table[place] != 0 && !(repeats && tr_same_calls(call, &calls->args[(table[place] - 1) * call->n_args], args)))
 			place = (place + 1) & mask;
 		if (table[place] == 0)
 		{
@@ -475,6 +484,7 @@ preset_results(const TrBatchCall *call, TrCalls *calls)
 		calls->results[i] = call->desc ?
 			(NullableDatum) {.value = PointerGetDatum(palloc0(sizeof(TrBatchSet)))} : (NullableDatum) {.isnull = true};
 	calls->desc = call->desc;
+	calls->type = exprType((Node *) call->expr);
 	if (call->ahead)
 		calls->digests = palloc0(sizeof(uint8 *) * calls->n);
 #ifdef TR_BATCH_STRESS
@@ -489,10 +499,7 @@ run_gathered(TrBatchState *state, TrBatchCall *call, TrCalls *calls, const int *
 	int			n = calls->n;
 	int		   *which = palloc(sizeof(int) * n);
 
-	for (int i = 0; i < n; i++)
-		which[i] = i;
-	if (!call->is_volatile)
-		unite_equal(call, calls, which);
+	unite_equal(call, calls, which);
 	preset_results(call, calls);
 	tr_batch_run(call->function, calls);
 	state->n_computed += n;

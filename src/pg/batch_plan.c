@@ -31,6 +31,13 @@
  * Everywhere else (the condition of a nested loop, RETURNING, ON CONFLICT,
  * actions of MERGE, ...) a call stays what it was: one for each row.
  *
+ * Volatile.  Functions that draw at random run in batches, too, since nothing but the numbers that they draw depends on
+ * when, and how often, they are called; equal calls of theirs stay apart (batch_node.c).  Of all other volatile functions
+ * the order and number of calls is kept: none is called for rows that are read ahead.
+ *
+ * Functions in FROM that stream have their scans replaced on the way (batch_plan_stream.c), whether
+ * transformer.batch is on or off.
+ *
  * When.  Plans pass the planner hook.  The library may be loaded in the middle
  * of planning, when the hook of that very statement was passed already: the
  * support function of the SQL functions (batch_funcs.c) loads it.  That one
@@ -60,7 +67,9 @@ static bool catching_up = true;
 static int	last_plan_node_id;
 static List *range_table;
 static bool batches_were_added;
+static bool streams_were_added;
 static int	below_gather;		/* > 0: in what workers run */
+static int	rescanned;			/* > 0: in what may run more than once */
 
 static Plan *rewrite_plan(Plan *plan);
 
@@ -82,6 +91,15 @@ copy_parameters(Plan *to, const Plan *from)
 {
 	to->extParam = bms_copy(from->extParam);
 	to->allParam = bms_copy(from->allParam);
+}
+
+void
+tr_batch_new_node(Plan *node, Plan *child, const Plan *like)
+{
+	copy_estimates(node, like);
+	copy_parameters(node, like);
+	node->plan_node_id = ++last_plan_node_id;
+	node->lefttree = child;
 }
 
 /* Sets come after all other calls, which have columns that are referred to. */
@@ -110,14 +128,11 @@ make_batch(TrSplit *split, Plan *child, List *targetlist, List *quals)
 	List	   *ahead = add_sets(split);
 	ListCell   *lc;
 
-	copy_estimates(&batch->scan.plan, child);
-	copy_parameters(&batch->scan.plan, child);
-	batch->scan.plan.plan_node_id = ++last_plan_node_id;
+	tr_batch_new_node(&batch->scan.plan, child, child);
 	/* for the totals of workers: only then a custom node gets shared memory */
 	batch->scan.plan.parallel_aware = below_gather > 0;
 	batch->scan.plan.targetlist = targetlist;
 	batch->scan.plan.qual = quals;
-	batch->scan.plan.lefttree = child;
 	/* A node that is not its Append's own child cannot answer that one asynchronously. */
 	child->async_capable = false;
 	foreach(lc, split->inputs)
@@ -163,25 +178,22 @@ pass_on(Plan *child)
 }
 
 /* EXPLAIN looks for the initplans of an expression at its node and above. */
-static void
-move_initplans(Plan *to, Plan *from)
+void
+tr_batch_move_initplans(Plan *to, Plan *from)
 {
 	to->initPlan = from->initPlan;
 	from->initPlan = NIL;
 }
 
 /* A Material above a finished plan, for one who has to go back in it. */
-static Plan *
-add_material(Plan *child)
+Plan *
+tr_batch_add_material(Plan *child)
 {
 	Material   *material = makeNode(Material);
 
-	copy_estimates(&material->plan, child);
-	copy_parameters(&material->plan, child);
-	material->plan.plan_node_id = ++last_plan_node_id;
-	material->plan.lefttree = child;
+	tr_batch_new_node(&material->plan, child, child);
 	material->plan.targetlist = pass_on(child);
-	move_initplans(&material->plan, child);
+	tr_batch_move_initplans(&material->plan, child);
 	return &material->plan;
 }
 
@@ -242,7 +254,7 @@ cut_filter(Plan *plan, List **head, List **tail)
 			*tail = lappend(*tail, lfirst(lc));
 		else
 			*head = lappend(*head, lfirst(lc));
-	if (IsA(plan, WindowAgg) || contain_volatile_functions((Node *) *tail))
+	if (IsA(plan, WindowAgg) || tr_batch_has_volatile((Node *) *tail, NULL))
 	{
 		*head = plan->qual;
 		*tail = NIL;
@@ -286,7 +298,7 @@ batch_above(Plan *plan)
 	plan->targetlist = split.inputs;
 	plan->qual = head;
 	batch = make_batch(&split, plan, new_tlist, new_tail);
-	move_initplans(batch, plan);
+	tr_batch_move_initplans(batch, plan);
 	return batch;
 }
 
@@ -493,9 +505,9 @@ tell_limit(Limit *limit)
 			list_make2(copyObject(limit->limitOffset), copyObject(limit->limitCount));
 }
 
-/* What a node of this kind needs besides having its children rewritten. */
+/* Children that are not on the left or right. */
 static void
-rewrite_inputs(Plan *plan)
+rewrite_children(Plan *plan)
 {
 	switch (nodeTag(plan))
 	{
@@ -511,10 +523,21 @@ rewrite_inputs(Plan *plan)
 		case T_CustomScan:
 			rewrite_plan_list(((CustomScan *) plan)->custom_plans);
 			break;
+		default:
+			break;
+	}
+}
+
+/* What a node of this kind needs besides having its children rewritten. */
+static void
+batch_inputs(Plan *plan)
+{
+	switch (nodeTag(plan))
+	{
 		case T_MergeJoin:
 			/* the join returns to a mark in its inner input */
 			if (tr_is_batch(plan->righttree) && !((MergeJoin *) plan)->skip_mark_restore)
-				plan->righttree = add_material(plan->righttree);
+				plan->righttree = tr_batch_add_material(plan->righttree);
 			break;
 		case T_Limit:
 			tell_limit((Limit *) plan);
@@ -548,12 +571,23 @@ rewrite_plan(Plan *plan)
 	if (plan == NULL)
 		return NULL;
 	check_stack_depth();
+	if (IsA(plan, FunctionScan) && tr_is_stream((FunctionScan *) plan))
+	{
+		plan = tr_stream_scan((FunctionScan *) plan, rescanned > 0);
+		streams_were_added = true;
+	}
 	below_gather += IsA(plan, Gather) || IsA(plan, GatherMerge);
 	plan->lefttree = rewrite_plan(plan->lefttree);
 	below_gather -= IsA(plan, Gather) || IsA(plan, GatherMerge);
+	rescanned++;
 	plan->righttree = rewrite_plan(plan->righttree);
-	rewrite_inputs(plan);
-	return computes_output(plan) ? batch_above(plan) : plan;
+	rescanned--;
+	rewrite_children(plan);
+	if (tr_batch)
+		batch_inputs(plan);
+	if (tr_batch && computes_output(plan))
+		plan = batch_above(plan);
+	return plan;
 }
 
 static List *
@@ -606,7 +640,7 @@ may_have_calls(PlannedStmt *stmt)
 {
 	ListCell   *lc;
 
-	if (!tr_batch || stmt->commandType == CMD_UTILITY)
+	if (stmt->commandType == CMD_UTILITY)
 		return false;
 #ifdef TR_BATCH_STRESS
 	return true;
@@ -614,27 +648,28 @@ may_have_calls(PlannedStmt *stmt)
 	foreach(lc, stmt->invalItems)
 		if (((PlanInvalItem *) lfirst(lc))->cacheId == PROCOID)
 			return true;
-	return tr_batch_writes_generated(stmt);
+	return tr_batch && tr_batch_writes_generated(stmt);
 }
 
-/* True if the statement has Batch nodes now. */
+/* True if the statement has other nodes now. */
 static bool
 rewrite_statement(PlannedStmt *stmt)
 {
 	ListCell   *lc;
 
-	batches_were_added = false;
-	below_gather = 0;
+	batches_were_added = streams_were_added = false;
+	below_gather = rescanned = 0;
 	range_table = stmt->rtable;
 	last_plan_node_id = max_plan_node_id(stmt->planTree);
 	foreach(lc, stmt->subplans)
 		last_plan_node_id = Max(last_plan_node_id, max_plan_node_id(lfirst(lc)));
 	stmt->planTree = rewrite_plan(stmt->planTree);
+	rescanned = 1;
 	rewrite_plan_list(stmt->subplans);
 	/* the plan is dear because of its models, which compiled expressions do not make faster */
 	if (batches_were_added)
 		stmt->jitFlags = PGJIT_NONE;
-	return batches_were_added;
+	return batches_were_added || streams_were_added;
 }
 
 /*
@@ -670,7 +705,7 @@ plan_with_batches(Query *parse, const char *query_string, int cursor_options, Pa
 	{
 		catching_up = false;
 		if (wants_material(stmt, cursor_options, could_go_backward))
-			stmt->planTree = add_material(stmt->planTree);
+			stmt->planTree = tr_batch_add_material(stmt->planTree);
 	}
 	return stmt;
 }

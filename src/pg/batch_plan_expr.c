@@ -85,6 +85,22 @@ tr_batch_has_multiexpr(Node *node, void *context)
 	return expression_tree_walker(node, tr_batch_has_multiexpr, context);
 }
 
+static bool
+is_foreign_volatile(Oid funcid, void *context)
+{
+	return func_volatile(funcid) == PROVOLATILE_VOLATILE && tr_batch_function(funcid, NULL) == NULL;
+}
+
+bool
+tr_batch_has_volatile(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (check_functions_in_node(node, is_foreign_volatile, NULL) || IsA(node, NextValueExpr))
+		return true;
+	return expression_tree_walker(node, tr_batch_has_volatile, context);
+}
+
 /*
  * Does an expression refer to a value that an expression around it provides?
  * What stands after WHEN refers to its own CASE, if that has an argument.

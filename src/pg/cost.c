@@ -20,6 +20,9 @@
  * today; f32 is three times slower).  A call with 12 tokens of a model of 22
  * million parameters thus costs some 130, of which nine tenths are the products.
  *
+ * A text that is generated costs its prompt and as many tokens as it may have.  A row
+ * alone takes longer than that, since each of its tokens reads all weights; rows that are decoded together share that.
+ *
  * A call whose arguments do not depend on the row is computed once (fn_embed.c's
  * cache, or the Batch node), so that its cost is one of starting.
  *
@@ -34,6 +37,7 @@
  *-------------------------------------------------------------------------
  */
 #include "pg/batch.h"
+#include "pg/generate.h"
 
 #include <math.h>
 
@@ -250,6 +254,21 @@ work_of_call(const TrBatchFunction *function, PlannerInfo *root, List *args)
 	return work;
 }
 
+/* How many tokens a call may make, if it makes some. */
+static double
+generated_tokens(const TrBatchFunction *function, List *args)
+{
+	NullableDatum most = {.isnull = true};
+	Node	   *argument;
+
+	if (function->form == NULL || list_length(args) <= function->model + 1)
+		return 0;
+	argument = list_nth(args, function->model + 1);
+	if (IsA(argument, Const) && !((Const *) argument)->constisnull)
+		most = (NullableDatum) {.value = ((Const *) argument)->constvalue};
+	return Max(tr_generate_max_tokens(&most), 0);
+}
+
 /* ---- what the planner asks ---- */
 
 static bool
@@ -268,7 +287,7 @@ answer_cost(SupportRequestCost *request)
 	operators = OPERATORS_PER_BYTE * work.bytes;
 	if (function->use != TR_USE_TOKENS)
 	{
-		double		tokens = work.bytes / BYTES_PER_TOKEN + SPECIAL_TOKENS;
+		double		tokens = work.bytes / BYTES_PER_TOKEN + SPECIAL_TOKENS + generated_tokens(function, args);
 
 		operators += 2 * size.parameters * Min(tokens, size.most_tokens) / FLOPS_PER_OPERATOR;
 	}

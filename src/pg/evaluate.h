@@ -89,6 +89,7 @@ extern const TrFormOps tr_form_score;
 extern const TrFormOps tr_form_tags;
 extern const TrFormOps tr_form_answer;
 extern const TrFormOps tr_form_masked;
+extern const TrFormOps tr_form_written;
 extern const TrFormOps tr_form_pairs;
 extern const TrFormOps tr_form_ranking;
 

@@ -1,7 +1,7 @@
 /*-------------------------------------------------------------------------
  * evaluate_texts.c
  *	  Forms of rows without labels: answers to questions, texts to mask words
- *	  of, pairs with a score, anchors with what is to be found (evaluate.h).
+ *	  of or to foretell, pairs with a score, anchors with what is to be found (evaluate.h).
  *
  * Ranking.  The texts to be found, and those that are to be told from them, are
  * ranked by their cosine with an anchor, as a search would.  All rows' texts are candidates, up to the first
@@ -165,6 +165,43 @@ masked_show(TrEvaluation *e)
 }
 
 const TrFormOps tr_form_masked = {NULL, masked_begin, masked_take, masked_run, masked_show};
+
+/* ---- (text): words that are foretold from those before ---- */
+
+static void
+written_begin(TrEvaluation *e)
+{
+	e->state = palloc0(sizeof(TrLoss));
+}
+
+static void
+written_run(TrEvaluation *e)
+{
+	static const NullableDatum no_target = {.isnull = true};
+	TrLoss	   *sums = e->state;
+
+	for (int i = 0; i < e->texts.n; i++)
+	{
+		TrLoss		loss = tr_text_loss(e->model, e->texts.values[i], &no_target);
+
+		sums->tokens += loss.tokens;
+		sums->counted += loss.counted;
+		sums->sum += loss.sum;
+	}
+}
+
+static void
+written_show(TrEvaluation *e)
+{
+	const TrLoss *sums = e->state;
+	double		counted = sums->counted > 0 ? (double) sums->counted : get_float8_nan();
+
+	tr_eval_show(e, "tokens", (double) sums->tokens);
+	tr_eval_show(e, "loss", sums->sum / counted);
+	tr_eval_show(e, "perplexity", te_perplexity(sums->sum, sums->counted));
+}
+
+const TrFormOps tr_form_written = {NULL, written_begin, masked_take, written_run, written_show};
 
 /* ---- (text, text_pair, score): cosines ---- */
 

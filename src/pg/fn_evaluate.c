@@ -69,6 +69,7 @@ static const struct Form
 	{"question-answering", BIT(QUESTION) | BIT(CONTEXT) | BIT(ANSWER), 0, &tr_form_answer},
 	{"question-answering", BIT(QUESTION) | BIT(CONTEXT) | BIT(ANSWERS), 0, &tr_form_answer},
 	{"fill-mask", BIT(TEXT), 0, &tr_form_masked},
+	{"text-generation", BIT(TEXT), 0, &tr_form_written},
 	{"embedding", BIT(TEXT) | BIT(PAIR) | BIT(SCORE), 0, &tr_form_pairs},
 	{"embedding", BIT(ANCHOR) | BIT(POSITIVE), BIT(NEGATIVE), &tr_form_ranking},
 };

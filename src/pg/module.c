@@ -19,7 +19,7 @@
 #include "port/pool.h"
 #include "utils/guc_tables.h"
 
-TR_MODULE_MAGIC("transformer", "0.3");
+TR_MODULE_MAGIC("transformer", "0.4");
 
 void		_PG_init(void);
 
@@ -28,6 +28,7 @@ char	   *tr_classification_model;
 char	   *tr_sentiment_model;
 char	   *tr_intent_model;
 char	   *tr_answer_model;
+char	   *tr_generation_model;
 char	   *tr_mask_model;
 char	   *tr_rerank_model;
 char	   *tr_zero_shot_model;
@@ -37,6 +38,9 @@ int			tr_threads;
 int			tr_max_threads;
 int			tr_session_memory;
 int			tr_max_session_memory;
+int			tr_kv_cache;
+int			tr_max_kv_cache;
+int			tr_kv_cache_type;
 int			tr_training_memory;
 int			tr_max_training_memory;
 int			tr_checkpoint_interval;
@@ -59,6 +63,14 @@ static const struct config_enum_entry store_words[] = {
 	{NULL, 0, false}
 };
 
+/* As the engine calls them, too; the first is the default. */
+static const struct config_enum_entry cache_words[] = {
+	{"f16", 0, false},
+	{"f32", 1, false},
+	{"q8_0", 2, false},
+	{NULL, 0, false}
+};
+
 /*
  * A session may ask for no more than an administrator allows.  Values from
  * files come in any order, so there the bound is applied when the value is
@@ -70,6 +82,16 @@ check_session_memory(int *value, void **extra, GucSource source)
 	if (source < PGC_S_INTERACTIVE || *value <= tr_max_session_memory)
 		return true;
 	GUC_check_errdetail("The bound is set by \"transformer.max_session_memory\", which is %d kB.", tr_max_session_memory);
+	return false;
+}
+
+/* The same for keys and values. */
+static bool
+check_kv_cache(int *value, void **extra, GucSource source)
+{
+	if (source < PGC_S_INTERACTIVE || *value <= tr_max_kv_cache)
+		return true;
+	GUC_check_errdetail("The bound is set by \"transformer.max_kv_cache\", which is %d kB.", tr_max_kv_cache);
 	return false;
 }
 
@@ -152,6 +174,9 @@ static const Setting settings[] = {
 	{.name = "transformer.embedding_model",.type = PGC_STRING,.address = &tr_embedding_model,.text = "encoder",
 		.context = PGC_USERSET,
 	.description = "Model that embedding functions use where none is given."},
+	{.name = "transformer.generation_model",.type = PGC_STRING,.address = &tr_generation_model,.text = "",
+		.context = PGC_USERSET,
+	.description = "Model that generate and chat functions use where none is given."},
 	{.name = "transformer.intent_model",.type = PGC_STRING,.address = &tr_intent_model,.text = "intent",
 		.context = PGC_USERSET,
 	.description = "Model that intent functions use where none is given."},
@@ -159,9 +184,21 @@ static const Setting settings[] = {
 		.context = PGC_SUSET,
 		.description = "Instruction set of the kernels: auto, ref (portable, slow), or one that the CPU has.",
 	.check_string = check_isa,.assign_string = assign_isa},
+	{.name = "transformer.kv_cache",.type = PGC_INT,.address = &tr_kv_cache,
+		.initial = 512 * 1024,.min = 1024,.max = MAX_KILOBYTES,.context = PGC_USERSET,.flags = GUC_UNIT_KB,
+		.description = "Private memory for keys and values of texts that a session generates.",
+		.more = "What prompts have in common is kept in it for the next call.",
+	.check_int = check_kv_cache},
+	{.name = "transformer.kv_cache_type",.type = PGC_ENUM,.address = &tr_kv_cache_type,
+		.initial = 0,.words = cache_words,.context = PGC_USERSET,
+		.description = "How keys and values are stored: f16, f32 (exact, twice as large) or q8_0 (half as large).",
+	},
 	{.name = "transformer.mask_model",.type = PGC_STRING,.address = &tr_mask_model,.text = "",
 		.context = PGC_USERSET,
 	.description = "Model that fill_mask uses where none is given."},
+	{.name = "transformer.max_kv_cache",.type = PGC_INT,.address = &tr_max_kv_cache,
+		.initial = 4 * 1024 * 1024,.min = 1024,.max = MAX_KILOBYTES,.context = PGC_SUSET,.flags = GUC_UNIT_KB,
+	.description = "Largest value that \"transformer.kv_cache\" may have."},
 	{.name = "transformer.max_session_memory",.type = PGC_INT,.address = &tr_max_session_memory,
 		.initial = 1024 * 1024,.min = 1024,.max = MAX_KILOBYTES,.context = PGC_SUSET,.flags = GUC_UNIT_KB,
 	.description = "Largest value that \"transformer.session_memory\" may have."},
@@ -240,6 +277,18 @@ Size
 tr_session_limit(void)
 {
 	return (Size) Min(tr_session_memory, tr_max_session_memory) * 1024;
+}
+
+Size
+tr_cache_limit(void)
+{
+	return (Size) Min(tr_kv_cache, tr_max_kv_cache) * 1024;
+}
+
+const char *
+tr_cache_type(void)
+{
+	return cache_words[tr_kv_cache_type].name;
 }
 
 Size

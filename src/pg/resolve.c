@@ -5,7 +5,7 @@
  *	  name -> version	by the active snapshot, remembered while that is the same
  *	  version -> image	by the digest; shared memory (store.c)
  *	  image -> TrModel	attached once, kept over transactions
- *	  TrModel -> TrSession	workspace and jobs of the engine, kept over calls
+ *	  TrModel -> TrSession	workspace and jobs, or a generator, of the engine, kept over calls
  *
  * Which version.  Names are looked up with the active snapshot, so a statement
  * sees the version that it should, and a transaction its own.  A result is
@@ -23,7 +23,9 @@
  * error left in the middle of a job is dropped when the (sub)transaction that
  * began the job aborts, one that has grown large at the end of the
  * transaction. Jobs may nest (a trigger that embeds, fired by embed_table):
- * each gets a session that is idle.
+ * each gets a session that is idle.  A session with a generator has nothing else; it is
+ * kept with the keys and values of what prompts had in common, all of it within transformer.kv_cache,
+ * so that a session (of users) computes a prefix once.
  *
  * Texts that were cut are counted here and reported once a statement: when the
  * memory of the statement's portal goes (a procedure commits meanwhile), or
@@ -66,9 +68,12 @@ typedef struct TrSession
 	TeArena    *arena;
 	TeSession  *engine;
 	Size		limit;			/* as the settings were */
+	Size		cache;			/* the same, of keys and values; 0: it has no generator */
+	const char *cache_type;
 	SubTransactionId busy;		/* in which a job runs; 0: idle */
 	TeUsage		accounted;		/* of engine's usage */
 	KeptJob		jobs[SESSION_JOBS];
+	TeGenerator *generator;
 } TrSession;
 
 struct TrModel
@@ -246,18 +251,30 @@ drop_session(TrModel *model, TrSession *session)
 	MemoryContextDelete(session->context);
 }
 
+static void
+fill_session(TrModel *model, TrSession *session)
+{
+	TeGeneratorLimits limits = {.cache_bytes = session->cache,.cache_type = te_str(session->cache_type)};
+
+	session->arena = tr_arena(session->context, "session", session->limit + session->cache);
+	session->engine = te_session_create(session->arena, model->engine, session->limit / 4);
+	if (session->cache > 0)
+		session->generator = te_generator_create(session->engine, &limits);
+}
+
 static TrSession *
-make_session(TrModel *model)
+make_session(TrModel *model, Size cache)
 {
 	MemoryContext context = AllocSetContextCreate(model->context, "transformer session", ALLOCSET_DEFAULT_SIZES);
 	TrSession  *session = MemoryContextAllocZero(context, sizeof(TrSession));
 
 	session->context = context;
 	session->limit = tr_session_limit();
+	session->cache = cache;
+	session->cache_type = tr_cache_type();
 	PG_TRY();
 	{
-		session->arena = tr_arena(context, "session", session->limit);
-		session->engine = te_session_create(session->arena, model->engine, session->limit / 4);
+		fill_session(model, session);
 	}
 	PG_CATCH();
 	{
@@ -270,21 +287,22 @@ make_session(TrModel *model)
 	return session;
 }
 
-/* One on which nothing runs, set up as the settings say now. */
+/* One on which nothing runs, set up as the settings say now; cache > 0: with a generator. */
 static TrSession *
-idle_session(TrModel *model)
+idle_session(TrModel *model, Size cache)
 {
 	TrSession  *session = model->sessions;
 
-	while (session != NULL && session->busy != InvalidSubTransactionId)
+	while (session != NULL && (session->busy != InvalidSubTransactionId || (session->cache > 0) != (cache > 0)))
 		session = session->next;
-	if (session != NULL && session->limit != tr_session_limit())
+	if (session != NULL && (session->limit != tr_session_limit() || session->cache != cache ||
+							session->cache_type != tr_cache_type()))
 	{
 		drop_session(model, session);
 		session = NULL;
 	}
 	if (session == NULL)
-		session = make_session(model);
+		session = make_session(model, cache);
 	te_session_set_truncate(session->engine, tr_truncate == TR_TRUNCATE_ERROR ? TE_TRUNCATE_ERROR : TE_TRUNCATE_CUT);
 	return session;
 }
@@ -349,13 +367,13 @@ find_job(TrSession *session, const char *task, const TeJobOptions *options)
 TeJob *
 tr_job_begin(TrModel *model, const char *task, const TeJobOptions *options)
 {
-	TrSession  *session = idle_session(model);
+	TrSession  *session = idle_session(model, 0);
 	KeptJob    *kept = find_job(session, task, options);
 
 	if (kept == NULL)
 	{
 		drop_session(model, session);
-		session = idle_session(model);
+		session = idle_session(model, 0);
 		kept = find_job(session, task, options);
 	}
 	session->busy = GetCurrentSubTransactionId();
@@ -386,6 +404,37 @@ tr_job_end(TrModel *model, TeJob *job)
 				return account(model, session);
 			}
 	elog(ERROR, "job is not of this model");
+}
+
+/* ---- generators ---- */
+
+TeGenerator *
+tr_generator_begin(TrModel *model)
+{
+	TrSession  *session = idle_session(model, tr_cache_limit());
+
+	session->busy = GetCurrentSubTransactionId();
+	return session->generator;
+}
+
+void
+tr_generator_end(TeGenerator *generator)
+{
+	for (TrModel *model = models; model != NULL; model = model->next)
+		for (TrSession *session = model->sessions; session != NULL; session = session->next)
+		{
+			if (session->generator != generator || session->busy == InvalidSubTransactionId)
+				continue;
+			if (!IsTransactionState())
+			{
+				session->busy = GetCurrentSubTransactionId();
+				return;
+			}
+			te_generator_reset(generator);
+			session->busy = InvalidSubTransactionId;
+			(void) account(model, session);
+			return;
+		}
 }
 
 const TeUsage *
@@ -523,7 +572,17 @@ drop_sessions_of(TrModel *model, SubTransactionId since)
 	}
 }
 
-/* What stays for the next transaction: one session, unless it is large. */
+/* Is a session the first of its kind, and small enough? */
+static bool
+is_kept(const TrModel *model, const TrSession *session)
+{
+	for (const TrSession *other = model->sessions; other != session; other = other->next)
+		if ((other->cache > 0) == (session->cache > 0))
+			return false;
+	return te_arena_bytes(session->arena) <= Max(SESSION_KEPT, session->cache);
+}
+
+/* What stays for the next transaction. */
 static void
 trim_sessions(TrModel *model)
 {
@@ -532,7 +591,7 @@ trim_sessions(TrModel *model)
 	for (TrSession *session = model->sessions; session != NULL; session = next)
 	{
 		next = session->next;
-		if (session != model->sessions || te_arena_bytes(session->arena) > SESSION_KEPT)
+		if (!is_kept(model, session))
 			drop_session(model, session);
 	}
 }

@@ -23,6 +23,7 @@
  *	  arguments.c	what functions demand of their arguments
  *	  query_rows.c	rows of a query that is an argument
  *	  train_*.c		training runs (train.h)
+ *	  generate_*.c	what functions that write text share (generate.h)
  *	  fn_*.c		SQL functions by topic; table_calls.c: whole tables
  *	  cost.c		what the planner is told of calls: costs, rows, parallel scans
  *	  batch*.c		a plan node that runs scalar functions for many rows at once (batch.h)
@@ -66,6 +67,7 @@ extern char *tr_embedding_model;	/* transformer.embedding_model */
 extern char *tr_classification_model;	/* transformer.classification_model */
 extern char *tr_sentiment_model;	/* transformer.sentiment_model */
 extern char *tr_intent_model;	/* transformer.intent_model */
+extern char *tr_generation_model;	/* transformer.generation_model */
 extern char *tr_mask_model;		/* transformer.mask_model */
 extern char *tr_rerank_model;	/* transformer.rerank_model */
 extern char *tr_zero_shot_model;	/* transformer.zero_shot_model */
@@ -75,6 +77,9 @@ extern int	tr_threads;			/* transformer.threads; 0: by the machine */
 extern int	tr_max_threads;		/* transformer.max_threads: of all sessions together; 0: by the machine */
 extern int	tr_session_memory;	/* transformer.session_memory, kB */
 extern int	tr_max_session_memory;	/* transformer.max_session_memory, kB: the bound of the former */
+extern int	tr_kv_cache;		/* transformer.kv_cache, kB */
+extern int	tr_max_kv_cache;	/* transformer.max_kv_cache, kB: the bound of the former */
+extern int	tr_kv_cache_type;	/* transformer.kv_cache_type */
 extern int	tr_training_memory; /* transformer.training_memory, kB */
 extern int	tr_max_training_memory; /* transformer.max_training_memory, kB: the bound of the former */
 extern int	tr_checkpoint_interval; /* transformer.checkpoint_interval, seconds */
@@ -86,6 +91,10 @@ extern int	tr_batch_size;		/* transformer.batch_size, rows */
 
 /* What a computation of this session may allocate, in bytes: the lesser of the two settings. */
 extern Size tr_session_limit(void);
+
+/* What keys and values of a session's generator may take, in the same way; and their type, as the engine calls it. */
+extern Size tr_cache_limit(void);
+extern const char *tr_cache_type(void);
 
 /* What a training may allocate, in the same way. */
 extern Size tr_training_limit(void);
@@ -171,7 +180,8 @@ typedef enum TrUse
 	TR_USE_ZERO_SHOT,
 	TR_USE_ENTITIES,
 	TR_USE_FILL,
-	TR_USE_ANSWER
+	TR_USE_ANSWER,
+	TR_USE_GENERATE
 } TrUse;
 
 /* The model that a setting names where none is given, and what the setting is called. */
@@ -202,6 +212,13 @@ extern TeModel *tr_model_engine(TrModel *model);
  */
 extern TeJob *tr_job_begin(TrModel *model, const char *task, const TeJobOptions *options);
 extern uint64 tr_job_end(TrModel *model, TeJob *job);	/* how many of its texts were cut */
+/*
+ * The generator of an idle session of the model, without rows; it may have what prompts of earlier calls had in common.  tr_generator_end()
+ * accounts for it and empties it.  An error in between drops its session at the end of the (sub)transaction; called then, or once
+ * more, tr_generator_end() does nothing else.
+ */
+extern TeGenerator *tr_generator_begin(TrModel *model);
+extern void tr_generator_end(TeGenerator *generator);
 /* What jobs of this backend have done since it began. */
 extern const TeUsage *tr_usage(void);
 /* Memory of the engine for one SQL call that runs no other code of SQL; empty, bounded by transformer.session_memory. */
@@ -231,7 +248,10 @@ extern ArrayType *tr_int_array(const int32 *values, int n);
 extern ArrayType *tr_text_array(Datum *values, int n);
 /* Elements of an array; errors where it has more than one dimension, or NULLs where they are numbers. */
 extern const float *tr_reals(ArrayType *array, int *n);
-/* An argument of type jsonb, in the arena; an error with that hint where it is no object. */
+/* A value of type jsonb, in the arena. */
+extern const TeJson *tr_json(Datum jsonb, TeArena *arena, const char *name);
+/* The same; an error with that hint where it is no object. */
+extern const TeJson *tr_json_object(Datum jsonb, TeArena *arena, const char *name, const char *hint);
 extern const TeJson *tr_json_argument(FunctionCallInfo fcinfo, int arg, TeArena *arena, const char *name, const char *hint);
 extern const int32 *tr_ints(ArrayType *array, int *n);
 extern TrTexts tr_texts(ArrayType *array);
@@ -388,5 +408,17 @@ extern void tr_fill_each(TrModel *model, const TrTexts *texts, const NullableDat
  * or the context has no words.
  */
 extern void tr_answer_each(TrModel *model, const TrTexts *pairs, TrRowSink take, void *arg);
+
+/* ---- fn_logprobs.c ---- */
+
+/* How improbable a text is, or with a target (an argument of SQL) what follows it. */
+typedef struct TrLoss
+{
+	uint64		tokens;
+	uint64		counted;		/* that something comes before */
+	double		sum;			/* of their negative log probabilities */
+} TrLoss;
+
+extern TrLoss tr_text_loss(TrModel *model, Datum input, const NullableDatum *target);
 
 #endif							/* TRANSFORMER_H */

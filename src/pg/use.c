@@ -50,6 +50,8 @@ static const UseRow uses[] = {
 	"fill_mask()", "fills no masks", {"fill-mask"}},
 	[TR_USE_ANSWER] = {&tr_answer_model, "transformer.answer_model",
 	"answer()", "answers no questions", {"question-answering"}},
+	[TR_USE_GENERATE] = {&tr_generation_model, "transformer.generation_model",
+	"generate(), chat(), token_logprobs(), perplexity()", "writes no text", {"text-generation"}},
 };
 
 const char *

@@ -184,13 +184,26 @@ tr_numbered_row_to_set(void *arg, int i, Datum *row)
 /* ---- JSON ---- */
 
 const TeJson *
-tr_json_argument(FunctionCallInfo fcinfo, int arg, TeArena *arena, const char *name, const char *hint)
+tr_json(Datum value, TeArena *arena, const char *name)
 {
-	Jsonb	   *jsonb = PG_GETARG_JSONB_P(arg);
+	Jsonb	   *jsonb = DatumGetJsonbP(value);
 	text	   *written = cstring_to_text(JsonbToCString(NULL, &jsonb->root, VARSIZE(jsonb)));
-	const TeJson *json = te_json_parse(arena, te_str_copy(arena, tr_utf8(written)), name);
+
+	return te_json_parse(arena, te_str_copy(arena, tr_utf8(written)), name);
+}
+
+const TeJson *
+tr_json_object(Datum value, TeArena *arena, const char *name, const char *hint)
+{
+	const TeJson *json = tr_json(value, arena, name);
 
 	if (json->kind != TE_JSON_OBJECT)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s must be an object", name), errhint("%s", hint)));
 	return json;
+}
+
+const TeJson *
+tr_json_argument(FunctionCallInfo fcinfo, int arg, TeArena *arena, const char *name, const char *hint)
+{
+	return tr_json_object(PG_GETARG_DATUM(arg), arena, name, hint);
 }

@@ -1,0 +1,294 @@
+/*-------------------------------------------------------------------------
+ * generate_calls.c
+ *	  From arguments of SQL to what the engine is asked for, and many calls at
+ *	  once.
+ *
+ * NULL in an optional argument is its default, which is the engine's
+ * (te_generate_defaults).  What an argument may be is the engine's to say, too; here
+ * is only what does not reach it: arrays with NULLs, options by names.
+ *
+ * Calls are fed in windows that bound what is kept of their texts; within one the
+ * engine decodes as many rows together as pay, and a row that is finished gives its place to the next.
+ *
+ * To add an option: its row in options[].
+ *-------------------------------------------------------------------------
+ */
+#include "pg/generate.h"
+
+#include "lib/stringinfo.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#define WINDOW_ROWS 1024
+
+/* Places of arguments behind the one that names the model. */
+enum
+{
+	MAX_TOKENS = 1,
+	TEMPERATURE,
+	TOP_K,
+	TOP_P,
+	MIN_P,
+	REPETITION_PENALTY,
+	SEED,
+	STOP,						/* of shaped forms: options */
+	GRAMMAR,
+	JSON_SCHEMA,
+	CHOICES,
+	OPTIONS
+};
+
+#define SHAPED_OPTIONS STOP
+
+typedef struct Number
+{
+	const char *name;
+	int			place;			/* of an argument */
+	size_t		offset;			/* in TeGenerateOptions */
+	bool		whole;			/* an int, else a float */
+} Number;
+
+#define WHOLE(name_, place_) {#name_, place_, offsetof(TeGenerateOptions, name_), true}
+#define REAL(name_, place_) {#name_, place_, offsetof(TeGenerateOptions, name_), false}
+
+static const Number arguments[] = {
+	WHOLE(max_tokens, MAX_TOKENS),
+	REAL(temperature, TEMPERATURE),
+	WHOLE(top_k, TOP_K),
+	REAL(top_p, TOP_P),
+	REAL(min_p, MIN_P),
+	REAL(repetition_penalty, REPETITION_PENALTY),
+};
+
+/* Members of the argument "options". */
+static const Number options[] = {
+	WHOLE(beams, 0),
+	REAL(length_penalty, 0),
+	WHOLE(no_repeat_ngram, 0),
+	REAL(presence_penalty, 0),
+	REAL(frequency_penalty, 0),
+};
+
+static void
+set_number(TeGenerateOptions *into, const Number *number, double value)
+{
+	char	   *member = (char *) into + number->offset;
+
+	if (number->whole)
+		*(int *) member = (int) value;
+	else
+		*(float *) member = (float) value;
+}
+
+static void
+read_arguments(TeGenerateOptions *into, const NullableDatum *args)
+{
+	for (int i = 0; i < lengthof(arguments); i++)
+	{
+		const Number *number = &arguments[i];
+		const NullableDatum *arg = &args[number->place];
+
+		if (!arg->isnull)
+			set_number(into, number, number->whole ? DatumGetInt32(arg->value) : DatumGetFloat4(arg->value));
+	}
+	into->seeded = !args[SEED].isnull;
+	if (into->seeded)
+		into->seed = (uint64) DatumGetInt64(args[SEED].value);
+}
+
+/* ---- options by names ---- */
+
+static TE_NORETURN void
+throw_unknown(TeStr name)
+{
+	StringInfoData list;
+
+	initStringInfo(&list);
+	for (int i = 0; i < lengthof(options); i++)
+		appendStringInfo(&list, "%s\"%s\"", i == 0 ? "" : i + 1 < lengthof(options) ? ", " : " and ", options[i].name);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("there is no option \"%s\"", tr_cstring(name)),
+			 errhint("Options are %s.", list.data)));
+	pg_unreachable();
+}
+
+static double
+option_value(const Number *number, const TeJson *value)
+{
+	double		real = value->kind == TE_JSON_INTEGER ? (double) value->integer : value->kind == TE_JSON_REAL ? value->real : 0;
+
+	if ((value->kind != TE_JSON_INTEGER && value->kind != TE_JSON_REAL) ||
+		(number->whole && (real != (int) Max(Min(real, PG_INT32_MAX), PG_INT32_MIN))))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" must be %s", number->name, number->whole ? "a whole number" : "a number")));
+	return real;
+}
+
+static void
+read_options(TeGenerateOptions *into, const NullableDatum *arg, TeArena *arena)
+{
+	const TeJson *given;
+
+	if (arg->isnull)
+		return;
+	given = tr_json_object(arg->value, arena, "options", "Write options => '{\"beams\": 4}'.");
+	for (uint32_t i = 0; i < given->n; i++)
+	{
+		const TeJson *member = &given->items[i];
+		int			o = 0;
+
+		while (o < lengthof(options) && !te_str_is(member->key, options[o].name))
+			o++;
+		if (o == lengthof(options))
+			throw_unknown(member->key);
+		if (member->kind != TE_JSON_NULL)
+			set_number(into, &options[o], option_value(&options[o], member));
+	}
+}
+
+/* ---- what the text must be ---- */
+
+static TeStr
+copy_text(Datum value, TeArena *arena)
+{
+	return te_str_copy(arena, tr_utf8(DatumGetTextPP(value)));
+}
+
+static const TeStr *
+text_list(Datum array, const char *name, TeArena *arena, size_t *n)
+{
+	TrTexts		texts = tr_texts(DatumGetArrayTypeP(array));
+	TeStr	   *list = te_new_array(arena, TeStr, texts.n);
+
+	for (int i = 0; i < texts.n; i++)
+	{
+		if (texts.nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("%s must not contain nulls", name),
+					 errdetail("Element %d is null.", i + 1)));
+		list[i] = copy_text(texts.values[i], arena);
+	}
+	*n = texts.n;
+	return list;
+}
+
+static void
+read_constraints(TeGenerateOptions *into, const NullableDatum *args, TeArena *arena)
+{
+	if (!args[STOP].isnull)
+		into->stop = text_list(args[STOP].value, "stop", arena, &into->n_stop);
+	if (!args[GRAMMAR].isnull)
+		into->grammar = copy_text(args[GRAMMAR].value, arena);
+	if (!args[JSON_SCHEMA].isnull)
+		into->schema = tr_json(args[JSON_SCHEMA].value, arena, "json_schema");
+	if (!args[CHOICES].isnull)
+		into->choices = text_list(args[CHOICES].value, "choices", arena, &into->n_choices);
+	if (!args[CHOICES].isnull && into->n_choices == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("choices must not be empty"),
+				 errhint("Write at least one, as in '{yes,no}'.")));
+	if (!args[GRAMMAR].isnull + !args[JSON_SCHEMA].isnull + !args[CHOICES].isnull > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("only one of grammar, json_schema and choices can be given")));
+}
+
+TrRequest
+tr_generate_request(TrModel *model, const TrGenerateCalls *calls, Datum first, const NullableDatum *args)
+{
+	const TrGenerateForm *form = calls->form;
+	const NullableDatum *sampling = args + form->model;
+	TrRequest	request = {.model = model,.arena = tr_scratch(),.options = te_generate_defaults};
+
+	read_arguments(&request.options, sampling);
+	read_options(&request.options, &sampling[form->shaped ? SHAPED_OPTIONS : OPTIONS], request.arena);
+	if (!form->shaped)
+		read_constraints(&request.options, sampling, request.arena);
+	form->prepare(&request, calls, first, args);
+	return request;
+}
+
+bool
+tr_generate_repeats(const TrGenerateForm *form, const NullableDatum *args)
+{
+	const NullableDatum *temperature = &args[form->model + TEMPERATURE];
+
+	return temperature->isnull || DatumGetFloat4(temperature->value) == 0 || !args[form->model + SEED].isnull;
+}
+
+int
+tr_generate_max_tokens(const NullableDatum *max_tokens)
+{
+	return max_tokens->isnull ? te_generate_defaults.max_tokens : DatumGetInt32(max_tokens->value);
+}
+
+text *
+tr_generated_text(TeStr utf8)
+{
+	return tr_text_as(utf8, "a text that was generated", "Use a database with encoding UTF8.");
+}
+
+/* ---- many calls ---- */
+
+static bool
+is_null(const TrGenerateCalls *calls, int i)
+{
+	return calls->firsts != NULL ? calls->nulls[i] : calls->args[i][0].isnull;
+}
+
+/* Feed calls from `from` on; gives the index behind the last one. */
+static int
+feed_window(TrModel *model, TeGenerator *generator, const TrGenerateCalls *calls, int from)
+{
+	Size		most = tr_session_limit() / 64;
+	Size		bytes = 0;
+	int			rows = 0;
+	int			i;
+
+	for (i = from; i < calls->n && rows < WINDOW_ROWS && bytes < most; i++)
+	{
+		TrRequest	request;
+
+		if (is_null(calls, i))
+			continue;
+		request = tr_generate_request(model, calls, calls->firsts != NULL ? calls->firsts[i] : calls->args[i][0].value,
+									  calls->args[i]);
+		(void) te_generator_feed(generator, request.prompt, &request.options);
+		bytes += request.prompt.len;
+		rows++;
+	}
+	return i;
+}
+
+void
+tr_generate_each(TrModel *model, const TrGenerateCalls *calls, TrValueSink take, void *arg)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "transformer window", ALLOCSET_DEFAULT_SIZES);
+	int			to;
+
+	for (int from = 0; from < calls->n; from = to)
+	{
+		TeGenerator *generator = tr_generator_begin(model);
+		MemoryContext old = MemoryContextSwitchTo(context);
+		size_t		row = 0;
+
+		to = feed_window(model, generator, calls, from);
+		while (te_generator_step(generator))
+			;
+		MemoryContextSwitchTo(old);
+		for (int i = from; i < to; i++)
+		{
+			bool		isnull = is_null(calls, i);
+
+			take(arg, i, isnull ? (Datum) 0 : calls->form->result(calls, te_generator_row(generator, row++).text), isnull);
+		}
+		tr_generator_end(generator);
+		MemoryContextReset(context);
+	}
+	MemoryContextDelete(context);
+}

@@ -96,8 +96,7 @@ columns_for(const TeModel *engine)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("a model for the task \"%s\" cannot be evaluated", tr_cstring(te_model_task(engine))),
-				 te_model_labels(engine) > 0 ? errdetail("It has %d outputs.", te_model_labels(engine)) :
-				 errhint("Models of text that is written on are measured while they are trained: give an eval_query, and the perplexity is exp(loss).")));
+				 te_model_labels(engine) > 0 ? errdetail("It has %d outputs.", te_model_labels(engine)) : 0));
 	return wanted;
 }
 

@@ -65,7 +65,7 @@ extern void tr_generate_each(TrModel *model, const TrGenerateCalls *calls, TrVal
 extern bool tr_generate_repeats(const TrGenerateForm *form, const NullableDatum *args);
 /* How many tokens a call may make; NULL argument: the default. */
 extern int	tr_generate_max_tokens(const NullableDatum *max_tokens);
-/* As text of SQL. */
+/* As text of SQL, without NUL characters. */
 extern text *tr_generated_text(TeStr utf8);
 
 /* ---- generate_shape.c ---- */

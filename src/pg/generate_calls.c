@@ -227,9 +227,24 @@ tr_generate_max_tokens(const NullableDatum *max_tokens)
 	return max_tokens->isnull ? te_generate_defaults.max_tokens : DatumGetInt32(max_tokens->value);
 }
 
+/* A model may write a NUL character, which SQL's texts have not. */
+static TeStr
+without_nul(TeStr utf8)
+{
+	char	   *copy = palloc(utf8.len);
+	size_t		n = 0;
+
+	for (size_t i = 0; i < utf8.len; i++)
+		if (utf8.data[i] != '\0')
+			copy[n++] = utf8.data[i];
+	return (TeStr) {copy, n};
+}
+
 text *
 tr_generated_text(TeStr utf8)
 {
+	if (utf8.len > 0 && memchr(utf8.data, '\0', utf8.len) != NULL)
+		utf8 = without_nul(utf8);
 	return tr_text_as(utf8, "a text that was generated", "Use a database with encoding UTF8.");
 }
 

@@ -22,12 +22,14 @@ my $node = new_node('batch', conf => "max_parallel_workers_per_gather = 0\nmax_p
 import_model($node, 'm', fixture('bert'));
 import_model($node, 'r', fixture('roberta'));
 import_model($node, 'l', fixture('classify-bert'));
+import_model($node, 'g', fixture('causal-llama'));
 $node->safe_psql('postgres', <<'SQL');
 ALTER DATABASE postgres SET transformer.isa = 'ref';
 ALTER DATABASE postgres SET transformer.embedding_model = 'm';
 ALTER DATABASE postgres SET transformer.classification_model = 'l';
 ALTER DATABASE postgres SET transformer.sentiment_model = 'l';
 ALTER DATABASE postgres SET transformer.zero_shot_model = 'm';
+ALTER DATABASE postgres SET transformer.generation_model = 'g';
 ALTER DATABASE postgres SET transformer.truncate = 'error';
 ALTER DATABASE postgres SET search_path = public, transformer;
 SET search_path = public, transformer;
@@ -111,6 +113,7 @@ sub text_of
 		$simple,
 		"left(" . text_of($t, $depth - 1) . ", " . (3 + pick(9)) . ")",
 		"left(array_to_string(tokens(" . text_of($t, 0) . "), ' '), 20)",
+		"generate(left(" . text_of($t, $depth - 1) . ", 20), max_tokens => " . one_of(1 + pick(4), "1 + $t.id % 3") . one_of('', ', repetition_penalty => 1.5', ", temperature => 1, seed => $t.id") . ")",
 		"CASE WHEN " . bool_of($t, $depth - 1) . " THEN " . text_of($t, $depth - 1) . " ELSE " . text_of($t, 0) . " END",
 		"coalesce(" . text_of($t, $depth - 1) . ", " . text_of($t, $depth - 1) . ")",
 		int_of($t, $depth - 1) . "::text");
@@ -142,6 +145,7 @@ sub int_of
 		"(100 / (" . int_of($t, $depth - 1) . " - 33))",
 		"length(classify(" . text_of($t, $depth - 1) . "))",
 		"length(sentiment(" . text_of($t, $depth - 1) . "))",
+		"generate_as(left(" . text_of($t, $depth - 1) . ", 20), NULL::int2, max_tokens => 3)",
 		"(SELECT max(token_count(s.body || coalesce($t.body, ''))) FROM b s WHERE s.id = $t.k)");
 }
 
@@ -241,6 +245,7 @@ my @shapes = (
 	sub { ordered("SELECT t.id, s.* FROM a t, " . set_of('t') . " s") },
 	sub { ordered("SELECT t.id, s.* FROM " . one_of('a', 'b') . " t LEFT JOIN LATERAL " . set_of('t') . " WITH ORDINALITY s ON " . one_of('true', bool_of('t', 1))) },
 	sub { ordered("SELECT t.id, s.* FROM b t, LATERAL ROWS FROM (" . set_of('t') . ", " . set_of('t') . ") s") },
+	sub { ordered("SELECT t.id, g, h FROM " . one_of('a', 'b', 'c') . " t, generate(left(" . text_of('t', 1) . ", 20), max_tokens => 3) g, LATERAL (SELECT string_agg(s, '') AS h FROM (SELECT s FROM generate_stream(left(" . text_of('t', 1) . ", 9), max_tokens => 5) s" . one_of('', ' LIMIT 2') . ") s) s") },
 	sub { ordered("SELECT t.id, e, c, s.* FROM b t, embed(" . text_of('t', 1) . ") e, classify(" . text_of('t', 2) . ") c, " . set_of('t') . " s") },
 	sub { ordered("SELECT t.id, " . set_of('t') . " AS s, " . any_of('t', 1) . " AS x FROM a t") },
 	sub { ordered("SELECT t.id, (SELECT label FROM classify_scores(" . text_of('t', 1) . ") LIMIT 1) AS best FROM a t") },

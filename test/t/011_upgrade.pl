@@ -81,6 +81,8 @@ is($node->safe_psql('old', $summary), $before, 'models, grants and columns are a
 is($node->safe_psql('old', 'SELECT * FROM labelled ORDER BY id'), $labels, 'so are labels by a view of before');
 is( $node->safe_psql('old', q{SELECT count(*) FROM transformer.rerank('foxes', ARRAY['a fox', 'bread'], 'tiny')}),
 	'2', 'a function of 0.2 works with a model of 0.1');
+$node->safe_psql('old', sprintf "SELECT transformer.import_model('writes', '%s')", fixture('causal-llama'));
+is($node->safe_psql('old', q{SELECT transformer.generate('a fox', 'writes', choices => '{bread}')}), 'bread', 'so does one of 0.4 with a model of its own');
 like($node->safe_psql('old', q{EXPLAIN SELECT transformer.classify(body, 'label') FROM note}), qr/Batch/, 'labels run in batches');
 $node->safe_psql('old', q{ALTER TABLE note ADD label text});
 $node->safe_psql('old', q{CALL transformer.classify_table('note', 'body', 'label', 'label')});
@@ -92,7 +94,7 @@ $node->safe_psql('fresh', 'CREATE EXTENSION transformer');
 my $fresh = $node->safe_psql('fresh', $objects);
 cmp_ok(scalar(() = $fresh =~ /\n/g), '>', 100, 'the catalog has been looked at');
 is($node->safe_psql('old', $objects), $fresh, 'updated and fresh are the same');
-for my $version ('0.2')
+for my $version ('0.2', '0.3')
 {
 	$node->safe_psql('postgres', 'CREATE DATABASE step');
 	$node->safe_psql('step', "CREATE EXTENSION transformer VERSION '$version'");

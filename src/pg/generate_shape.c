@@ -156,7 +156,7 @@ tr_shape(Oid type)
 	TrShape    *shape = palloc0(sizeof(TrShape));
 
 	if (!OidIsValid(type))
-		elog(ERROR, "could not determine the type that is to be generated");
+		ereport(ERROR, (errcode(ERRCODE_INDETERMINATE_DATATYPE), errmsg("could not determine the type of base")));
 	fill_shape(shape, type, -1);
 	return shape;
 }

@@ -155,6 +155,8 @@ SELECT perplexity(NULL) IS NULL AS null, perplexity('') IS NULL AS empty, count(
 SELECT input, count(*) FROM token_logprobs(ARRAY['so six', NULL, 'a']) GROUP BY input ORDER BY input;
 SELECT count(*) FROM token_logprobs(NULL::text);
 SELECT metric, round(value::numeric, 3) FROM evaluate('write_llama', 'SELECT body AS text FROM write_prompt WHERE model = ''write_llama'' ORDER BY id');
+SELECT metric, round(value::numeric, 3) FROM evaluate('write_llama', 'SELECT ''The smell of'' AS prompt, '' bread'' AS completion');
+SELECT evaluate('write_llama', 'SELECT 1 AS number');
 SELECT round(exp(sum(-logprob) / count(logprob))::numeric, 3) AS perplexity FROM write_prompt, token_logprobs(body) WHERE model = 'write_llama';
 
 -- Many rows at once

@@ -32,6 +32,8 @@ typedef enum TrColumn
 	TR_COLUMN_ANCHOR,
 	TR_COLUMN_POSITIVE,
 	TR_COLUMN_NEGATIVE,
+	TR_COLUMN_PROMPT,
+	TR_COLUMN_COMPLETION,
 	TR_N_COLUMNS
 } TrColumn;
 
@@ -90,6 +92,7 @@ extern const TrFormOps tr_form_tags;
 extern const TrFormOps tr_form_answer;
 extern const TrFormOps tr_form_masked;
 extern const TrFormOps tr_form_written;
+extern const TrFormOps tr_form_completed;
 extern const TrFormOps tr_form_pairs;
 extern const TrFormOps tr_form_ranking;
 

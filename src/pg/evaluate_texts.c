@@ -166,7 +166,7 @@ masked_show(TrEvaluation *e)
 
 const TrFormOps tr_form_masked = {NULL, masked_begin, masked_take, masked_run, masked_show};
 
-/* ---- (text): words that are foretold from those before ---- */
+/* ---- (text) and (prompt, completion): tokens that are foretold from those before ---- */
 
 static void
 written_begin(TrEvaluation *e)
@@ -175,14 +175,21 @@ written_begin(TrEvaluation *e)
 }
 
 static void
+completed_take(TrEvaluation *e)
+{
+	e->texts.values[e->texts.n] = tr_eval_text(e, TR_COLUMN_PROMPT);
+	e->texts.pairs[e->texts.n] = tr_eval_text(e, TR_COLUMN_COMPLETION);
+}
+
+static void
 written_run(TrEvaluation *e)
 {
-	static const NullableDatum no_target = {.isnull = true};
 	TrLoss	   *sums = e->state;
 
 	for (int i = 0; i < e->texts.n; i++)
 	{
-		TrLoss		loss = tr_text_loss(e->model, e->texts.values[i], &no_target);
+		NullableDatum target = {.value = e->texts.pairs[i],.isnull = e->texts.pairs[i] == (Datum) 0};
+		TrLoss		loss = tr_text_loss(e->model, e->texts.values[i], &target);
 
 		sums->tokens += loss.tokens;
 		sums->counted += loss.counted;
@@ -202,6 +209,7 @@ written_show(TrEvaluation *e)
 }
 
 const TrFormOps tr_form_written = {NULL, written_begin, masked_take, written_run, written_show};
+const TrFormOps tr_form_completed = {NULL, written_begin, completed_take, written_run, written_show};
 
 /* ---- (text, text_pair, score): cosines ---- */
 

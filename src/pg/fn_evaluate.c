@@ -48,6 +48,8 @@ static const TrQueryColumn columns[TR_N_COLUMNS] = {
 	[TR_COLUMN_ANCHOR] = {"anchor", TEXTOID,.optional = true},
 	[TR_COLUMN_POSITIVE] = {"positive", TEXTOID,.optional = true},
 	[TR_COLUMN_NEGATIVE] = {"negative", TEXTOID,.optional = true},
+	[TR_COLUMN_PROMPT] = {"prompt", TEXTOID,.optional = true},
+	[TR_COLUMN_COMPLETION] = {"completion", TEXTOID,.optional = true},
 };
 
 #define BIT(column) (1u << TR_COLUMN_##column)
@@ -69,6 +71,7 @@ static const struct Form
 	{"question-answering", BIT(QUESTION) | BIT(CONTEXT) | BIT(ANSWER), 0, &tr_form_answer},
 	{"question-answering", BIT(QUESTION) | BIT(CONTEXT) | BIT(ANSWERS), 0, &tr_form_answer},
 	{"fill-mask", BIT(TEXT), 0, &tr_form_masked},
+	{"text-generation", BIT(PROMPT) | BIT(COMPLETION), 0, &tr_form_completed},
 	{"text-generation", BIT(TEXT), 0, &tr_form_written},
 	{"embedding", BIT(TEXT) | BIT(PAIR) | BIT(SCORE), 0, &tr_form_pairs},
 	{"embedding", BIT(ANCHOR) | BIT(POSITIVE), BIT(NEGATIVE), &tr_form_ranking},

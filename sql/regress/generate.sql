@@ -33,7 +33,7 @@ SET transformer.kv_cache_type = 'f32';
 SET transformer.generation_model = 'write_llama';
 SELECT generate('so six', max_tokens => 24) = greedy AS setting FROM write_prompt WHERE body = 'so six' AND model = 'write_llama';
 SELECT generate('so six') = generate('so six', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL) AS defaults,
-	generate('so six', max_tokens => 60) = generate('so six', max_tokens => 60, temperature => 0, options => '{}') AS options,
+	generate('so six', max_tokens => 60) = generate('so six', max_tokens => 60, temperature => 0, options => '{"beams": null, "speculative": false}') AS options,
 	generate(NULL::text) IS NULL AS null, generate(NULL, 'no such model') IS NULL AS nothing_asked;
 
 -- Arrays: in their order
@@ -142,7 +142,7 @@ BEGIN
 END $$;
 
 -- How probable a text is
-SELECT model, count(*), bool_and(l.id = i.id::int) AS ids, bool_and(l.token = (tokens_of)[l.seq] OR target IS NOT NULL) AS tokens,
+SELECT model, count(*), bool_and(l.id = i.id::int) AS ids, bool_and(l.token = (tokens_of)[l.seq + 1] OR target IS NOT NULL) AS tokens,
 	bool_and(l.logprob IS NOT DISTINCT FROM NULL AND i.logprob IS NULL OR abs(l.logprob - i.logprob::real) < 1e-3) AS logprobs
 FROM (SELECT model, t->>'text' AS body, t->>'target' AS target, t->'ids' AS ids, t->'logprobs' AS logprobs FROM expected, jsonb_array_elements(texts) t) e,
 	LATERAL tokens(body, model) tokens_of,
@@ -217,6 +217,7 @@ SELECT generate(repeat('a', 1000));
 SELECT generate('a', options => '{"beam": 1}');
 SELECT generate('a', options => '{"beams": 1.5}');
 SELECT generate('a', options => '{"presence_penalty": "much"}');
+SELECT generate('a', options => '{"speculative": 1}');
 SELECT generate('a', options => '[]');
 SELECT generate('a', stop => '{a,NULL}');
 SELECT generate('a', choices => '{}');
@@ -236,6 +237,13 @@ SET transformer.kv_cache = '2MB';
 SET transformer.kv_cache_type = 'int4';
 SET transformer.kv_cache_type = 'q8_0';
 SELECT generate('so six', max_tokens => 24) IS NOT NULL AS q8_0;
+-- set before the library is there
+\connect
+SET transformer.kv_cache = '2MB';
+LOAD 'transformer';
+SHOW transformer.kv_cache;
+SET transformer.isa = 'ref';
+SET search_path = public, transformer;
 
 -- Who may
 CREATE ROLE regress_transformer_writer;

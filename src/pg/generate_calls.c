@@ -41,44 +41,53 @@ enum
 
 #define SHAPED_OPTIONS STOP
 
-typedef struct Number
+typedef enum OptionType
+{
+	OPTION_INT,
+	OPTION_FLOAT,
+	OPTION_NOT					/* true or false; the engine's says the contrary */
+} OptionType;
+
+typedef struct Option
 {
 	const char *name;
-	int			place;			/* of an argument */
+	OptionType	type;
 	size_t		offset;			/* in TeGenerateOptions */
-	bool		whole;			/* an int, else a float */
-} Number;
+	int			place;			/* of an argument */
+} Option;
 
-#define WHOLE(name_, place_) {#name_, place_, offsetof(TeGenerateOptions, name_), true}
-#define REAL(name_, place_) {#name_, place_, offsetof(TeGenerateOptions, name_), false}
+#define MEMBER(member) offsetof(TeGenerateOptions, member)
 
-static const Number arguments[] = {
-	WHOLE(max_tokens, MAX_TOKENS),
-	REAL(temperature, TEMPERATURE),
-	WHOLE(top_k, TOP_K),
-	REAL(top_p, TOP_P),
-	REAL(min_p, MIN_P),
-	REAL(repetition_penalty, REPETITION_PENALTY),
+static const Option arguments[] = {
+	{"max_tokens", OPTION_INT, MEMBER(max_tokens), MAX_TOKENS},
+	{"temperature", OPTION_FLOAT, MEMBER(temperature), TEMPERATURE},
+	{"top_k", OPTION_INT, MEMBER(top_k), TOP_K},
+	{"top_p", OPTION_FLOAT, MEMBER(top_p), TOP_P},
+	{"min_p", OPTION_FLOAT, MEMBER(min_p), MIN_P},
+	{"repetition_penalty", OPTION_FLOAT, MEMBER(repetition_penalty), REPETITION_PENALTY},
 };
 
 /* Members of the argument "options". */
-static const Number options[] = {
-	WHOLE(beams, 0),
-	REAL(length_penalty, 0),
-	WHOLE(no_repeat_ngram, 0),
-	REAL(presence_penalty, 0),
-	REAL(frequency_penalty, 0),
+static const Option options[] = {
+	{"beams", OPTION_INT, MEMBER(beams)},
+	{"length_penalty", OPTION_FLOAT, MEMBER(length_penalty)},
+	{"no_repeat_ngram", OPTION_INT, MEMBER(no_repeat_ngram)},
+	{"presence_penalty", OPTION_FLOAT, MEMBER(presence_penalty)},
+	{"frequency_penalty", OPTION_FLOAT, MEMBER(frequency_penalty)},
+	{"speculative", OPTION_NOT, MEMBER(no_guesses)},
 };
 
 static void
-set_number(TeGenerateOptions *into, const Number *number, double value)
+set_option(TeGenerateOptions *into, const Option *option, double value)
 {
-	char	   *member = (char *) into + number->offset;
+	char	   *member = (char *) into + option->offset;
 
-	if (number->whole)
+	if (option->type == OPTION_INT)
 		*(int *) member = (int) value;
-	else
+	else if (option->type == OPTION_FLOAT)
 		*(float *) member = (float) value;
+	else
+		*(bool *) member = value == 0;
 }
 
 static void
@@ -86,11 +95,11 @@ read_arguments(TeGenerateOptions *into, const NullableDatum *args)
 {
 	for (int i = 0; i < lengthof(arguments); i++)
 	{
-		const Number *number = &arguments[i];
-		const NullableDatum *arg = &args[number->place];
+		const Option *option = &arguments[i];
+		const NullableDatum *arg = &args[option->place];
 
 		if (!arg->isnull)
-			set_number(into, number, number->whole ? DatumGetInt32(arg->value) : DatumGetFloat4(arg->value));
+			set_option(into, option, option->type == OPTION_INT ? DatumGetInt32(arg->value) : DatumGetFloat4(arg->value));
 	}
 	into->seeded = !args[SEED].isnull;
 	if (into->seeded)
@@ -115,16 +124,20 @@ throw_unknown(TeStr name)
 }
 
 static double
-option_value(const Number *number, const TeJson *value)
+option_value(const Option *option, const TeJson *value)
 {
-	double		real = value->kind == TE_JSON_INTEGER ? (double) value->integer : value->kind == TE_JSON_REAL ? value->real : 0;
+	static const char *const wanted[] = {
+		[OPTION_INT] = "a whole number",[OPTION_FLOAT] = "a number",[OPTION_NOT] = "true or false"
+	};
+	bool		is_number = value->kind == TE_JSON_INTEGER || value->kind == TE_JSON_REAL;
+	double		real = value->kind == TE_JSON_INTEGER ? (double) value->integer : is_number ? value->real : 0;
 
-	if ((value->kind != TE_JSON_INTEGER && value->kind != TE_JSON_REAL) ||
-		(number->whole && (real != (int) Max(Min(real, PG_INT32_MAX), PG_INT32_MIN))))
+	if (option->type == OPTION_NOT ? value->kind != TE_JSON_BOOL :
+		!is_number || (option->type == OPTION_INT && real != (int) Max(Min(real, PG_INT32_MAX), PG_INT32_MIN)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" must be %s", number->name, number->whole ? "a whole number" : "a number")));
-	return real;
+				 errmsg("option \"%s\" must be %s", option->name, wanted[option->type])));
+	return option->type == OPTION_NOT ? value->boolean : real;
 }
 
 static void
@@ -145,7 +158,7 @@ read_options(TeGenerateOptions *into, const NullableDatum *arg, TeArena *arena)
 		if (o == lengthof(options))
 			throw_unknown(member->key);
 		if (member->kind != TE_JSON_NULL)
-			set_number(into, &options[o], option_value(&options[o], member));
+			set_option(into, &options[o], option_value(&options[o], member));
 	}
 }
 

@@ -152,6 +152,7 @@ typedef struct Setting
 	GucStringAssignHook assign_string;
 } Setting;
 
+/* A bound comes before what it bounds, which a session may have set before the library was loaded. */
 static const Setting settings[] = {
 	{.name = "transformer.answer_model",.type = PGC_STRING,.address = &tr_answer_model,.text = "",
 		.context = PGC_USERSET,
@@ -184,6 +185,9 @@ static const Setting settings[] = {
 		.context = PGC_SUSET,
 		.description = "Instruction set of the kernels: auto, ref (portable, slow), or one that the CPU has.",
 	.check_string = check_isa,.assign_string = assign_isa},
+	{.name = "transformer.max_kv_cache",.type = PGC_INT,.address = &tr_max_kv_cache,
+		.initial = 4 * 1024 * 1024,.min = 1024,.max = MAX_KILOBYTES,.context = PGC_SUSET,.flags = GUC_UNIT_KB,
+	.description = "Largest value that \"transformer.kv_cache\" may have."},
 	{.name = "transformer.kv_cache",.type = PGC_INT,.address = &tr_kv_cache,
 		.initial = 512 * 1024,.min = 1024,.max = MAX_KILOBYTES,.context = PGC_USERSET,.flags = GUC_UNIT_KB,
 		.description = "Private memory for keys and values of texts that a session generates.",
@@ -196,9 +200,6 @@ static const Setting settings[] = {
 	{.name = "transformer.mask_model",.type = PGC_STRING,.address = &tr_mask_model,.text = "",
 		.context = PGC_USERSET,
 	.description = "Model that fill_mask uses where none is given."},
-	{.name = "transformer.max_kv_cache",.type = PGC_INT,.address = &tr_max_kv_cache,
-		.initial = 4 * 1024 * 1024,.min = 1024,.max = MAX_KILOBYTES,.context = PGC_SUSET,.flags = GUC_UNIT_KB,
-	.description = "Largest value that \"transformer.kv_cache\" may have."},
 	{.name = "transformer.max_session_memory",.type = PGC_INT,.address = &tr_max_session_memory,
 		.initial = 1024 * 1024,.min = 1024,.max = MAX_KILOBYTES,.context = PGC_SUSET,.flags = GUC_UNIT_KB,
 	.description = "Largest value that \"transformer.session_memory\" may have."},

@@ -24,8 +24,8 @@
  * began the job aborts, one that has grown large at the end of the
  * transaction. Jobs may nest (a trigger that embeds, fired by embed_table):
  * each gets a session that is idle.  A session with a generator has nothing else; it is
- * kept with the keys and values of what prompts had in common, all of it within transformer.kv_cache,
- * so that a session (of users) computes a prefix once.
+ * kept with the keys and values of what prompts had in common, so that a session (of users) computes a prefix once, and
+ * with what its workspace has grown to.
  *
  * Texts that were cut are counted here and reported once a statement: when the
  * memory of the statement's portal goes (a procedure commits meanwhile), or
@@ -579,7 +579,7 @@ is_kept(const TrModel *model, const TrSession *session)
 	for (const TrSession *other = model->sessions; other != session; other = other->next)
 		if ((other->cache > 0) == (session->cache > 0))
 			return false;
-	return te_arena_bytes(session->arena) <= Max(SESSION_KEPT, session->cache);
+	return te_arena_bytes(session->arena) <= (session->cache > 0 ? session->cache + session->limit / 4 : SESSION_KEPT);
 }
 
 /* What stays for the next transaction. */

@@ -82,7 +82,7 @@ is($node->safe_psql('old', 'SELECT * FROM labelled ORDER BY id'), $labels, 'so a
 is( $node->safe_psql('old', q{SELECT count(*) FROM transformer.rerank('foxes', ARRAY['a fox', 'bread'], 'tiny')}),
 	'2', 'a function of 0.2 works with a model of 0.1');
 $node->safe_psql('old', sprintf "SELECT transformer.import_model('writes', '%s')", fixture('causal-llama'));
-is($node->safe_psql('old', q{SELECT transformer.generate('a fox', 'writes', choices => '{bread}')}), 'bread', 'so does one of 0.4 with a model of its own');
+is($node->safe_psql('old', q{SELECT length(transformer.generate('a fox', 'writes', 3)) > 0}), 't', 'so does one of 0.4 with a model of its own');
 like($node->safe_psql('old', q{EXPLAIN SELECT transformer.classify(body, 'label') FROM note}), qr/Batch/, 'labels run in batches');
 $node->safe_psql('old', q{ALTER TABLE note ADD label text});
 $node->safe_psql('old', q{CALL transformer.classify_table('note', 'body', 'label', 'label')});

@@ -17,6 +17,12 @@ static const struct
 	{"causal-phi", "phi2"},
 	{"causal-stablelm", "stablelm"},
 	{"causal-stablelm-parallel", "stablelm"},
+	{"causal-falcon", "falcon"},
+	{"causal-falcon-groups", "falcon"},
+	{"causal-falcon-groups-one-norm", "falcon"},
+	{"causal-falcon-alibi", NULL},
+	{"causal-bloom", "bloom"},
+	{"causal-mpt", "mpt"},
 };
 
 static const TeJson *

@@ -306,7 +306,10 @@ typedef struct TeArch
 	A(gpt2) \
 	A(neox) \
 	A(phi) \
-	A(stablelm)
+	A(stablelm) \
+	A(falcon) \
+	A(bloom) \
+	A(mpt)
 
 #define TE_ARCH_DECLARE(name) extern const TeArch te_arch_##name;
 TE_ARCHS(TE_ARCH_DECLARE)

@@ -21,8 +21,9 @@
  * A forward pass is some hundred jobs, microseconds apart.  Therefore a helper
  * spins for SPIN_SECONDS before it sleeps, and so does the caller when it
  * waits; but not where threads outnumber processors, since spinning then keeps
- * from running what is waited for.  For the same reason a spinner yields now and
- * then: on a busy machine two threads may share a processor for seconds.
+ * from running what is waited for.  For the same reason a spinner that has waited for
+ * QUIET_SECONDS yields now and then: on a busy machine two threads may share a processor for
+ * seconds.  Not sooner: between the products of a token, which are microseconds, half of the waiting would be in the system.
  *
  * Nothing here throws or jumps.  An interrupt makes the counters run out.
  *-------------------------------------------------------------------------
@@ -42,6 +43,7 @@
 #include <unistd.h>
 
 #define SPIN_SECONDS 50e-6
+#define QUIET_SECONDS 10e-6
 #define SPINS_PER_CLOCK 32		/* pauses between two looks at the clock */
 #define STACK_BYTES (1024 * 1024)
 
@@ -114,30 +116,47 @@ te_pool_cpus(void)
 	return sysconf(_SC_NPROCESSORS_ONLN) > 0 ? (int) sysconf(_SC_NPROCESSORS_ONLN) : 1;
 }
 
-/* Spin until *value differs from `old`, within the limit; whether it does. */
-static bool
-spin_until_not(atomic_uint *value, unsigned int old)
+/* Waiting by spinning. */
+typedef struct Spin
 {
-	double		until = seconds() + SPIN_SECONDS;
+	double		start;			/* 0: not begun */
+	int			pauses;
+} Spin;
 
-	do
-	{
-		for (int i = 0; i < SPINS_PER_CLOCK; i++)
-		{
-			if (atomic_load_explicit(value, memory_order_acquire) != old)
-				return true;
-			PAUSE();
-		}
+/* Pause; false: it has taken SPIN_SECONDS. */
+static bool
+spin_on(Spin *spin)
+{
+	double		spent;
+
+	PAUSE();
+	if (++spin->pauses % SPINS_PER_CLOCK != 0)
+		return true;
+	if (spin->start == 0)
+		spin->start = seconds();
+	spent = seconds() - spin->start;
+	if (spent > QUIET_SECONDS)
 		sched_yield();
-	} while (seconds() < until);
-	return false;
+	return spent < SPIN_SECONDS;
+}
+
+/* Spin until there is a job that the helper has not seen, or for long enough. */
+static void
+spin_for_job(unsigned int seen)
+{
+	Spin		spin = {0};
+
+	while (atomic_load_explicit(&pool.epoch, memory_order_acquire) == seen && spin_on(&spin))
+		;
 }
 
 /* Until there is a job, or the end, that the helper has not seen. */
 static unsigned int
 wait_for_job(unsigned int seen)
 {
-	if (atomic_load(&pool.epoch) == seen && !(pool.spin && spin_until_not(&pool.epoch, seen)))
+	if (pool.spin)
+		spin_for_job(seen);
+	if (atomic_load(&pool.epoch) == seen)
 	{
 		pthread_mutex_lock(&pool.lock);
 		atomic_fetch_add(&pool.sleepers, 1);
@@ -302,15 +321,11 @@ sleep_until_idle(void)
 static void
 close_job(void)
 {
-	double		until = seconds() + SPIN_SECONDS;
+	Spin		spin = {0};
 
 	atomic_store(&pool.open, false);
-	while (pool.spin && atomic_load(&pool.active) != 0 && seconds() < until)
-	{
-		for (int i = 0; i < SPINS_PER_CLOCK && atomic_load(&pool.active) != 0; i++)
-			PAUSE();
-		sched_yield();
-	}
+	while (pool.spin && atomic_load(&pool.active) != 0 && spin_on(&spin))
+		;
 	if (atomic_load(&pool.active) != 0)
 		sleep_until_idle();
 }

@@ -612,14 +612,50 @@ dispatch_body(void *arg)
 		te_parallel_for(*(size_t *) arg, nothing, NULL);
 }
 
+/* Seconds of a task, and of what the caller does by itself before each job. */
+#define TASK_SECONDS 20e-6
+static double alone_seconds;
+
+static void
+wait_for(double seconds)
+{
+	double		until = now() + seconds;
+
+	while (now() < until)
+		;
+}
+
+static void
+waiting_task(void *arg, size_t task, int worker)
+{
+	wait_for(TASK_SECONDS);
+}
+
+static void
+alone_body(void *arg)
+{
+	for (int i = 0; i < 100; i++)
+	{
+		wait_for(alone_seconds);
+		te_parallel_for((size_t) max_threads, waiting_task, NULL);
+	}
+}
+
 static void
 bench_pool(void)
 {
 	static size_t counts[] = {2, 8, 64, 384};
+	static const double alone[] = {1e-6, 5e-6, 20e-6, 100e-6};
 
 	te_std_set_workers(max_threads);
 	for (size_t i = 0; i < LENGTH(counts); i++)
 		printf("pool: %3zu empty tasks on %d threads: %.2f us\n", counts[i], max_threads, best_time(dispatch_body, &counts[i]) * 1e3);
+	for (size_t i = 0; i < LENGTH(alone); i++)
+	{
+		alone_seconds = alone[i];
+		printf("pool: a task of %.0f us each after %3.0f us alone: %.2f us lost\n", TASK_SECONDS * 1e6, alone_seconds * 1e6,
+			   (best_time(alone_body, NULL) / 100 - alone_seconds - TASK_SECONDS) * 1e6);
+	}
 }
 
 /* ---- */

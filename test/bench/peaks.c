@@ -2,7 +2,7 @@
  * peaks.c
  *	  The peaks of this machine: independent multiply-adds in registers, in
  *	  f32, of bytes and of bf16, with the widest instructions that the
- *	  instruction set in use stands for.
+ *	  instruction set in use stands for; and reading memory from front to back.
  *
  * Shares of a peak are shares of what these loops reach in the same run, so that
  * a slow clock or a busy neighbour slows both.  Two threads that together reach
@@ -237,4 +237,73 @@ peak_rate(PeakKind kind, int threads, double seconds)
 	} while (te_host_seconds() < until);
 	te_std_set_workers(workers);
 	return lane_ops[kind] * peak->lanes * CHAINS * PEAK_LOOPS * threads / best / 1e9;
+}
+
+/* A thread's part of the memory, a piece a task as products have it. */
+typedef struct Reads
+{
+	const char *memory;
+	size_t		bytes;
+} Reads;
+
+#define READ_PIECE ((size_t) 64 * 1024)
+
+/* Every cache line of a piece, by the whole of its bytes. */
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static int
+read_piece(const char *from, size_t n)
+{
+	__m256i		sums[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
+
+	for (size_t i = 0; i + 128 <= n; i += 128)
+	{
+		for (int j = 0; j < 4; j++)
+			sums[j] = _mm256_xor_si256(sums[j], _mm256_loadu_si256((const __m256i *) (const void *) (from + i + 32 * j)));
+	}
+	sums[0] = _mm256_xor_si256(_mm256_xor_si256(sums[0], sums[1]), _mm256_xor_si256(sums[2], sums[3]));
+	return _mm256_extract_epi32(sums[0], 0);
+}
+#else
+static int
+read_piece(const char *from, size_t n)
+{
+	uint64_t	sum = 0;
+
+	for (size_t i = 0; i + 8 <= n; i += 8)
+	{
+		uint64_t	word;
+
+		memcpy(&word, from + i, sizeof(word));
+		sum ^= word;
+	}
+	return (int) sum;
+}
+#endif
+
+static void
+read_task(void *arg, size_t task, int worker)
+{
+	const Reads *reads = arg;
+	size_t		first = task * READ_PIECE;
+
+	sink = (float) read_piece(reads->memory + first, TE_MIN(READ_PIECE, reads->bytes - first));
+}
+
+double
+peak_reads(const void *memory, size_t bytes, int threads)
+{
+	Reads		reads = {memory, bytes};
+	int			workers = te_workers();
+	double		best = INFINITY;
+
+	te_std_set_workers(threads);
+	for (int i = 0; i < 5; i++)
+	{
+		double		start = te_host_seconds();
+
+		te_parallel_for((bytes + READ_PIECE - 1) / READ_PIECE, read_task, &reads);
+		best = fmin(best, te_host_seconds() - start);
+	}
+	te_std_set_workers(workers);
+	return (double) bytes / best;
 }

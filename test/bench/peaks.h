@@ -20,4 +20,7 @@ typedef enum PeakKind
 /* GFLOP/s or GOP/s of the best of the repetitions that fit `seconds`; 0 where the instruction set in use has none. */
 extern double peak_rate(PeakKind kind, int threads, double seconds);
 
+/* Bytes a second of reading this memory on so many threads, each a part of it from front to back; the best of five passes. */
+extern double peak_reads(const void *memory, size_t bytes, int threads);
+
 #endif							/* PEAKS_H */

@@ -600,9 +600,16 @@ check_byte_gemm(TeDtype dtype, size_t member, double error)
 		if (dtype == TE_INT8)
 			memset(rows + sizeof(float), -128, (size_t) n_in);
 		te_pack_rows(dtype, TE_PANEL, n_in, 0, TE_PANEL, rows, packed);
-		kernel(2, m, (size_t) n_in, &x, packed, actual, 70);
-		ref(2, m, (size_t) n_in, &x, packed, expected, 70);
-		check_all(te_dtypes[dtype].name, m, actual, expected, size, error);
+		for (int coarse = 0; coarse < 2; coarse++)
+		{
+			TeByteRows	seen = x;
+
+			if (coarse)
+				seen.low = NULL;
+			kernel(2, m, (size_t) n_in, &seen, packed, actual, 70);
+			ref(2, m, (size_t) n_in, &seen, packed, expected, 70);
+			check_all(te_dtypes[dtype].name, m, actual, expected, size, error);
+		}
 		free(rows);
 		free(packed);
 		byte_rows_free(&x);

@@ -199,10 +199,10 @@ linear_expected(const TeLinear *l, const float *x, const LinearWeight *w, size_t
 }
 
 static void
-check_linear(const LinearCase *c, TeActivation activation, bool residual, bool exact)
+check_linear(const LinearCase *c, TeActivation activation, bool residual, bool exact, bool coarse)
 {
 	LinearWeight w[2];
-	TeLinear	l = {.n_parts = c->n_out[1] > 0 ? 2 : 1,.n_tok = c->n_tok,.ld_x = (size_t) c->n_in + 1,.activation = activation,.exact = exact};
+	TeLinear	l = {.n_parts = c->n_out[1] > 0 ? 2 : 1,.n_tok = c->n_tok,.ld_x = (size_t) c->n_in + 1,.activation = activation,.exact = exact,.coarse = coarse};
 	float	   *x;
 	size_t		column = 0;
 	int			wrong = 0;
@@ -220,6 +220,7 @@ check_linear(const LinearCase *c, TeActivation activation, bool residual, bool e
 	linear_scratch(&l);
 	linear_run_parallel(&l);
 	CHECK(l.n_quantize == 0 || !exact);
+	CHECK(l.x_bytes.low == NULL || !coarse);
 	CHECK((l.x_bf16 != NULL) == (c->dtype == TE_BF16 && c->layout == TE_PANELS && !exact && te_has_bf16()));
 	x = rounded(&l);
 	for (int p = 0; p < l.n_parts; p++)
@@ -261,11 +262,12 @@ TEST(linear_over_every_type_and_layout)
 				int64_t		n_in = te_dtypes[dtype].block_elements == 1 ? 37 : te_dtypes[dtype].block_elements * 3;
 				LinearCase	c = {(TeDtype) dtype, TE_ROWS, tokens[t], {70, 64}, n_in};
 
-				check_linear(&c, TE_ACT_GELU, true, false);
+				check_linear(&c, TE_ACT_GELU, true, false, false);
 				c.layout = te_pack_layout((TeDtype) dtype, n_in);
-				check_linear(&c, TE_ACT_GELU, true, false);
+				check_linear(&c, TE_ACT_GELU, true, false, false);
 				c.n_out[1] = 0;
-				check_linear(&c, TE_ACT_NONE, t % 2 == 0, true);
+				check_linear(&c, TE_ACT_NONE, t % 2 == 0, true, false);
+				check_linear(&c, TE_ACT_NONE, t % 2 == 0, false, true);
 			}
 		}
 	}

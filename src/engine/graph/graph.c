@@ -78,6 +78,12 @@ te_graph_set_bf16(TeGraph *graph, bool bf16)
 }
 
 void
+te_graph_set_coarse(TeGraph *graph, bool coarse)
+{
+	graph->coarse = coarse;
+}
+
+void
 te_graph_set_dropout(TeGraph *graph, float rate, uint64_t seed)
 {
 	te_check_shape("dropout", rate >= 0 && rate < 1, "the rate is %g", (double) rate);

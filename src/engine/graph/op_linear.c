@@ -40,6 +40,7 @@ typedef struct LinearParams
 	size_t		expanded;		/* floats of EXPAND_ROWS rows of the widest weight that backward must expand */
 	size_t		bytes;			/* floats for x rounded, the last of temp */
 	bool		exact;			/* x stays in floats */
+	bool		coarse;			/* x is rounded to bytes alone */
 	bool		bf16;			/* products are those of te_graph_matmul() in bf16 */
 } LinearParams;
 
@@ -139,7 +140,9 @@ te_linear(TeGraph *graph, TeNode *x, const TeOperand *operands, int n_operands, 
 	for (int i = 0; i < n_operands; i++)
 		params->bf16 &= is_f32_rows(operands[i].matrix);
 	params->exact = node->needs_grad;
+	params->coarse = graph->coarse;
 	shape.exact = params->exact;
+	shape.coarse = params->coarse;
 	params->bytes = te_linear_bytes(&shape);
 	size_areas(node, needs_x);
 	node->scratch = te_linear_scratch(&shape);
@@ -283,7 +286,7 @@ te_linear_forward(TeGraph *graph, TeNode *node)
 	TeLinear	linear = {.n_parts = params->n_parts, .n_tok = node->rows,
 		.x = node->inputs[0]->value.data, .ld_x = node->inputs[0]->cols,
 		.y = apart && node->needs_grad ? node->saved.data : node->value.data, .ld_y = node->cols,
-		.activation = apart ? TE_ACT_NONE : params->activation, .exact = params->exact};
+		.activation = apart ? TE_ACT_NONE : params->activation, .exact = params->exact, .coarse = params->coarse};
 
 	if (params->bytes > 0)
 		linear.bytes = node->temp.data + (node->temp.floats - params->bytes);

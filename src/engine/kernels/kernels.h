@@ -146,7 +146,7 @@ extern void te_paged_attention_task(void *paged, size_t task, int worker);	/* a 
  * that a row uses all levels though it lies to one side of 0.
  *
  * For a weight with blocks of 32: x = block_scale * (q + low / 128), |low| <= 64, a scale for each 32 of x.  low is what
- * a type looks at whose weights are near enough to floats for it to matter; else it is NULL.
+ * a type looks at whose weights are near enough to floats for it to matter; else it is NULL, and where TeLinear says `coarse`.
  *
  * Only the members of one kind are used.  What is not finite has the scale NaN.
  */
@@ -243,6 +243,7 @@ typedef struct TeLinear
 	TeActivation activation;
 	const float *residual;		/* NULL, or [n_tok, ld_y] like y */
 	bool		exact;			/* x is not rounded */
+	bool		coarse;			/* x may be rounded to bytes and a scale for each 32 of them, whatever the type: half the products for q8_0 */
 	float	   *bytes;			/* te_linear_bytes() floats, 64-byte aligned */
 	float	   *scratch;		/* workers * te_linear_scratch() floats, 64-byte aligned */
 	size_t		scratch_stride;

@@ -40,8 +40,8 @@
 #define TILE_ROWS_CONVERTED 480
 #define TILE_ROWS_MOST TILE_ROWS_CONVERTED
 
-/* Rows of x that are quantized together. */
-#define QUANTIZE_ROWS 16
+/* Rows of x that are quantized together, few enough that those of some texts decoded together are several tasks. */
+#define QUANTIZE_ROWS TE_QUANTIZED_ROWS
 
 static bool
 is_expanded(const TeWeight *weight)
@@ -135,7 +135,7 @@ needs_low(const TeLinear *linear)
 	for (int i = 0; i < linear->n_parts; i++)
 	{
 		if (byte_gemm(linear, i) != NULL && te_byte_low(linear->weight[i]))
-			return true;
+			return !linear->coarse;
 	}
 	return false;
 }

@@ -719,16 +719,20 @@ te_ref_gemm_q8_0(size_t row, size_t m, size_t n_in, const TeByteRows *x, const v
 		{
 			const TePanelQ8_0 *block = te_panel_q8_0(panel, 0);
 			const int8_t *q = x->q + (row + r) * x->ld;
-			const int8_t *low = x->low + (row + r) * x->ld;
+			const int8_t *low = x->low != NULL ? x->low + (row + r) * x->ld : NULL;
 			const float *scale = x->block_scale + (row + r) * (x->ld / TE_QK);
 			double		total = 0;
 
-			for (size_t b = 0; b < n_in / TE_QK; b++, block++, q += TE_QK, low += TE_QK)
+			for (size_t b = 0; b < n_in / TE_QK; b++, block++)
 			{
 				int32_t		sum = 0;
 
 				for (size_t i = 0; i < TE_QK; i++)
-					sum += (TE_BYTE_LOW * q[i] + low[i]) * (block->q[i / 4][c][i % 4] - TE_BYTE_BIAS);
+				{
+					int32_t		level = TE_BYTE_LOW * q[b * TE_QK + i] + (low != NULL ? low[b * TE_QK + i] : 0);
+
+					sum += level * (block->q[i / 4][c][i % 4] - TE_BYTE_BIAS);
+				}
 				total += (double) sum * te_half_to_float(block->d[c]) * scale[b];
 			}
 			y[r * ld_y + c] = (float) (total / TE_BYTE_LOW);

@@ -1,12 +1,16 @@
 #!/bin/sh
-# Run unit test programs; one line each, and a line with the sum at the end.
+# Run unit test programs, as many at a time as there are processors; one line each, in their order, and a line with the sum at the end.
 # RUN: what runs a program, where the machine does not by itself.
+results=$(mktemp -d)
+trap 'rm -rf "$results"' EXIT
+export RUN results
+printf '%s\n' "$@" | xargs -P "$(nproc)" -I{} sh -c '${RUN:-} "{}" >"$results/$(basename "{}")"'
 passed=0
 failed=0
 for program in "$@"
 do
 	name=$(basename "$program")
-	line=$(${RUN:-} "$program" | tail -n 1)
+	line=$(tail -n 1 "$results/$name")
 	case $line in
 		*" passed, "*" failed, "*)
 			p=${line%% passed*}

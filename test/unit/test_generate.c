@@ -9,7 +9,16 @@
 
 #include "model/generate.h"
 
-static const char *const names[] = {"causal-llama", "causal-mistral", "causal-qwen2", "causal-qwen3", "causal-gemma2", "causal-gemma3"};
+static const char *const names[] = {"causal-llama", "causal-mistral", "causal-qwen2", "causal-gpt2", "causal-neox", "causal-qwen3", "causal-gemma2",
+	"causal-gemma3", "causal-bloom"};
+
+/* Those whose expected.json has what the reference generates. */
+static const char *const greedy_names[] = {
+	"causal-bloom", "causal-falcon-alibi", "causal-falcon-groups-one-norm", "causal-falcon-groups", "causal-falcon",
+	"causal-gemma", "causal-gemma2", "causal-gemma3", "causal-gpt2", "causal-llama", "causal-llama3", "causal-mistral",
+	"causal-mpt", "causal-neox-serial", "causal-neox", "causal-phi", "causal-phi3", "causal-qwen2", "causal-qwen3",
+	"causal-smollm3", "causal-stablelm-parallel", "causal-stablelm"
+};
 static const char *const prompts[] = {
 	"The smell of bread", "a", "Nobody counted the clouds while the boat crossed", "so six", "Nobody counted the letters", "",
 	"The smell of bread fills the street, and the smell of bread fills the street, and the",
@@ -93,6 +102,34 @@ TEST(tokens_are_those_of_the_plain_way)
 
 				CHECK(before[row->branch.ids[t]] >= te_kernel.max(n_out, before) - 1e-5f);
 			}
+		}
+	}
+}
+
+TEST(greedy_tokens_are_those_of_the_reference)
+{
+	for (size_t m = 0; m < TE_LENGTH(greedy_names); m++)
+	{
+		Fixture    *fixture = fixture_load(arena, greedy_names[m], NULL);
+		TeGenerator *generator = generator_of(arena, load_model(arena, fixture->def), (TeGeneratorLimits) {0});
+		const TeJson *texts = te_json_get(fixture->expected, "texts");
+		TeGenerateOptions options = te_generate_defaults;
+
+		for (uint32_t t = 0; t < texts->n; t++)
+		{
+			options.max_tokens = (int) te_json_get(&texts->items[t], "greedy")->n;
+			te_generator_feed(generator, te_json_str(&texts->items[t], "text", ""), &options);
+		}
+		run(generator);
+		for (uint32_t t = 0; t < texts->n; t++)
+		{
+			const TeJson *expected = te_json_get(&texts->items[t], "greedy");
+			const TeGenerateRow *row = generator->rows[t];
+			size_t		n = row->branch.n_ids - row->n_prompt;
+
+			CHECK(n == expected->n || (n < expected->n && row->finish == TE_FINISH_END));
+			for (size_t i = 0; i < TE_MIN(n, (size_t) expected->n); i++)
+				CHECK(row->branch.ids[row->n_prompt + i] == expected->items[i].integer);
 		}
 	}
 }

@@ -17,8 +17,8 @@
  * it alone counts and an export has them.
  *
  * Tied layers.  What gives a word of the vocabulary is in most families the
- * word embeddings again.  te_linear() reads their rows where they lie, so that
- * there is no second copy and training has one gradient.  The same tensor
+ * word embeddings again.  te_linear() and te_gather() read the same weights, which lie as a
+ * matrix's do, so that there is no second copy and training has one gradient.  The same tensor
  * under its other name, which many checkpoints carry, is an alias.
  *
  * Scores.  As transformers' pipeline has it: a sigmoid for several labels at a
@@ -499,7 +499,11 @@ list_layer(TeTensorSpecs *specs, const TeHeadLayer *layer, const LayerTensors *t
 	TeTensorSpec *spec;
 
 	if (tensors->tied)
-		list_tensor(specs, TE_ROLE_EMBEDDING, tensors->n_out, tensors->n_in, tensors->weight, NULL)->alias = tensors->own_weight;
+	{
+		spec = list_tensor(specs, TE_ROLE_EMBEDDING, tensors->n_out, tensors->n_in, tensors->weight, NULL);
+		spec->alias = tensors->own_weight;
+		spec->multiplied = true;
+	}
 	else
 		list_tensor(specs, TE_ROLE_LINEAR, tensors->n_out, tensors->n_in, tensors->weight,
 					member_name(arena, layer->gguf_name, "weight"))->exact = exact;

@@ -173,13 +173,13 @@ add_string(TeImagePlan *plan, TeStr string)
 	return add_table(plan, string.data, string.len);
 }
 
-/* The image's layout of a tensor: only what te_linear reads is packed, and not what training changes. */
+/* The image's layout of a tensor: what te_linear reads is packed, embeddings too that are a head's weights, but not what training changes. */
 static TeLayout
 tensor_layout(const TeImagePlan *plan, const TeTensorSpec *spec, TeDtype dtype)
 {
 	if (plan->training && dtype == TE_F32)
 		return TE_ROWS;
-	return spec->role == TE_ROLE_LINEAR ? te_pack_layout(dtype, spec->n_in) : TE_ROWS;
+	return spec->role == TE_ROLE_LINEAR || spec->multiplied ? te_pack_layout(dtype, spec->n_in) : TE_ROWS;
 }
 
 static size_t

@@ -143,6 +143,7 @@ typedef struct TeTensorSpec
 	const char *alias;			/* a name under which a checkpoint may have it too, or instead; or NULL */
 	int64_t		gguf_skip;		/* first rows that GGUF leaves out: positions that a family never uses */
 	bool		sensitive;		/* a matrix that loses much with less than five bits, and then gets q8_0 */
+	bool		multiplied;		/* an embedding that te_linear reads too: a tied head */
 	bool		exact;			/* small and decisive: keeps the file's type, whatever is wished */
 	bool		transposed;		/* in a folder of Hugging Face it is [n_in, n_out] */
 	const int32_t *rows;		/* its row i (element, of a vector) is row rows[i] in such a folder; NULL: the same */

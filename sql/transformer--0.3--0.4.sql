@@ -96,3 +96,13 @@ AS 'MODULE_PATHNAME', 'transformer_perplexity_array'
 LANGUAGE C STABLE PARALLEL SAFE COST 100000 SUPPORT _transformer.batch_support;
 COMMENT ON FUNCTION @extschema@.perplexity(text[], text, text) IS
 	'The same of many texts, in their order';
+/* A role that was dropped has no name; its runs are superusers'. */
+CREATE OR REPLACE VIEW @extschema@.training_runs WITH (security_barrier) AS
+SELECT run, (SELECT rolname FROM pg_catalog.pg_roles WHERE oid = owner) AS owner, statement, 'finished' AS status, NULL AS message, base, model,
+	objective, rows, tokens, steps, loss, eval_loss, metrics, seconds, started_at, finished_at, options, query, eval_query
+FROM _transformer.training_run
+WHERE pg_catalog.pg_has_role(owner, 'USAGE')
+UNION ALL
+SELECT run, (SELECT rolname FROM pg_catalog.pg_roles WHERE oid = owner), statement, status, message, base, model,
+	objective, NULL, NULL, steps, loss, NULL, NULL, NULL, started_at, NULL, options, query, eval_query
+FROM _transformer.unfinished_runs();

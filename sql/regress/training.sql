@@ -185,3 +185,4 @@ SELECT transformer.drop_model(name) FROM unnest('{own,mood,long,words,score,tags
 DROP TABLE lesson;
 DROP OWNED BY pupil;
 DROP ROLE pupil;
+SELECT DISTINCT owner, status FROM transformer.training_runs WHERE model = 'own@1';

@@ -317,6 +317,18 @@ TEST(a_step_that_is_interrupted_was_not_made)
 	CHECK(nth > 10 && step.step == 3 && !te_str_eq(before, state_of(arena, t)));
 }
 
+TEST(a_run_evaluates_so_often_at_most)
+{
+	Run		   *run = begin(arena, "bert", NULL);
+
+	spool(arena, run);
+	option(run, "epochs", "1000000", arena);
+	option(run, "eval_steps", "1", arena);
+	CHECK_THROWS_LIKE(TE_ERR_INVALID, "100000 times", trainer(arena, run));
+	option(run, "eval_steps", "1000", arena);
+	trainer(arena, run);
+}
+
 TEST(an_overlay_is_small_and_can_be_merged)
 {
 	static const char *const types[] = {NULL, "q8_0"};

@@ -35,6 +35,7 @@ enum
 #define OVERLAY_RATE 10			/* overlays want a higher learning rate than whole matrices */
 #define USUAL_WIDTH 768.0		/* of the models that the objectives' rates are for */
 #define MAX_METRICS 4
+#define MAX_EVALUATIONS 100000	/* each has a line of the log, which the host holds in memory at the end */
 #define PIECE_BYTES ((size_t) 24 << 20)	/* of activations that backward reads: so that they are in the caches that cores share */
 #define PIECE_MIN 256
 #define PIECE_MAX 4096
@@ -210,6 +211,12 @@ check_memory(const TeTrainer *trainer, size_t limit)
 					  hint, "training needs more memory than its limit of %zu kB", limit >> 10);
 }
 
+static int64_t
+steps_between_evaluations(const TeTrainer *trainer)
+{
+	return trainer->options->eval_steps > 0 ? trainer->options->eval_steps : trainer->steps_per_epoch;
+}
+
 TeTrainer *
 te_trainer_create(TeArena *arena, const TeModelDef *base, const TeObjective *objective, const TeTrainOptions *options,
 				  TeExamples *examples, TeExamples *evaluation, size_t limit)
@@ -244,6 +251,9 @@ te_trainer_create(TeArena *arena, const TeModelDef *base, const TeObjective *obj
 	trainer->n_steps = steps < 1e15 ? (int64_t) fmax(1, steps) : INT64_C(1000000000000000);
 	if (options->max_steps > 0)
 		trainer->n_steps = TE_MIN(trainer->n_steps, options->max_steps);
+	if (evaluation != NULL && trainer->n_steps / steps_between_evaluations(trainer) > MAX_EVALUATIONS)
+		te_throw_hint(TE_ERR_INVALID, NULL, "Raise the option \"eval_steps\".", "a run may evaluate %d times at most, not %lld times",
+					  MAX_EVALUATIONS, (long long) (trainer->n_steps / steps_between_evaluations(trainer)));
 	return trainer;
 }
 
@@ -531,11 +541,9 @@ te_trainer_step(TeTrainer *trainer, TeTrainStep *into)
 bool
 te_trainer_evaluation_due(const TeTrainer *trainer)
 {
-	int64_t		every = trainer->options->eval_steps > 0 ? trainer->options->eval_steps : trainer->steps_per_epoch;
-
 	if (trainer->evaluation == NULL || trainer->evaluated_step == trainer->step || trainer->step == 0)
 		return false;
-	return trainer->step >= trainer->n_steps || trainer->step % every == 0;
+	return trainer->step >= trainer->n_steps || trainer->step % steps_between_evaluations(trainer) == 0;
 }
 
 /* Copy all that is trained to `to`, or from it. */

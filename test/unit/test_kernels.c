@@ -355,7 +355,8 @@ check_max(double error)
 static void
 check_unpack(TeDtype dtype, size_t member, double error)
 {
-	const int64_t n_in = 96;
+	const size_t step = TE_MAX((size_t) 32, (size_t) te_dtypes[dtype].block_elements);
+	const int64_t n_in = 3 * (int64_t) step;
 	void	   *rows = weight_rows(dtype, TE_PANEL, n_in);
 	char	   *packed = malloc(te_pack_bytes(dtype, TE_PANEL, n_in));
 	float	   *actual = floats(TE_PANEL * (size_t) n_in, 0);
@@ -366,11 +367,11 @@ check_unpack(TeDtype dtype, size_t member, double error)
 	memcpy(&kernel, (const char *) &te_kernel + member, sizeof(kernel));
 	memcpy(&ref, (const char *) &te_kernel_ref + member, sizeof(ref));
 	te_pack_rows(dtype, TE_PANEL, n_in, 0, TE_PANEL, rows, packed);
-	for (size_t k0 = 0; k0 < 96; k0 += 32)
+	for (size_t k0 = 0; k0 < (size_t) n_in; k0 += step)
 	{
-		kernel(packed, k0, 96, actual);
-		ref(packed, k0, 96, expected);
-		check_all(te_dtypes[dtype].name, k0, actual, expected, (96 - k0) * TE_PANEL, error);
+		kernel(packed, k0, (size_t) n_in, actual);
+		ref(packed, k0, (size_t) n_in, expected);
+		check_all(te_dtypes[dtype].name, k0, actual, expected, ((size_t) n_in - k0) * TE_PANEL, error);
 	}
 	free(rows);
 	free(packed);
@@ -389,7 +390,41 @@ CHECK_UNPACK(f16, TE_F16)
 CHECK_UNPACK(bf16, TE_BF16)
 CHECK_UNPACK(q8_0, TE_Q8_0)
 CHECK_UNPACK(q4_0, TE_Q4_0)
+CHECK_UNPACK(q4_1, TE_Q4_1)
+CHECK_UNPACK(q5_0, TE_Q5_0)
+CHECK_UNPACK(q5_1, TE_Q5_1)
+CHECK_UNPACK(q4_K, TE_Q4_K)
+CHECK_UNPACK(q5_K, TE_Q5_K)
+CHECK_UNPACK(q6_K, TE_Q6_K)
 CHECK_UNPACK(int8, TE_INT8)
+
+/* Products of halves, on top of others too, for as many rows as any tile has and more. */
+static void
+check_gemm_panel_f16(double error)
+{
+	for (size_t m = 1; m < 11; m++)
+	{
+		size_t		k = 1 + m * 13 % 40;
+		void	   *rows = weight_rows(TE_F16, TE_PANEL, (int64_t) k);
+		char	   *packed = malloc(te_pack_bytes(TE_F16, TE_PANEL, (int64_t) k));
+		float	   *a = floats(m * (k + 3), 1);
+		float	   *actual = floats(m * 67, 1);
+		float	   *expected = copy_of(actual, m * 67);
+
+		te_pack_rows(TE_F16, TE_PANEL, (int64_t) k, 0, TE_PANEL, rows, packed);
+		for (int add = 0; add < 2; add++)
+		{
+			te_kernel.gemm_panel_f16(m, k, a, k + 3, packed, actual, 67, add == 1);
+			te_kernel_ref.gemm_panel_f16(m, k, a, k + 3, packed, expected, 67, add == 1);
+			check_all("gemm_panel_f16", m, actual, expected, m * 67, error);
+		}
+		free(rows);
+		free(packed);
+		floats_free(a);
+		floats_free(actual);
+		floats_free(expected);
+	}
+}
 
 /* ---- products of bytes ---- */
 
@@ -457,9 +492,12 @@ check_quantize_blocks(double error)
 		te_kernel.quantize_blocks(1, rows, n, x, n, &actual);
 		te_kernel_ref.quantize_blocks(1, rows, n, x, n, &expected);
 		CHECK(memcmp(actual.low + actual.ld, expected.low + actual.ld, rows * actual.ld) == 0);
+		for (size_t r = 1; r <= rows; r++)
+			CHECK(memcmp(actual.half_sum + r * actual.ld / 16, expected.half_sum + r * actual.ld / 16, 2 * blocks * sizeof(int32_t)) == 0);
 		memset(actual.q, 1, rows * actual.ld);
 		without = actual;
 		without.low = NULL;
+		without.half_sum = NULL;
 		te_kernel.quantize_blocks(1, rows, n, x, n, &without);
 		for (size_t r = 1; r <= rows; r++)
 		{
@@ -500,7 +538,7 @@ check_byte_gemm(TeDtype dtype, size_t member, double error)
 		{
 			TeByteRows	seen = x;
 
-			if (coarse)
+			if (coarse || dtype != TE_Q8_0)
 				seen.low = NULL;
 			kernel(2, m, (size_t) n_in, &seen, packed, actual, 70);
 			ref(2, m, (size_t) n_in, &seen, packed, expected, 70);
@@ -524,6 +562,12 @@ check_byte_gemm(TeDtype dtype, size_t member, double error)
 CHECK_GEMM(int8, TE_INT8)
 CHECK_GEMM(q8_0, TE_Q8_0)
 CHECK_GEMM(q4_0, TE_Q4_0)
+CHECK_GEMM(q4_1, TE_Q4_1)
+CHECK_GEMM(q5_0, TE_Q5_0)
+CHECK_GEMM(q5_1, TE_Q5_1)
+CHECK_GEMM(q4_K, TE_Q4_K)
+CHECK_GEMM(q5_K, TE_Q5_K)
+CHECK_GEMM(q6_K, TE_Q6_K)
 
 #include "kernel_check_attention.h"
 #include "kernel_check_bf16.h"

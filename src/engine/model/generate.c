@@ -419,7 +419,6 @@ te_generator_pass(TeGenerator *generator, TeWork *works, size_t n_works)
 	batch = te_new(session->step, TeBatch);
 	fill_batch(session->step, generator, works, n_works, batch);
 	graph = te_graph_create(session->step, TE_INFER, batch);
-	te_graph_set_coarse(graph, true);
 	te_graph_profile(graph, session->profile);
 	x = te_model_arch(generator->model)->forward(graph, generator->model, batch);
 	rows = wanted_rows(session->step, batch, works, n_works, &n);

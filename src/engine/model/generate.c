@@ -127,8 +127,9 @@ keep_grammar(TeGenerator *generator, TeArena *scratch, const TeGenerateOptions *
 		kept = te_new(arena, TeKeptGrammar);
 		kept->arena = arena;
 		kept->source = te_str_copy(arena, source);
-		kept->constraint = te_constraint_create(arena, compile_grammar(arena, options), generator->tokenizer, generator->n_vocab,
-												ends->end_ids, ends->n_end);
+		if (generator->tokens == NULL)
+			generator->tokens = te_tokens_create(generator->arena, generator->tokenizer, generator->n_vocab);
+		kept->constraint = te_constraint_create(arena, compile_grammar(arena, options), generator->tokens, ends->end_ids, ends->n_end);
 	}
 	kept->next = generator->grammars;
 	generator->grammars = kept;

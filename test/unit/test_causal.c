@@ -6,14 +6,17 @@
 #include "causal_fixture.h"
 #include "train_fixture.h"
 
+#include "arch/rotary.h"
+
 /*
  * Fixtures, those first whose computation a GGUF file does not say in full (llama.cpp knows no window there, or no scale of scores), those
  * last whose files test_gpt.c looks at.
  */
 #define N_UNSAID 2
-#define N_FILES 10
+#define N_FILES 13
 static const char *const names[] = {"causal-mistral", "causal-gemma2", "causal-llama", "causal-qwen2", "causal-llama3", "causal-qwen3",
-	"causal-smollm3", "causal-gemma", "causal-gemma3", "causal-phi3", "causal-gpt2", "causal-neox"};
+	"causal-smollm3", "causal-gemma", "causal-gemma3", "causal-phi3", "causal-mixtral", "causal-qwen2moe", "causal-qwen3moe",
+	"causal-gpt2", "causal-neox"};
 
 static void
 check_logits(TeArena *arena, const Fixture *fixture, const TeModelDef *def, const char *what)
@@ -70,6 +73,63 @@ read_config(TeArena *arena, const TeModelDef *def, TeConfig *into)
 {
 	memset(into, 0, sizeof(*into));
 	te_arch_by_name(def->architecture)->read_config(te_json_parse(arena, def->config, "config.json"), into);
+}
+
+/* The folder of a model with experts as transformers saves it where it does not cut what it holds in memory. */
+static TeFolder
+fused_folder(TeArena *arena, const Fixture *fixture)
+{
+	MemoryFolder *folder = memory_folder_copy(arena, &fixture->folder, "model.safetensors");
+	const TeTensorSet *from = &fixture->def->tensors;
+	TeTensorSet set = {.tensors = te_new_array(arena, TeTensorInfo, from->n)};
+	TeModelFile file = {.meta = te_json_new_object(arena)};
+	TeConfig	config;
+
+	read_config(arena, fixture->def, &config);
+	for (size_t i = 0; i < from->n; i++)
+	{
+		if (strstr(te_cstring(arena, from->tensors[i].name), ".experts.") == NULL)
+			set.tensors[set.n++] = from->tensors[i];
+	}
+	for (int layer = 0; layer < config.n_layers; layer++)
+	{
+		TeTensorInfo *both = te_new_array(arena, TeTensorInfo, 2 * config.n_experts);
+		TeTensorInfo *down = te_new_array(arena, TeTensorInfo, config.n_experts);
+
+		if (!te_rotary_has_experts(&config, layer))
+			continue;
+		for (int e = 0; e < config.n_experts; e++)
+		{
+			const char *name = te_format(arena, "layers.%d.mlp.experts.%d", layer, e);
+
+			both[2 * e] = *te_tensor_find(from, te_str(te_format(arena, "%s.gate_proj.weight", name)));
+			both[2 * e + 1] = *te_tensor_find(from, te_str(te_format(arena, "%s.up_proj.weight", name)));
+			down[e] = *te_tensor_find(from, te_str(te_format(arena, "%s.down_proj.weight", name)));
+		}
+		set.tensors[set.n] = te_order_stacked(arena, both, 2 * (size_t) config.n_experts);
+		set.tensors[set.n].dims[0] /= 2;
+		set.tensors[set.n].dims[1] *= 2;
+		set.tensors[set.n++].name = te_str(te_format(arena, "layers.%d.mlp.experts.gate_up_proj", layer));
+		set.tensors[set.n] = te_order_stacked(arena, down, (size_t) config.n_experts);
+		set.tensors[set.n++].name = te_str(te_format(arena, "layers.%d.mlp.experts.down_proj", layer));
+	}
+	te_tensor_set_index(arena, &set);
+	file.tensors = set;
+	te_safetensors_write(arena, &file, memory_open(&folder->sink, "model.safetensors"));
+	return memory_folder_read(folder);
+}
+
+TEST(experts_may_lie_in_one_tensor)
+{
+	static const char *const routed[] = {"causal-qwen2moe", "causal-qwen3moe"};
+
+	for (size_t i = 0; i < TE_LENGTH(routed); i++)
+	{
+		Fixture    *fixture = fixture_load(arena, routed[i], NULL);
+		TeFolder	folder = fused_folder(arena, fixture);
+
+		check_logits(arena, fixture, te_import_folder(arena, &folder, NULL), te_format(arena, "%s in one tensor", routed[i]));
+	}
 }
 
 /* All but what the file does not say. */

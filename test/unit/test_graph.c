@@ -21,7 +21,7 @@
 #include "file/file.h"
 #include "graph/graph.h"
 
-#define MAX_VARIABLES 12
+#define MAX_VARIABLES 16
 #define SAMPLES 24				/* elements of a variable that are perturbed */
 #define STEP 2e-2
 #define TOLERANCE 3e-4			/* measured: 7e-5 */
@@ -46,7 +46,7 @@ typedef struct Lab
 	Variable	variables[MAX_VARIABLES];
 	int			n_frozen;
 	int			next_frozen;
-	TeWeight	frozen[4];
+	TeWeight	frozen[12];
 	double		rounds;			/* inference rounds x where training does not: how much that may change; else 0 */
 	bool		drops;			/* training drops elements */
 } Lab;
@@ -173,6 +173,13 @@ build_multiply(Lab *lab, int variant)
 	TeNode	   *a = input(lab, 3, 5);
 
 	return te_multiply(lab->graph, a, variant == 0 ? input(lab, 3, 5) : a);
+}
+
+#define VARIANTS_scale_rows 1
+static TeNode *
+build_scale_rows(Lab *lab, int variant)
+{
+	return te_scale_rows(lab->graph, input(lab, 3, 5), input(lab, 3, 1));
 }
 
 #define VARIANTS_softcap 1
@@ -303,6 +310,39 @@ build_linear(Lab *lab, int variant)
 		activation = TE_ACT_NONE;
 	}
 	return te_linear(lab->graph, x, operands, n, activation);
+}
+
+/* The two ways to count, with trained experts, and with frozen ones of which some are not f32. */
+#define VARIANTS_experts 5
+static TeNode *
+build_experts(Lab *lab, int variant)
+{
+	static const TeDtype frozen_types[] = {TE_F16, TE_F32, TE_F16, TE_F32};
+	size_t		inner = variant == 4 ? 64 : 34;
+	size_t		cols = variant == 4 ? 32 : 20;
+	TeExpert   *experts = te_new_array(lab->arena, TeExpert, 4);
+	TeExpertsSpec spec = {.n_experts = 4, .n_chosen = variant % 2 + 2, .sum_is_one = variant < 2, .activation = TE_ACT_SILU,
+		.experts = experts};
+	bool		fresh = lab->n_variables == 0;
+	TeNode	   *x = input(lab, 9, cols);
+	Variable   *numbers = variable(lab, 9, 4);
+
+	lab->rounds = variant == 4 ? 2e-3 : 0;
+	/* a small step must not change the choice */
+	for (size_t i = 0; fresh && i < numbers->n; i++)
+		numbers->data[i] = numbers->data[i] * 0.05f + (float) ((i / 4 + i % 4 * 3) % 4) * 0.4f;
+	for (int i = 0; i < 4; i++)
+	{
+		if (variant == 4)
+			experts[i] = (TeExpert) {frozen(lab, TE_Q8_0, true, inner, cols), frozen(lab, TE_Q8_0, true, inner, cols),
+				frozen(lab, TE_Q8_0, true, cols, inner)};
+		else if (variant == 3)
+			experts[i] = (TeExpert) {frozen(lab, frozen_types[i], true, inner, cols),
+				frozen(lab, TE_F32, false, inner, cols), frozen(lab, frozen_types[i], true, cols, inner)};
+		else
+			experts[i] = (TeExpert) {weight(lab, inner, cols), weight(lab, inner, cols), weight(lab, cols, inner)};
+	}
+	return te_experts(lab->graph, x, as_input(lab, numbers, 9, 4), &spec);
 }
 
 /* Relative rows of a few buckets: keys, queries, both in one node; the last also causal and with a bias. */

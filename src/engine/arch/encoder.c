@@ -111,6 +111,13 @@ tensor_name(TeArena *arena, const TeEncoderTensor *row, int layer, const TeConfi
 	return te_format(arena, row->name, layer / config->group_layers, layer % config->group_layers);
 }
 
+/* Does this layer not have what the others have? */
+static bool
+is_left_out(const TeEncoderTensor *row, int layer, const TeConfig *config)
+{
+	return layer < row->first_layer || (row->dense && (config->expert_layers[layer / 32] >> (layer % 32) & 1) != 0);
+}
+
 /* The orders in which files have rows, each NULL where it is ours. */
 typedef struct Orders
 {
@@ -126,7 +133,7 @@ encoder_list_row(const TeEncoderTensor *row, int layer, const TeConfig *config, 
 	int64_t		n_in = encoder_size(config, row->n_in);
 	TeTensorSpec *spec;
 
-	if (n_out == 0 || n_in == 0 || layer < row->first_layer)
+	if (n_out == 0 || n_in == 0 || is_left_out(row, layer, config))
 		return;
 	spec = te_specs_add(specs, row->role, n_out, n_in, row->optional, "", row->gguf_name, layer);
 	spec->name = tensor_name(specs->arena, row, layer, config);
@@ -186,7 +193,7 @@ encoder_bind_row(const TeEncoderTensor *row, int layer, void *base, TeArena *scr
 	int64_t		n_in = encoder_size(config, row->n_in);
 	const char *name;
 
-	if (n_out == 0 || n_in == 0 || layer < row->first_layer)
+	if (n_out == 0 || n_in == 0 || is_left_out(row, layer, config))
 		return;
 	name = tensor_name(scratch, row, layer, config);
 	*slot = te_model_weight(model, te_str(name));

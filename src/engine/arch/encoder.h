@@ -37,6 +37,12 @@ typedef struct TeEncoderLayer
 	TeEncoderPair relative_key;
 	TeEncoderPair query_norm;	/* of each head */
 	TeEncoderPair key_norm;
+	TeEncoderPair router;		/* of experts, which stand in the place of gate, up and down */
+	TeEncoderPair shared_gate;	/* of the expert that all tokens go through */
+	TeEncoderPair shared_up;
+	TeEncoderPair shared_down;
+	TeEncoderPair shared_router;
+	const TeExpert *experts;	/* NULL: none */
 	TeEncoderPair attended_norm;	/* of what attention gives, and the feed-forward */
 	TeEncoderPair fed_norm;
 } TeEncoderLayer;
@@ -115,6 +121,7 @@ typedef struct TeEncoderTensor
 	const char *gguf_name;		/* NULL: GGUF has none */
 	int			first_layer;	/* layers before have none */
 	TeEncoderOrder order;
+	bool		dense;			/* layers with experts have none */
 } TeEncoderTensor;
 
 /* A table ends with a row without a name. */

@@ -12,7 +12,7 @@
  * two; where a family has them as one matrix, they are one operand.
  *
  * Beyond that there may be norms of each head of query and key, norms of what attention and feed-forward give, layers that see a
- * window or that have no positions, bounds that scores approach, and embeddings that are multiplied.  All of that is configuration
+ * window or that have no positions, layers of experts (experts.c), bounds that scores approach, and embeddings that are multiplied.  All of that is configuration
  * (llama_config.c).
  *
  * The rows of query and key lie as in Hugging Face's files, where halves of a head are turned against each other; GGUF has pairs for
@@ -34,6 +34,12 @@
 		.name = LAYER hf ".weight", .gguf_name = "blk.%d." gguf ".weight", .order = TE_ORDER_TURNED}, \
 	{.in_layer = true, .slot = offsetof(TeEncoderLayer, pair.bias), .role = TE_ROLE_VECTOR, .n_out = bias_size, .n_in = rows, \
 		.name = LAYER hf ".bias", .gguf_name = "blk.%d." gguf ".bias", .order = TE_ORDER_TURNED}
+/* The same of a feed-forward, where there are no experts. */
+#define FED(pair, rows, columns, delicate, bias_size, hf, gguf) \
+	{.in_layer = true, .slot = offsetof(TeEncoderLayer, pair.weight), .role = TE_ROLE_LINEAR, .n_out = rows, .n_in = columns, \
+		.sensitive = delicate, .name = LAYER hf ".weight", .gguf_name = "blk.%d." gguf ".weight", .dense = true}, \
+	{.in_layer = true, .slot = offsetof(TeEncoderLayer, pair.bias), .role = TE_ROLE_VECTOR, .n_out = bias_size, .n_in = rows, \
+		.name = LAYER hf ".bias", .gguf_name = "blk.%d." gguf ".bias", .dense = true}
 #define NORM(pair, there, n, hf, gguf) \
 	{.in_layer = true, .slot = offsetof(TeEncoderLayer, pair.weight), .role = TE_ROLE_VECTOR, .n_out = there, .n_in = n, .order = TE_ORDER_LESS_ONE, \
 		.name = LAYER hf ".weight", .gguf_name = "blk.%d." gguf ".weight"}
@@ -49,7 +55,7 @@
 	NORM(out_norm, TE_SIZE_FOUR_NORMS, TE_SIZE_HIDDEN, "pre_feedforward_layernorm", "ffn_norm"), \
 	NORM(fed_norm, TE_SIZE_FOUR_NORMS, TE_SIZE_HIDDEN, "post_feedforward_layernorm", "post_ffw_norm")
 #define LAST_ROWS \
-	IN_LAYER(down, TE_SIZE_HIDDEN, TE_SIZE_INTERMEDIATE, true, TE_SIZE_DOWN_BIAS, "mlp.down_proj", "ffn_down"), \
+	FED(down, TE_SIZE_HIDDEN, TE_SIZE_INTERMEDIATE, true, TE_SIZE_DOWN_BIAS, "mlp.down_proj", "ffn_down"), \
 	{.slot = offsetof(TeEncoder, final_norm.weight), .role = TE_ROLE_VECTOR, .n_out = TE_SIZE_ONE, .n_in = TE_SIZE_HIDDEN, .order = TE_ORDER_LESS_ONE, \
 		.name = "norm.weight", .gguf_name = "output_norm.weight"}, \
 	{.name = NULL}
@@ -62,8 +68,8 @@ static const TeEncoderTensor llama_tensors[] = {
 	NORM(query_norm, TE_SIZE_HEAD_NORMS, TE_SIZE_HEAD, "self_attn.q_norm", "attn_q_norm"),
 	NORM(key_norm, TE_SIZE_HEAD_NORMS, TE_SIZE_HEAD, "self_attn.k_norm", "attn_k_norm"),
 	MIDDLE_ROWS,
-	IN_LAYER(gate, TE_SIZE_INTERMEDIATE, TE_SIZE_HIDDEN, false, TE_SIZE_UP_BIAS, "mlp.gate_proj", "ffn_gate"),
-	IN_LAYER(up, TE_SIZE_INTERMEDIATE, TE_SIZE_HIDDEN, false, TE_SIZE_UP_BIAS, "mlp.up_proj", "ffn_up"),
+	FED(gate, TE_SIZE_INTERMEDIATE, TE_SIZE_HIDDEN, false, TE_SIZE_UP_BIAS, "mlp.gate_proj", "ffn_gate"),
+	FED(up, TE_SIZE_INTERMEDIATE, TE_SIZE_HIDDEN, false, TE_SIZE_UP_BIAS, "mlp.up_proj", "ffn_up"),
 	LAST_ROWS
 };
 
@@ -71,7 +77,7 @@ static const TeEncoderTensor joint_tensors[] = {
 	FIRST_ROWS,
 	IN_LAYER(joint, TE_SIZE_JOINT, TE_SIZE_HIDDEN, true, TE_SIZE_ATTENTION_BIAS, "self_attn.qkv_proj", "attn_qkv"),
 	MIDDLE_ROWS,
-	IN_LAYER(up, TE_SIZE_GATED, TE_SIZE_HIDDEN, false, TE_SIZE_UP_BIAS, "mlp.gate_up_proj", "ffn_up"),
+	FED(up, TE_SIZE_GATED, TE_SIZE_HIDDEN, false, TE_SIZE_UP_BIAS, "mlp.gate_up_proj", "ffn_up"),
 	LAST_ROWS
 };
 
@@ -162,6 +168,8 @@ feed_forward(const Pass *pass, TeNode *x, const TeEncoderLayer *weights)
 {
 	const TeEncoderPair pairs[] = {weights->gate, weights->up};
 
+	if (weights->experts != NULL)
+		return norm(pass, te_llama_experts(pass->graph, x, weights, pass->config), weights->fed_norm);
 	x = te_gate(pass->graph, linear(pass, x, pairs, 2), (TeActivation) pass->config->activation);
 	return norm(pass, linear(pass, x, &weights->down, 1), weights->fed_norm);
 }
@@ -191,12 +199,17 @@ static void
 llama_list_tensors(const TeConfig *config, TeTensorSpecs *specs)
 {
 	te_encoder_list(tensors_of(config), config, specs);
+	te_llama_list_experts(config, specs);
 }
 
 static const void *
 llama_bind(TeArena *arena, const TeModel *model)
 {
-	return te_rotary_bind(tensors_of(te_model_config(model)), arena, model);
+	TeEncoder  *decoder = te_new(arena, TeEncoder);
+
+	*decoder = *te_rotary_bind(tensors_of(te_model_config(model)), arena, model);
+	te_llama_bind_experts(arena, model, decoder);
+	return decoder;
 }
 
 static const TeArchHead llama_heads[] = {
@@ -213,9 +226,12 @@ static const TeArchHead llama_heads[] = {
 static const TeModelType llama_types[] = {
 	{"llama", "LlamaModel", .gguf_name = "llama"},
 	{"mistral", "MistralModel", .gguf_name = "llama"},
+	{"mixtral", "MixtralModel", .gguf_name = "llama"},
 	{"smollm3", "SmolLM3Model", .gguf_name = "smollm3", .tied = true},
 	{"qwen2", "Qwen2Model", .gguf_name = "qwen2"},
 	{"qwen3", "Qwen3Model", .gguf_name = "qwen3"},
+	{"qwen2_moe", "Qwen2MoeModel", .gguf_name = "qwen2moe"},
+	{"qwen3_moe", "Qwen3MoeModel", .gguf_name = "qwen3moe"},
 	{"gemma", "GemmaModel", .gguf_name = "gemma", .tied = true},
 	{"gemma2", "Gemma2Model", .gguf_name = "gemma2", .tied = true},
 	{"gemma3_text", "Gemma3TextModel", .gguf_name = "gemma3", .tied = true, .causal_name = "Gemma3ForCausalLM"},

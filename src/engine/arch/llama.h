@@ -25,6 +25,8 @@ typedef enum TeLlamaTrait
 	TE_LLAMA_SCALED_WORDS = 1 << 5, /* embeddings are multiplied by the root of their width */
 	TE_LLAMA_JOINT = 1 << 6,	/* query, key and value are one matrix, gate and up another */
 	TE_LLAMA_TANH_GELU = 1 << 7,	/* "gelu" means the approximation, and is usual */
+	TE_LLAMA_EXPERTS = 1 << 9,	/* layers have experts */
+	TE_LLAMA_BLOCK_EXPERTS = 1 << 10,	/* whose tensors are called as Mixtral's, and what is chosen counts for 1 together */
 	TE_LLAMA_NO_WINDOW_IN_GGUF = 1 << 8 /* llama.cpp lets all layers see everything, whatever the file says */
 } TeLlamaTrait;
 
@@ -55,6 +57,11 @@ extern const TeLlamaFamily *te_llama_family(const TeJson *config);
 extern void te_llama_read_config(const TeJson *config, TeConfig *into);
 extern void te_llama_config_from_gguf(TeArena *arena, const TeModelFile *file, TeJson *config);
 extern void te_llama_config_to_gguf(TeArena *arena, const TeConfig *config, TeJson *meta);
+/* Layers of experts (experts.c): after the other tensors of a table, and in the place of a layer's feed-forward. */
+extern void te_llama_list_experts(const TeConfig *config, TeTensorSpecs *specs);
+extern void te_llama_bind_experts(TeArena *arena, const TeModel *model, TeEncoder *decoder);
+extern TeNode *te_llama_experts(TeGraph *graph, TeNode *x, const TeEncoderLayer *layer, const TeConfig *config);
+
 extern void te_llama_gguf_tensors(const TeConfig *config, TeTensorList *list);
 
 #endif							/* TE_LLAMA_H */

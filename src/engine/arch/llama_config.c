@@ -10,14 +10,20 @@
 
 #include <math.h>
 
+#define MAX_EXPERTS 1024			/* of a layer */
+#define MAX_EXPERTS_IN_ALL (1 << 16)
+
 #define GEMMA (TE_LLAMA_LESS_ONE | TE_LLAMA_SCALED_WORDS | TE_LLAMA_TANH_GELU)
 
 const TeLlamaFamily te_llama_families[] = {
 	{"llama", "llama", TE_LLAMA_PAIRS | TE_LLAMA_NO_WINDOW_IN_GGUF, TE_WINDOW_NONE, 0, 10000},
 	{"mistral", "llama", TE_LLAMA_PAIRS | TE_LLAMA_NO_WINDOW_IN_GGUF, TE_WINDOW_ALL, 0, 10000},
+	{"mixtral", "llama", TE_LLAMA_PAIRS | TE_LLAMA_NO_WINDOW_IN_GGUF | TE_LLAMA_EXPERTS | TE_LLAMA_BLOCK_EXPERTS, TE_WINDOW_ALL, 0, 1000000},
 	{"smollm3", "smollm3", TE_LLAMA_PAIRS | TE_LLAMA_NO_WINDOW_IN_GGUF, TE_WINDOW_UNTURNED, 4, 2000000},
 	{"qwen2", "qwen2", TE_LLAMA_INPUT_BIAS | TE_LLAMA_NO_WINDOW_IN_GGUF, TE_WINDOW_LATER, 0, 10000},
 	{"qwen3", "qwen3", TE_LLAMA_HEAD_NORMS | TE_LLAMA_NO_WINDOW_IN_GGUF, TE_WINDOW_LATER, 0, 10000},
+	{"qwen2_moe", "qwen2moe", TE_LLAMA_INPUT_BIAS | TE_LLAMA_NO_WINDOW_IN_GGUF | TE_LLAMA_EXPERTS, TE_WINDOW_LATER, 0, 10000},
+	{"qwen3_moe", "qwen3moe", TE_LLAMA_HEAD_NORMS | TE_LLAMA_NO_WINDOW_IN_GGUF | TE_LLAMA_EXPERTS, TE_WINDOW_LATER, 0, 10000},
 	{"gemma", "gemma", GEMMA, TE_WINDOW_NONE, 0, 10000},
 	{"gemma2", "gemma2", GEMMA | TE_LLAMA_FOUR_NORMS, TE_WINDOW_PERIOD, 2, 10000},
 	{"gemma3_text", "gemma3", GEMMA | TE_LLAMA_FOUR_NORMS | TE_LLAMA_HEAD_NORMS, TE_WINDOW_PERIOD, 6, 1000000},
@@ -143,6 +149,43 @@ read_window(const TeJson *config, const TeLlamaFamily *family, TeConfig *into)
 	}
 }
 
+/* Is the layer's number in a list of them? */
+static bool
+is_listed(const TeJson *config, const char *key, int layer)
+{
+	const TeJson *list = te_json_get(config, key);
+
+	for (uint32_t i = 0; list != NULL && list->kind == TE_JSON_ARRAY && i < list->n; i++)
+	{
+		if (list->items[i].kind == TE_JSON_INTEGER && list->items[i].integer == layer)
+			return true;
+	}
+	return false;
+}
+
+static void
+read_experts(const TeJson *config, const TeLlamaFamily *family, TeConfig *into)
+{
+	int64_t		every = te_json_int_range(config, "decoder_sparse_step", 1, 1, TE_MAX_LAYERS);
+
+	if (!has(family, TE_LLAMA_EXPERTS))
+		return;
+	into->n_experts = te_config_size(config, te_json_get(config, "num_local_experts") != NULL ? "num_local_experts" : "num_experts",
+									 MAX_EXPERTS);
+	into->n_chosen = (int32_t) te_json_int_range(config, "num_experts_per_tok", TE_MIN(2, into->n_experts), 1, into->n_experts);
+	into->expert_size = (int32_t) te_json_int_range(config, "moe_intermediate_size", into->intermediate_size, 1, TE_MAX_WIDTH);
+	into->shared_size = (int32_t) te_json_int_range(config, "shared_expert_intermediate_size", 0, 0, TE_MAX_WIDTH);
+	into->block_experts = has(family, TE_LLAMA_BLOCK_EXPERTS);
+	into->chosen_sum = te_json_bool(config, "norm_topk_prob", into->block_experts);
+	if (into->n_experts > MAX_EXPERTS_IN_ALL / into->n_layers)
+		te_throw(TE_ERR_UNSUPPORTED, "%d experts in each of %d layers are too many", (int) into->n_experts, (int) into->n_layers);
+	for (int i = 0; i < into->n_layers; i++)
+	{
+		if ((i + 1) % every == 0 && !is_listed(config, "mlp_only_layers", i))
+			set_bit(into->expert_layers, i);
+	}
+}
+
 /* ---- numbers ---- */
 
 /* Local layers have their own positions where config.json says so, in either way. */
@@ -232,5 +275,6 @@ te_llama_read_config(const TeJson *config, TeConfig *into)
 	read_heads(config, into);
 	read_unturned(config, family, into);
 	read_window(config, family, into);
+	read_experts(config, family, into);
 	read_rope(config, family, into);
 }

@@ -2,7 +2,7 @@
  * llama_gguf.c
  *	  llama.cpp's metadata of the decoders that are built like Llama's, into config.json and back.
  *
- * general.architecture names the family; Mistral is a "llama" there.  What llama.cpp knows by itself (which layers of Gemma see a
+ * general.architecture names the family; Mistral is a "llama" there, and so is Mixtral, which has experts.  What llama.cpp knows by itself (which layers of Gemma see a
  * window, how large its largest model's scores are) is not in the file, and is known here too.  A key that is not there is not
  * written into config.json either, where its absence means the same.
  *-------------------------------------------------------------------------
@@ -33,7 +33,18 @@ static const Key keys[] = {
 	{"attention.layer_norm_rms_epsilon", "rms_norm_eps", offsetof(TeConfig, norm_eps), true, true},
 	{"attn_logit_softcapping", "attn_logit_softcapping", offsetof(TeConfig, score_cap), true, false},
 	{"final_logit_softcapping", "final_logit_softcapping", offsetof(TeConfig, logit_cap), true, false},
+	{"expert_count", "num_experts", offsetof(TeConfig, n_experts), false, false},
+	{"expert_used_count", "num_experts_per_tok", offsetof(TeConfig, n_chosen), false, false},
+	{"expert_feed_forward_length", "moe_intermediate_size", offsetof(TeConfig, expert_size), false, false},
+	{"expert_shared_feed_forward_length", "shared_expert_intermediate_size", offsetof(TeConfig, shared_size), false, false},
 };
+
+/* As llama.cpp has it: the only family of which what is chosen does not count for 1 together has a shared expert. */
+static bool
+sums_to_one(const TeLlamaFamily *family)
+{
+	return (family->traits & (TE_LLAMA_HEAD_NORMS | TE_LLAMA_BLOCK_EXPERTS)) != 0;
+}
 
 static bool
 has_tensor(const TeModelFile *file, const char *name)
@@ -89,6 +100,24 @@ add_score_scale(TeArena *arena, const TeModelFile *file, const char *arch, TeJso
 	te_json_set_int(te_json_add(arena, config, "query_pre_attn_scalar"), scalar);
 }
 
+/* How they are weighed, and which layers have none: those without a router. */
+static void
+add_experts(TeArena *arena, const TeModelFile *file, const TeLlamaFamily *family, TeJson *config)
+{
+	int64_t		n_layers = te_json_int_range(config, "num_hidden_layers", 1, 1, TE_MAX_LAYERS);
+	TeJson	   *dense = te_json_new_array(arena, (size_t) n_layers);
+
+	te_json_set_bool(te_json_add(arena, config, "norm_topk_prob"), sums_to_one(family));
+	dense->n = 0;
+	for (int i = 0; i < (int) n_layers; i++)
+	{
+		if (!has_tensor(file, te_format(arena, "blk.%d.ffn_gate_inp.weight", i)))
+			te_json_set_int(&dense->items[dense->n++], i);
+	}
+	if (dense->n > 0)
+		te_json_set_copy(arena, te_json_add(arena, config, "mlp_only_layers"), dense);
+}
+
 static void
 add_window(TeArena *arena, const TeModelFile *file, const TeLlamaFamily *family, TeJson *config)
 {
@@ -108,10 +137,27 @@ add_window(TeArena *arena, const TeModelFile *file, const TeLlamaFamily *family,
 		te_json_set_real(te_json_add(arena, config, "rope_local_base_freq"), te_json_real(file->meta, key, 10000));
 }
 
+/* By the name in the file, and whether there are experts. */
+static const TeLlamaFamily *
+find_family(TeArena *arena, const TeModelFile *file, TeJson *config)
+{
+	const TeLlamaFamily *family = te_llama_family(config);
+	bool		experts = te_json_int(file->meta, te_format(arena, "%s.expert_count", family->gguf), 0) > 0;
+
+	for (const TeLlamaFamily *other = te_llama_families; other->model_type != NULL; other++)
+	{
+		if (experts && (family->traits & TE_LLAMA_EXPERTS) == 0 && (other->traits & TE_LLAMA_EXPERTS) != 0
+			&& strcmp(other->gguf, family->gguf) == 0)
+			family = other;
+	}
+	te_json_set_str(te_json_add(arena, config, "model_type"), te_str(family->model_type));
+	return family;
+}
+
 void
 te_llama_config_from_gguf(TeArena *arena, const TeModelFile *file, TeJson *config)
 {
-	const TeLlamaFamily *family = te_llama_family(config);
+	const TeLlamaFamily *family = find_family(arena, file, config);
 	const TeTensorInfo *words = te_tensor_find(&file->tensors, TE_STR("token_embd.weight"));
 
 	if (words == NULL || words->n_dims != 2)
@@ -125,6 +171,8 @@ te_llama_config_from_gguf(TeArena *arena, const TeModelFile *file, TeJson *confi
 	te_json_set_bool(te_json_add(arena, config, "mlp_bias"), has_tensor(file, "blk.0.ffn_down.bias"));
 	if ((family->traits & TE_LLAMA_FOUR_NORMS) != 0)
 		add_score_scale(arena, file, family->gguf, config);
+	if ((family->traits & TE_LLAMA_EXPERTS) != 0)
+		add_experts(arena, file, family, config);
 	add_window(arena, file, family, config);
 	te_rope_from_gguf(arena, file, family->gguf, config);
 }
@@ -174,6 +222,15 @@ report_differences(const TeConfig *config, const TeLlamaFamily *family)
 {
 	bool		approximate = (family->traits & TE_LLAMA_TANH_GELU) != 0;
 
+	for (int i = 0; config->n_experts > 0 && i < config->n_layers; i++)
+	{
+		if (te_rotary_has_experts(config, i))
+			continue;
+		te_report(TE_NOTICE, "llama.cpp cannot open the file: it wants experts in all layers of models of this kind");
+		break;
+	}
+	if (config->n_experts > 0 && !config->block_experts && config->chosen_sum != sums_to_one(family))
+		te_report(TE_NOTICE, "llama.cpp weighs experts of models of this kind in another way");
 	if (config->activation != (approximate ? TE_ACT_GELU_TANH : TE_ACT_SILU))
 		te_report(TE_NOTICE, "llama.cpp computes models of this kind with another activation than \"%s\"",
 				  te_activation_name((TeActivation) config->activation));

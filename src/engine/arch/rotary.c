@@ -25,6 +25,12 @@ te_rotary_is_unturned(const TeConfig *config, int layer)
 	return (config->unturned_layers[layer / 32] >> (layer % 32) & 1) != 0;
 }
 
+bool
+te_rotary_has_experts(const TeConfig *config, int layer)
+{
+	return (config->expert_layers[layer / 32] >> (layer % 32) & 1) != 0;
+}
+
 const TeEncoder *
 te_rotary_bind(const TeEncoderTensor *table, TeArena *arena, const TeModel *model)
 {

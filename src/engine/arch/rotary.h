@@ -21,5 +21,6 @@ extern TeNode *te_rotary_forward_pre_norm(TeGraph *graph, const TeModel *model, 
 
 extern bool te_rotary_is_local(const TeConfig *config, int layer);
 extern bool te_rotary_is_unturned(const TeConfig *config, int layer);
+extern bool te_rotary_has_experts(const TeConfig *config, int layer);
 
 #endif							/* TE_ROTARY_H */

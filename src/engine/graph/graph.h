@@ -49,11 +49,7 @@ typedef struct TeBatch
 	const int32_t *type_ids;	/* n_tok, or NULL: all 0 */
 	const int32_t *positions;	/* n_tok, from 0 in each sequence (an architecture adds its own offset) */
 	const int32_t *lengths;		/* n_seq: tokens that each sequence may come to have, where a cache lets it grow; or NULL: those it has */
-	/*
-	 * NULL: all of each sequence is in the batch.  Else text is being made, and linear ops round x to bytes with a scale for each 32 of
-	 * them wherever a type is multiplied as bytes, q8_0 too, which looks closer for the sake of vectors: that is what llama.cpp does, at half the products.
-	 */
-	const TeBatchPages *pages;
+	const TeBatchPages *pages;	/* NULL: all of each sequence is in the batch */
 } TeBatch;
 
 typedef enum TeGraphMode
@@ -67,6 +63,11 @@ extern TeGraph *te_graph_create(TeArena *step, TeGraphMode mode, const TeBatch *
 
 /* In training, linear ops that are built from here on multiply in bf16, with f32 sums, forward and backward. */
 extern void te_graph_set_bf16(TeGraph *graph, bool bf16);
+/*
+ * Linear ops that are built from here on round x as bytes with a scale for each 32 of them wherever a weight's type is multiplied as
+ * bytes, q8_0 too, which else looks closer: what llama.cpp does, at half the products.  For text that is made, not for vectors.
+ */
+extern void te_graph_set_coarse(TeGraph *graph, bool coarse);
 /* Rate [0, 1) of the dropouts that are built from here on, and what their choice follows from. */
 extern void te_graph_set_dropout(TeGraph *graph, float rate, uint64_t seed);
 
@@ -93,6 +94,7 @@ extern TeNode *te_gather(TeGraph *graph, const TeWeight *table, const int32_t *i
 extern TeNode *te_add(TeGraph *graph, TeNode *a, TeNode *b);
 extern TeNode *te_multiply(TeGraph *graph, TeNode *a, TeNode *b);
 extern TeNode *te_scale(TeGraph *graph, TeNode *x, float factor);
+extern TeNode *te_scale_rows(TeGraph *graph, TeNode *x, TeNode *factors);	/* factors: [rows, 1] */
 extern TeNode *te_softcap(TeGraph *graph, TeNode *x, float cap);	/* cap * tanh(x / cap) */
 /*
  * Dropout (Srivastava et al. 2014) in training, at the rate of te_graph_set_dropout(); x itself in inference or at rate 0.  Which
@@ -118,6 +120,26 @@ typedef struct TeOperand
 
 /* activation(x · Wᵀ + b), operands side by side in the columns of the result. */
 extern TeNode *te_linear(TeGraph *graph, TeNode *x, const TeOperand *operands, int n_operands, TeActivation activation);
+
+/* A feed-forward layer: down(activation(gate(x)) * up(x)), weights of any type and layout, without overlays. */
+typedef struct TeExpert
+{
+	const TeWeight *gate;
+	const TeWeight *up;
+	const TeWeight *down;
+} TeExpert;
+
+typedef struct TeExpertsSpec
+{
+	int			n_experts;
+	int			n_chosen;		/* for each token */
+	bool		sum_is_one;		/* what the chosen ones count for is 1 together; else they and all others are */
+	TeActivation activation;
+	const TeExpert *experts;	/* all of one shape; as long-lived as the graph */
+} TeExpertsSpec;
+
+/* Each token through the experts for which its router's `numbers` [rows, n_experts] are largest. */
+extern TeNode *te_experts(TeGraph *graph, TeNode *x, TeNode *numbers, const TeExpertsSpec *spec);
 
 /*
  * Rotary positions (Su et al. 2021): of each head the first n_rot columns are turned in pairs, pair p of a token

@@ -91,7 +91,7 @@ struct TeGraph
 	TeGraphMode mode;
 	const TeBatch *batch;		/* NULL where no op needs one */
 	bool		bf16;			/* products of training round to it */
-	bool		coarse;			/* linear ops round x to bytes alone: see TeBatch */
+	bool		coarse;			/* see te_graph_set_coarse() */
 	float		dropout;		/* rate; 0: none */
 	uint64_t	seed;			/* of what is dropped */
 	TeNode	   *first;
@@ -159,6 +159,22 @@ extern void te_graph_range(TeGraph *graph, size_t n, size_t work_each, TeRange r
 
 /* C (+)= op(A) · op(B); the fields of the cut are filled here. */
 extern void te_graph_matmul(TeGraph *graph, TeMatmul *matmul);
+
+/* op_linear.c: run the linear kernel; scratch and the fields of the cut are filled here. */
+extern void te_graph_linear(TeGraph *graph, TeLinear *linear);
+/*
+ * d_x[rows, n_in] += d_y[rows, n_out] · W of any type; TE_EXPAND_ROWS rows of what is no rows of f32 become floats in `expanded`
+ * together.
+ */
+#define TE_EXPAND_ROWS 256
+extern void te_graph_input_grad(TeGraph *graph, const TeWeight *weight, size_t rows, const float *d_y, size_t ld_y,
+								float *d_x, size_t ld_x, float *expanded);
+
+static inline bool
+te_is_f32_rows(const TeWeight *weight)
+{
+	return weight->dtype == TE_F32 && weight->layout == TE_ROWS;
+}
 
 /* Columns that a task of a reduction over rows takes. */
 #define TE_COLUMN_BLOCK 64

@@ -15,7 +15,7 @@
  * Backward, with dp = dy * activation'(p):
  *	  db += sum of rows of dp      dW += dpᵀ · x      dx += dp · W
  *	  dt = scale * dp · B          dB += dpᵀ · t      dA += dtᵀ · x      dx += dt · A
- * where t = scale * x · Aᵀ is saved.  dx of a weight that is not rows of f32 expands EXPAND_ROWS
+ * where t = scale * x · Aᵀ is saved.  dx of a weight that is not rows of f32 expands TE_EXPAND_ROWS
  * rows at a time, so a quantized or packed weight is never f32 as a whole.
  * dW is computed only where weight->grad is set, and only then is x kept.
  *
@@ -25,8 +25,6 @@
  */
 #include "graph/impl.h"
 
-/* Rows of a weight that backward expands together. */
-#define EXPAND_ROWS 256
 /* Rows of a gradient that are summed in f32. */
 #define SUM_ROWS 32
 
@@ -37,18 +35,12 @@ typedef struct LinearParams
 	const float *bias[TE_MAX_PARTS];
 	TeActivation activation;
 	size_t		rank;			/* of all overlays together; 0: there is none */
-	size_t		expanded;		/* floats of EXPAND_ROWS rows of the widest weight that backward must expand */
+	size_t		expanded;		/* floats of TE_EXPAND_ROWS rows of the widest weight that backward must expand */
 	size_t		bytes;			/* floats for x rounded, the last of temp */
 	bool		exact;			/* x stays in floats */
 	bool		coarse;			/* x is rounded to bytes alone */
 	bool		bf16;			/* products are those of te_graph_matmul() in bf16 */
 } LinearParams;
-
-static bool
-is_f32_rows(const TeWeight *weight)
-{
-	return weight->dtype == TE_F32 && weight->layout == TE_ROWS;
-}
 
 static size_t
 overlay_rank(const TeOperand *operand)
@@ -75,7 +67,7 @@ check_operand(const TeNode *x, const TeOperand *operand)
 				   "the overlay is [%lld, %lld], [%lld, %lld] on a weight [%lld, %lld]",
 				   (long long) a->n_out, (long long) a->n_in, (long long) b->n_out, (long long) b->n_in,
 				   (long long) w->n_out, (long long) w->n_in);
-	te_check_shape("linear", is_f32_rows(a) && is_f32_rows(b), "an overlay is not rows of f32");
+	te_check_shape("linear", te_is_f32_rows(a) && te_is_f32_rows(b), "an overlay is not rows of f32");
 }
 
 /* What forward saves for backward, what both borrow, and whether backward reads x. */
@@ -133,12 +125,12 @@ te_linear(TeGraph *graph, TeNode *x, const TeOperand *operands, int n_operands, 
 		shape.weight[i] = operand->matrix;
 		params->bias[i] = te_vector(node->op, operand->bias, (size_t) operand->matrix->n_out);
 		params->rank += overlay_rank(operand);
-		if (!is_f32_rows(operand->matrix))
-			params->expanded = te_mul_size(EXPAND_ROWS, x->cols);
+		if (!te_is_f32_rows(operand->matrix))
+			params->expanded = te_mul_size(TE_EXPAND_ROWS, x->cols);
 	}
 	params->bf16 = graph->bf16 && node->needs_grad;
 	for (int i = 0; i < n_operands; i++)
-		params->bf16 &= is_f32_rows(operands[i].matrix);
+		params->bf16 &= te_is_f32_rows(operands[i].matrix);
 	params->exact = node->needs_grad;
 	params->coarse = graph->coarse;
 	shape.exact = params->exact;
@@ -151,8 +143,8 @@ te_linear(TeGraph *graph, TeNode *x, const TeOperand *operands, int n_operands, 
 
 /* ---- forward ---- */
 
-static void
-run_linear(TeGraph *graph, TeLinear *linear)
+void
+te_graph_linear(TeGraph *graph, TeLinear *linear)
 {
 	size_t		n_out = 0;
 	size_t		n_tasks;
@@ -175,7 +167,7 @@ run_matrix(TeGraph *graph, size_t rows, const float *x, const TeWeight *weight, 
 	TeLinear	linear = {.n_parts = 1, .weight = {weight}, .n_tok = rows, .x = x, .ld_x = (size_t) weight->n_in,
 		.y = y, .ld_y = ld_y};
 
-	run_linear(graph, &linear);
+	te_graph_linear(graph, &linear);
 }
 
 /* Where t of the overlays lies: one [rows, rank] after the other.  Not asked where there are none. */
@@ -300,7 +292,7 @@ te_linear_forward(TeGraph *graph, TeNode *node)
 	if (params->bf16)
 		run_products(graph, node, linear.y, linear.residual);
 	else
-		run_linear(graph, &linear);
+		te_graph_linear(graph, &linear);
 	if (apart)
 		te_graph_range(graph, node->rows, node->cols * 4 * TE_WORK_FLOAT, activate_range, node);
 }
@@ -316,8 +308,7 @@ typedef struct Part
 	size_t		n_out;
 	const float *t;				/* saved rows of the overlay */
 	float	   *d_t;			/* [rows, rank], borrowed */
-	float	   *expanded;		/* [EXPAND_ROWS, n_in], borrowed */
-	size_t		first_row;		/* of the weight, in expanded */
+	float	   *expanded;		/* [TE_EXPAND_ROWS, n_in], borrowed */
 } Part;
 
 static void
@@ -390,36 +381,42 @@ add_input_grad(TeGraph *graph, const TeNode *node, const float *a, size_t ld_a, 
 		te_graph_matmul(graph, &mm);
 }
 
+/* Rows of a weight on their way to floats. */
+typedef struct Expanding
+{
+	const TeWeight *weight;
+	size_t		first_row;
+	float	   *into;
+} Expanding;
+
 static void
 expand_range(void *arg, size_t first, size_t end, float *scratch)
 {
-	const Part *part = arg;
-	size_t		n_in = part->node->inputs[0]->cols;
+	const Expanding *expanding = arg;
+	size_t		n_in = (size_t) expanding->weight->n_in;
 
 	for (size_t r = first; r < end; r++)
-		te_weight_row(part->operand->matrix, (int64_t) (part->first_row + r), part->expanded + r * n_in);
+		te_weight_row(expanding->weight, (int64_t) (expanding->first_row + r), expanding->into + r * n_in);
 }
 
-/* dx += dp · W */
-static void
-matrix_input_grad(TeGraph *graph, Part *part)
+void
+te_graph_input_grad(TeGraph *graph, const TeWeight *weight, size_t rows, const float *d_y, size_t ld_y, float *d_x, size_t ld_x,
+					float *expanded)
 {
-	const TeWeight *weight = part->operand->matrix;
-	TeNode	   *node = part->node;
+	size_t		n_out = (size_t) weight->n_out;
+	size_t		step = te_is_f32_rows(weight) ? n_out : TE_EXPAND_ROWS;
+	Expanding	expanding = {.weight = weight, .into = expanded};
 
-	if (node->inputs[0]->grad.data == NULL)
-		return;
-	if (is_f32_rows(weight))
+	for (; expanding.first_row < n_out; expanding.first_row += step)
 	{
-		add_input_grad(graph, node, part->d_p, node->cols, part->n_out, weight->data, graph->bf16);
-		return;
-	}
-	for (part->first_row = 0; part->first_row < part->n_out; part->first_row += EXPAND_ROWS)
-	{
-		size_t		n = TE_MIN((size_t) EXPAND_ROWS, part->n_out - part->first_row);
+		size_t		n = TE_MIN(step, n_out - expanding.first_row);
+		TeMatmul	mm = {.m = rows, .n = (size_t) weight->n_in, .k = n, .a = d_y + expanding.first_row, .ld_a = ld_y,
+			.b = te_is_f32_rows(weight) ? weight->data : expanded, .ld_b = (size_t) weight->n_in, .c = d_x, .ld_c = ld_x,
+			.add = true, .bf16 = graph->bf16};
 
-		te_graph_range(graph, n, node->inputs[0]->cols * 2 * TE_WORK_FLOAT, expand_range, part);
-		add_input_grad(graph, node, part->d_p + part->first_row, node->cols, n, part->expanded, graph->bf16);
+		if (!te_is_f32_rows(weight))
+			te_graph_range(graph, n, (size_t) weight->n_in * 2 * TE_WORK_FLOAT, expand_range, &expanding);
+		te_graph_matmul(graph, &mm);
 	}
 }
 
@@ -451,7 +448,9 @@ part_backward(TeGraph *graph, Part *part)
 					   node->rows * TE_COLUMN_BLOCK * TE_WORK_FLOAT, bias_columns, part);
 	add_weight_grad(graph, node, operand->matrix, part->d_p, node->cols,
 					node->inputs[0]->value.data, node->inputs[0]->cols, graph->bf16);
-	matrix_input_grad(graph, part);
+	if (node->inputs[0]->grad.data != NULL)
+		te_graph_input_grad(graph, operand->matrix, node->rows, part->d_p, node->cols, node->inputs[0]->grad.data,
+							node->inputs[0]->cols, part->expanded);
 	if (operand->matrix->lora_a != NULL)
 		overlay_grads(graph, part);
 }

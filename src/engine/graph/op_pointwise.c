@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * op_pointwise.c
- *	  Element by element: add, multiply, scale, softcap, dropout, activate, gate.
+ *	  Element by element: add, multiply, scale, scale_rows, softcap, dropout, activate, gate.
  *
  * Each op is three functions: te_<op> checks shapes and builds the node, then
  * forward, then backward.  A matrix is one run of rows * cols floats here; work
@@ -175,6 +175,58 @@ void
 te_scale_backward(TeGraph *graph, TeNode *node)
 {
 	run_rows(graph, node, TE_WORK_FLOAT, scale_grad_range);
+}
+
+/* ---- scale_rows: y = x * factors of its rows ---- */
+
+TeNode *
+te_scale_rows(TeGraph *graph, TeNode *x, TeNode *factors)
+{
+	TeNode	   *inputs[2] = {x, factors};
+
+	te_check_shape("scale_rows", factors->rows == x->rows && factors->cols == 1, "x is [%zu, %zu], the factors are [%zu, %zu]",
+				   x->rows, x->cols, factors->rows, factors->cols);
+	return te_node_create(graph, TE_OP_scale_rows, x->rows, x->cols, inputs, 2, 0, false);
+}
+
+static void
+scale_rows_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+
+	for (size_t r = first; r < end; r++)
+		te_kernel.scale(node->cols, node->inputs[1]->value.data[r], node->inputs[0]->value.data + r * node->cols,
+						node->value.data + r * node->cols);
+}
+
+void
+te_scale_rows_forward(TeGraph *graph, TeNode *node)
+{
+	run_rows(graph, node, TE_WORK_FLOAT, scale_rows_range);
+}
+
+static void
+scale_rows_grad_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+	float	   *d_x = node->inputs[0]->grad.data;
+	float	   *d_factors = node->inputs[1]->grad.data;
+
+	for (size_t r = first; r < end; r++)
+	{
+		const float *d_y = node->grad.data + r * node->cols;
+
+		if (d_x != NULL)
+			te_kernel.axpy(node->cols, node->inputs[1]->value.data[r], d_y, d_x + r * node->cols);
+		if (d_factors != NULL)
+			d_factors[r] += te_kernel.dot(node->cols, d_y, node->inputs[0]->value.data + r * node->cols);
+	}
+}
+
+void
+te_scale_rows_backward(TeGraph *graph, TeNode *node)
+{
+	run_rows(graph, node, 3 * TE_WORK_FLOAT, scale_rows_grad_range);
 }
 
 /* ---- softcap: y = cap * tanh(x / cap), dx = dy * (1 - (y / cap)^2) ---- */

@@ -16,6 +16,7 @@
  *-------------------------------------------------------------------------
  */
 #include "kernels/impl.h"
+#include "base/quant.h"
 
 #include <float.h>
 #include <math.h>
@@ -544,6 +545,227 @@ te_ref_attention(const TeAttention *at, int head, int32_t s0, int32_t s1, int32_
 		}
 		for (int i = 0; i < at->d_head; i++)
 			out[i] = (float) (sums[i] / total);
+	}
+}
+
+/* ---- packed weights: pack.c says how they lie ---- */
+
+void
+te_ref_unpack_f16(const void *panel, size_t k0, size_t k1, float *out)
+{
+	const TeHalf *half = (const TeHalf *) panel + k0 * TE_PANEL;
+
+	for (size_t i = 0; i < (k1 - k0) * TE_PANEL; i++)
+		out[i] = te_half_to_float(half[i]);
+}
+
+void
+te_ref_unpack_bf16(const void *panel, size_t k0, size_t k1, float *out)
+{
+	const uint16_t *half = panel;
+
+	for (size_t k = k0; k < k1; k++)
+	{
+		for (size_t c = 0; c < TE_PANEL; c++)
+			*out++ = te_bf16_value(half[(k / 2 * TE_PANEL + c) * 2 + k % 2]);
+	}
+}
+
+void
+te_ref_unpack_q8_0(const void *panel, size_t k0, size_t k1, float *out)
+{
+	const TePanelQ8_0 *block = te_panel_q8_0(panel, k0);
+
+	for (size_t i = 0; i < k1 - k0; i++)
+	{
+		const TePanelQ8_0 *at = block + i / TE_QK;
+		size_t		row = i % TE_QK;
+
+		for (size_t c = 0; c < TE_PANEL; c++)
+			out[i * TE_PANEL + c] = te_half_to_float(at->d[c]) * (at->q[row / 4][c][row % 4] - TE_BYTE_BIAS);
+	}
+}
+
+void
+te_ref_unpack_q4_0(const void *panel, size_t k0, size_t k1, float *out)
+{
+	const TePanelQ4_0 *block = te_panel_q4_0(panel, k0);
+
+	for (size_t i = 0; i < k1 - k0; i++)
+	{
+		const TePanelQ4_0 *at = block + i / TE_QK;
+		size_t		row = i % TE_QK;
+		size_t		byte = row % (TE_QK / 2);
+
+		for (size_t c = 0; c < TE_PANEL; c++)
+		{
+			int			both = at->q[byte / 4][c][byte % 4];
+
+			out[i * TE_PANEL + c] = te_half_to_float(at->d[c]) * (row < TE_QK / 2 ? (both & 15) - 8 : (both >> 4) - 8);
+		}
+	}
+}
+
+void
+te_ref_unpack_int8(const void *panel, size_t k0, size_t k1, float *out)
+{
+	const TePanelInt8 *from = panel;
+
+	for (size_t k = k0; k < k1; k++, out += TE_PANEL)
+	{
+		for (size_t c = 0; c < TE_PANEL; c++)
+			out[c] = from->scale[c] * (from->q[k / 4][c][k % 4] - TE_BYTE_BIAS);
+	}
+}
+
+/* ---- products of bytes ---- */
+
+/* Levels are rounded to nearest, ties to even. */
+void
+te_ref_quantize(size_t first, size_t rows, size_t n, size_t rotation, const float *from, size_t ld_x, float *rotated, const TeByteRows *to)
+{
+	for (size_t r = first; r < first + rows; r++, from += ld_x)
+	{
+		const float *x = rotation > 1 ? rotated : from;
+		float		least = 0;
+		float		most = 0;
+		float		inverse;
+
+		if (rotation > 1)
+			te_rotate(n, rotation, from, rotated);
+		for (size_t i = 0; i < n && !isnan(most); i++)
+		{
+			least = fminf(least, x[i]);
+			if (!(x[i] <= most))
+				most = x[i];
+		}
+		to->scale[r] = te_byte_scale(least, most, &inverse, &to->zero[r]);
+		to->sum[r] = te_byte_row_clear(to, r);
+		for (size_t i = 0; i < n && !isnan(to->scale[r]); i++)
+		{
+			to->q[r * to->ld + i] = (int8_t) (fmaf(x[i], inverse, TE_BYTE_ROUND + to->zero[r]) - TE_BYTE_ROUND);
+			to->sum[r] += to->q[r * to->ld + i];
+		}
+	}
+}
+
+/* Block `at` of the block_scale of `to`, whose bytes begin at q: 32 elements of x that are multiples of `scale`. */
+static void
+quantize_block(const float *x, float inverse, const TeByteRows *to, size_t at, size_t q)
+{
+	for (size_t i = 0; i < TE_QK; i++)
+	{
+		float		level = fmaf(x[i], inverse, TE_BYTE_ROUND) - TE_BYTE_ROUND;
+
+		to->q[q + i] = (int8_t) level;
+		to->block_sum[at] += to->q[q + i];
+		if (to->low == NULL)
+			continue;
+		to->low[q + i] = (int8_t) (fmaf(fmaf(x[i], inverse, -level), TE_BYTE_LOW, TE_BYTE_ROUND) - TE_BYTE_ROUND);
+		to->low_sum[at] += to->low[q + i];
+	}
+}
+
+void
+te_ref_quantize_blocks(size_t first, size_t rows, size_t n, const float *x, size_t ld_x, const TeByteRows *to)
+{
+	for (size_t r = first; r < first + rows; r++, x += ld_x)
+	{
+		te_byte_row_clear(to, r);
+		for (size_t b = 0; b < n / TE_QK; b++)
+		{
+			size_t		at = r * (to->ld / TE_QK) + b;
+			float		most = 0;
+			float		inverse;
+
+			for (size_t i = 0; i < TE_QK && !isnan(most); i++)
+				most = isfinite(x[b * TE_QK + i]) ? fmaxf(most, fabsf(x[b * TE_QK + i])) : NAN;
+			to->block_scale[at] = te_byte_block_scale(most, &inverse);
+			to->block_sum[at] = 0;
+			if (to->low != NULL)
+				to->low_sum[at] = 0;
+			if (!isnan(most))
+				quantize_block(x + b * TE_QK, inverse, to, at, r * to->ld + b * TE_QK);
+		}
+	}
+}
+
+void
+te_ref_gemm_int8(size_t row, size_t m, size_t n_in, const TeByteRows *x, const void *panel, float *y, size_t ld_y)
+{
+	const TePanelInt8 *p = panel;
+
+	for (size_t r = 0; r < m; r++)
+	{
+		const int8_t *q = x->q + (row + r) * x->ld;
+
+		for (size_t c = 0; c < TE_PANEL; c++)
+		{
+			int32_t		sum = 0;
+
+			for (size_t i = 0; i < n_in; i++)
+				sum += q[i] * (p->q[i / 4][c][i % 4] - TE_BYTE_BIAS);
+			y[r * ld_y + c] = fmaf(-x->zero[row + r], p->sum[c], (float) sum * p->scale[c]) * x->scale[row + r];
+		}
+	}
+}
+
+void
+te_ref_gemm_q8_0(size_t row, size_t m, size_t n_in, const TeByteRows *x, const void *panel, float *y, size_t ld_y)
+{
+	for (size_t r = 0; r < m; r++)
+	{
+		for (size_t c = 0; c < TE_PANEL; c++)
+		{
+			const TePanelQ8_0 *block = te_panel_q8_0(panel, 0);
+			const int8_t *q = x->q + (row + r) * x->ld;
+			const int8_t *low = x->low != NULL ? x->low + (row + r) * x->ld : NULL;
+			const float *scale = x->block_scale + (row + r) * (x->ld / TE_QK);
+			double		total = 0;
+
+			for (size_t b = 0; b < n_in / TE_QK; b++, block++)
+			{
+				int32_t		sum = 0;
+
+				for (size_t i = 0; i < TE_QK; i++)
+				{
+					int32_t		level = TE_BYTE_LOW * q[b * TE_QK + i] + (low != NULL ? low[b * TE_QK + i] : 0);
+
+					sum += level * (block->q[i / 4][c][i % 4] - TE_BYTE_BIAS);
+				}
+				total += (double) sum * te_half_to_float(block->d[c]) * scale[b];
+			}
+			y[r * ld_y + c] = (float) (total / TE_BYTE_LOW);
+		}
+	}
+}
+
+void
+te_ref_gemm_q4_0(size_t row, size_t m, size_t n_in, const TeByteRows *x, const void *panel, float *y, size_t ld_y)
+{
+	for (size_t r = 0; r < m; r++)
+	{
+		for (size_t c = 0; c < TE_PANEL; c++)
+		{
+			const TePanelQ4_0 *block = te_panel_q4_0(panel, 0);
+			const int8_t *q = x->q + (row + r) * x->ld;
+			const float *scale = x->block_scale + (row + r) * (x->ld / TE_QK);
+			double		total = 0;
+
+			for (size_t b = 0; b < n_in / TE_QK; b++, block++, q += TE_QK)
+			{
+				int32_t		sum = 0;
+
+				for (size_t i = 0; i < TE_QK / 2; i++)
+				{
+					int			both = block->q[i / 4][c][i % 4];
+
+					sum += q[i] * ((both & 15) - 8) + q[i + TE_QK / 2] * ((both >> 4) - 8);
+				}
+				total += (double) sum * te_half_to_float(block->d[c]) * scale[b];
+			}
+			y[r * ld_y + c] = (float) total;
+		}
 	}
 }
 

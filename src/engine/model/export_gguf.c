@@ -121,6 +121,34 @@ add_skipped(TeArena *arena, const TeTensorSpec *spec, const TeTensorInfo *tensor
 	te_json_set_copy(arena, te_json_add(arena, meta, te_format(arena, "transformer.skipped.%s", spec->gguf_name)), list);
 }
 
+/* A tensor as the file has it. */
+static TeTensorInfo
+written_tensor(TeArena *arena, const TeModelDef *def, const TeTensorSpec *spec)
+{
+	const TeTensorInfo *tensor = te_tensor_find(&def->tensors, te_str(spec->name));
+	TeTensorInfo written = *tensor;
+
+	if (written_dtype(tensor) != tensor->dtype)
+		written = te_tensor_converted(arena, tensor, written_dtype(tensor));
+	written.name = te_str(spec->gguf_name != NULL ? spec->gguf_name : spec->name);
+	return te_order_to_gguf(arena, spec, &written);
+}
+
+/* All matrices of a stack, which begins with spec i; how many there are. */
+static size_t
+written_stack(TeArena *arena, const TeModelDef *def, const TeTensorSpecs *specs, size_t i, TeTensorInfo *into)
+{
+	const TeStack *stack = &specs->specs[i].gguf_stack;
+	size_t		n = (size_t) stack->n;
+	TeTensorInfo *parts = te_new_array(arena, TeTensorInfo, n);
+
+	te_assert(stack->row == 0 && n <= specs->n - i);
+	for (size_t j = 0; j < n; j++)
+		parts[j] = written_tensor(arena, def, &specs->specs[i + j]);
+	*into = te_order_stacked(arena, parts, n);
+	return n;
+}
+
 /* The tensors in the order of the specs, renamed. */
 static void
 add_tensors(TeArena *arena, const TeModelDef *def, const TeDefParts *parts, TeModelFile *file, TeJson *meta)
@@ -142,11 +170,12 @@ add_tensors(TeArena *arena, const TeModelDef *def, const TeDefParts *parts, TeMo
 		if (tensor == NULL)
 			continue;
 		into = &set->tensors[set->n++];
-		*into = *tensor;
-		if (written_dtype(tensor) != tensor->dtype)
-			*into = te_tensor_converted(arena, tensor, written_dtype(tensor));
-		into->name = te_str(spec->gguf_name != NULL ? spec->gguf_name : spec->name);
-		*into = te_order_to_gguf(arena, spec, into);
+		if (spec->gguf_stack.name != NULL)
+		{
+			i += written_stack(arena, def, &parts->specs, i, into) - 1;
+			continue;
+		}
+		*into = written_tensor(arena, def, spec);
 		if (spec->gguf_skip > 0)
 		{
 			add_skipped(arena, spec, tensor, meta);

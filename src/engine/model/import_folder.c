@@ -271,14 +271,17 @@ find_in_folder(void *from, TeArena *arena, const TeTensorSpec *spec)
 {
 	const TeTensorInfo *found = find_named(from, arena, spec->name);
 	const TeTensorInfo *alias = spec->alias != NULL ? find_named(from, arena, spec->alias) : NULL;
+	const TeTensorInfo *stack = NULL;
 	TeTensorInfo *tensor;
 
 	if (found == NULL)
 		found = alias;
-	if (found == NULL)
+	if (found == NULL && spec->folder_stack.name != NULL)
+		stack = find_named(from, arena, spec->folder_stack.name);
+	if (found == NULL && stack == NULL)
 		return NULL;
 	tensor = te_new(arena, TeTensorInfo);
-	*tensor = te_order_from_folder(arena, spec, found);
+	*tensor = found != NULL ? te_order_from_folder(arena, spec, found) : te_order_part(spec, &spec->folder_stack, stack);
 	return tensor;
 }
 

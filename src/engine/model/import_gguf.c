@@ -155,6 +155,8 @@ find_in_gguf(void *from, TeArena *arena, const TeTensorSpec *spec)
 		tensor->dims[1] = tensor->dims[0];
 		tensor->dims[0] = 1;
 	}
+	if (spec->gguf_stack.name != NULL)
+		*tensor = te_order_part(spec, &spec->gguf_stack, tensor);
 	*tensor = te_order_from_gguf(arena, spec, tensor);
 	if (spec->gguf_skip > 0 && tensor->n_dims == 2 && tensor->dims[0] == spec->n_out - spec->gguf_skip
 		&& tensor->dims[1] == spec->n_in)

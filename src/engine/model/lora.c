@@ -89,7 +89,7 @@ te_lora_list_tensors(const TeLora *lora, TeTensorSpecs *specs)
 		const char *a = te_format(specs->arena, "%s" TE_LORA_A ENDING, name);
 		TeTensorSpec base;
 
-		if (found == NULL || found->role != TE_ROLE_LINEAR)
+		if (found == NULL || found->role != TE_ROLE_LINEAR || found->routed)
 			te_throw(TE_ERR_CORRUPT, "\"" CONFIG_KEY "\" names \"%.200s\", which is no matrix of the model", name);
 		if (te_specs_find(specs, a) != NULL)
 			te_throw(TE_ERR_CORRUPT, "\"" CONFIG_KEY "\" names \"%.200s\" twice", name);

@@ -131,6 +131,15 @@ typedef enum TeRole
 	TE_ROLE_VECTOR				/* bias, norm: f32 always */
 } TeRole;
 
+/* A tensor [n, rows, n_in] in which a file may have many matrices. */
+typedef struct TeStack
+{
+	const char *name;			/* NULL: there is none */
+	int64_t		n;
+	int64_t		rows;
+	int64_t		row;			/* where this matrix begins, counted through all */
+} TeStack;
+
 typedef struct TeTensorSpec
 {
 	const char *name;			/* Hugging Face's, without prefix; in the arena */
@@ -149,6 +158,9 @@ typedef struct TeTensorSpec
 	const int32_t *rows;		/* its row i (element, of a vector) is row rows[i] in such a folder; NULL: the same */
 	const int32_t *gguf_rows;	/* the same of a GGUF file */
 	bool		less_one;		/* in a folder its elements are less by one */
+	TeStack		folder_stack;	/* where a folder may have it, instead of by its name */
+	TeStack		gguf_stack;		/* where GGUF has it */
+	bool		routed;			/* of an expert: read for some tokens only, and not by te_linear() */
 } TeTensorSpec;
 
 typedef struct TeTensorSpecs
@@ -527,6 +539,9 @@ extern TeTensorInfo te_tensor_with_head(TeArena *arena, const TeTensorInfo *tens
 
 /* The rows of a joint projection of queries, keys and values that has them by key-value heads, in the order of TeTensorSpec. */
 extern const int32_t *te_order_groups(TeArena *arena, int n_heads, int n_kv_heads, int head_size);
+/* A matrix that lies in a tensor with others; and the other way round, where all are of one shape: [n, n_out, n_in]. */
+extern TeTensorInfo te_order_part(const TeTensorSpec *spec, const TeStack *stack, const TeTensorInfo *tensor);
+extern TeTensorInfo te_order_stacked(TeArena *arena, const TeTensorInfo *tensors, size_t n);
 /* The rows of heads that GGUF has by pairs, in that order; of fewer heads they are the first of these. */
 extern const int32_t *te_order_turned(TeArena *arena, int n_heads, int head_size);
 /* A folder's tensor in the order of a definition, and a definition's in that of a folder: made as they are read. */

@@ -14,6 +14,8 @@
  *
  *	  gguf_rows		rows of a head by pairs that are turned, where Hugging Face turns halves: Llama and its kind
  *
+ * Matrices of experts are one tensor each here; GGUF has them in stacks, and a folder may (TeStack).
+ *
  * Importing a file and exporting one are the places where tensors pass from one form into the other, made while
  * they are read; nothing else knows of it, and computing costs nothing.
  *
@@ -211,6 +213,74 @@ shift(TeArena *arena, const TeTensorInfo *tensor, float added)
 	shifted->added = added;
 	shifted->source = (TeSource) {tensor->source->name, result.bytes, shifted_read, shifted};
 	result.source = &shifted->source;
+	result.offset = 0;
+	return result;
+}
+
+/* ---- stacks ---- */
+
+TeTensorInfo
+te_order_part(const TeTensorSpec *spec, const TeStack *stack, const TeTensorInfo *tensor)
+{
+	TeTensorInfo part = *tensor;
+	uint64_t	row_bytes;
+
+	/* if it is no such stack, te_def_assemble() says what is wrong */
+	if (tensor->n_dims != 3 || tensor->dims[0] != stack->n || tensor->dims[1] != stack->rows || tensor->dims[2] != spec->n_in)
+		return part;
+	row_bytes = te_row_bytes(tensor->dtype, spec->n_in);
+	part.n_dims = 2;
+	part.dims[0] = spec->n_out;
+	part.dims[1] = spec->n_in;
+	part.bytes = te_tensor_bytes(&part);
+	part.offset += (uint64_t) stack->row * row_bytes;
+	return part;
+}
+
+typedef struct Stacked
+{
+	TeSource	source;
+	const TeTensorInfo *tensors;
+	uint64_t	each;			/* bytes */
+} Stacked;
+
+static void
+stacked_read(const TeSource *source, uint64_t offset, void *into, size_t len)
+{
+	const Stacked *stacked = source->host;
+	char	   *to = into;
+
+	while (len > 0)
+	{
+		const TeTensorInfo *tensor = &stacked->tensors[offset / stacked->each];
+		uint64_t	skip = offset % stacked->each;
+		size_t		n = (size_t) TE_MIN((uint64_t) len, stacked->each - skip);
+
+		te_source_read(tensor->source, tensor->offset + skip, to, n);
+		offset += n;
+		to += n;
+		len -= n;
+	}
+}
+
+TeTensorInfo
+te_order_stacked(TeArena *arena, const TeTensorInfo *tensors, size_t n)
+{
+	Stacked    *stacked = te_new(arena, Stacked);
+	TeTensorInfo *all = te_new_array(arena, TeTensorInfo, n);
+	TeTensorInfo result = tensors[0];
+
+	for (size_t i = 0; i < n; i++)
+		all[i] = tensors[i].dtype == tensors[0].dtype ? tensors[i] : te_tensor_converted(arena, &tensors[i], tensors[0].dtype);
+	result.n_dims = 3;
+	result.dims[0] = (int64_t) n;
+	result.dims[1] = tensors[0].dims[0];
+	result.dims[2] = tensors[0].dims[1];
+	result.bytes = te_tensor_bytes(&result);
+	stacked->tensors = all;
+	stacked->each = all[0].bytes;
+	stacked->source = (TeSource) {tensors[0].source->name, result.bytes, stacked_read, stacked};
+	result.source = &stacked->source;
 	result.offset = 0;
 	return result;
 }

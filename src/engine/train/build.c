@@ -417,7 +417,7 @@ overlay_config(const Build *build, const TeJson *config, const TeTensorSpecs *sp
 		const TeTensorSpec *spec = &specs->specs[i];
 		TeStr		name = te_str(spec->name);
 
-		if (spec->role != TE_ROLE_LINEAR || te_tensor_find(&build->base->tensors, name) == NULL || spec->exact)
+		if (spec->role != TE_ROLE_LINEAR || te_tensor_find(&build->base->tensors, name) == NULL || spec->exact || spec->routed)
 			continue;
 		if (options->lora_tensors.len > 0 ? list_matches(options->lora_tensors, name) : te_specs_find(&build->encoder, spec->name) != NULL)
 			names[n++] = (TeStr) {name.data, name.len - strlen(".weight")};

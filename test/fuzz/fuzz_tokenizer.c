@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * fuzz_tokenizer.c
- *	  Tokenizer files and texts: compile, encode, decode, convert to GGUF and back.
+ *	  Tokenizer files and texts: compile, encode, decode, at once and as a stream, convert to GGUF and back.
  *
  * An input is a kind (one byte: a file format of the table), the length of the text
  * (two bytes, little-endian), the text, and the file.
@@ -8,7 +8,7 @@
  */
 #include "fuzz.h"
 
-#include "text/text.h"
+#include "text/stream.h"
 
 #define LARGEST_SCRATCH ((size_t) 512 * 1024)
 
@@ -77,6 +77,24 @@ encode(const TeTokenizer *tokenizer, TeArena *arena, TeStr text, TeTextScratch *
 	}
 }
 
+/* One id at a time the same text comes, whole characters each time. */
+static void
+check_stream(TeArena *arena, const TeTokenizer *tokenizer, const int32_t *ids, size_t n, TeStr text)
+{
+	TeTextStream *stream = te_text_stream_create(arena, tokenizer);
+	size_t		at = 0;
+
+	for (size_t i = 0; i <= n; i++)
+	{
+		TeStr		piece = i < n ? te_text_stream_add(stream, ids[i]) : te_text_stream_end(stream);
+
+		FUZZ_CHECK(te_utf8_valid(piece) && piece.len <= text.len - at);
+		FUZZ_CHECK(piece.len == 0 || memcmp(text.data + at, piece.data, piece.len) == 0);
+		at += piece.len;
+	}
+	FUZZ_CHECK(at == text.len);
+}
+
 static void
 use(TeArena *arena, const TeTokenizer *tokenizer, TeStr text)
 {
@@ -94,7 +112,7 @@ use(TeArena *arena, const TeTokenizer *tokenizer, TeStr text)
 		FUZZ_CHECK(token->id >= 0 && token->id < te_vocab_size(tokenizer));
 		ids[i] = token->id;
 	}
-	te_decode(tokenizer, arena, ids, scratch.n_tokens, true);
+	check_stream(arena, tokenizer, ids, scratch.n_tokens, te_decode(tokenizer, arena, ids, scratch.n_tokens, true));
 }
 
 static void

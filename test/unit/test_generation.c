@@ -191,6 +191,32 @@ TEST(special_tokens_end_by_their_names)
 	CHECK(!ends_with(generation_of(arena, other), SPECIAL));
 }
 
+/* How many tokens a prompt has for the generator. */
+static size_t
+prompt_tokens(TeArena *arena, const char *files, bool bare)
+{
+	const char *const list[] = {"tokenizer_config.json", files, NULL};
+	const TeModel *model = load_model(arena, import_with(arena, list, NULL));
+	TeGeneratorLimits limits = {.cache_type = TE_STR("f32")};
+	TeGenerator *generator = te_generator_create(te_session_create(arena, model, 0), &limits);
+	TeGenerateOptions options = te_generate_defaults;
+
+	options.bare = bare;
+	te_generator_feed(generator, TE_STR("The smell"), &options);
+	return te_generator_row(generator, 0).n_prompt;
+}
+
+/* The fixture's tokenizer puts <s> first; the model's files may want it otherwise. */
+TEST(the_beginning_is_as_the_files_say)
+{
+	size_t		with = prompt_tokens(arena, "{\"bos_token\": \"<s>\"}", false);
+
+	CHECK(prompt_tokens(arena, "{\"bos_token\": \"<s>\", \"add_bos_token\": true}", false) == with);
+	CHECK(prompt_tokens(arena, "{\"bos_token\": \"<s>\", \"add_bos_token\": false}", false) == with - 1);
+	CHECK(prompt_tokens(arena, "{\"bos_token\": \"</s>\", \"add_bos_token\": true}", false) == with);
+	CHECK(prompt_tokens(arena, "{\"bos_token\": \"<s>\", \"add_bos_token\": true}", true) == with - 1);
+}
+
 /* ---- conversations ---- */
 
 static TeStr

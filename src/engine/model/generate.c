@@ -205,21 +205,28 @@ te_prompt_tokens(const TeGenerator *generator, TeArena *arena, TeStr prompt, boo
 {
 	const TeGeneration *generation = &te_model_pipeline(generator->model)->generation;
 	int32_t		vocab_size = te_model_config(generator->model)->vocab_size;
+	int32_t		begin = generation->begin_id;
+	/* where the files want it otherwise than the tokenizer has it, the beginning is put, or left out, here */
+	bool		agreed = generation->adds_begin == (begin >= 0 && te_token_before(generator->tokenizer) == begin);
 	size_t		n_untruncated;
-	TeToken    *tokens = te_encode_alloc(generator->tokenizer, arena, prompt, (TeStr) {NULL, 0}, !bare, 0, n, &n_untruncated);
+	TeToken    *tokens = te_encode_alloc(generator->tokenizer, arena, prompt, (TeStr) {NULL, 0}, !bare && agreed, 0, n, &n_untruncated);
 	int32_t    *ids = te_new_array(arena, int32_t, *n + 1);
+	size_t		first = !bare && !agreed && generation->adds_begin;
 
 	/* a text that goes on has no end, whatever the tokenizer puts there */
-	while (*n > 0 && tokens[*n - 1].special && tokens[*n - 1].id != generation->begin_id)
+	while (*n > 0 && tokens[*n - 1].special && tokens[*n - 1].id != begin)
 		(*n)--;
 	for (size_t i = 0; i < *n; i++)
 	{
-		ids[i] = tokens[i].id;
-		if (ids[i] < 0 || ids[i] >= vocab_size)
-			te_throw(TE_ERR_CORRUPT, "the tokenizer gives token %d, but the model's vocabulary has %d", (int) ids[i], (int) vocab_size);
+		ids[first + i] = tokens[i].id;
+		if (tokens[i].id < 0 || tokens[i].id >= vocab_size)
+			te_throw(TE_ERR_CORRUPT, "the tokenizer gives token %d, but the model's vocabulary has %d", (int) tokens[i].id, (int) vocab_size);
 	}
-	if (*n == 0 && generation->begin_id >= 0)
-		ids[(*n)++] = generation->begin_id;
+	if (begin >= 0 && (first > 0 || *n == 0))
+	{
+		ids[0] = begin;
+		(*n)++;
+	}
 	if (*n == 0)
 		te_throw_hint(TE_ERR_INVALID, NULL, "Give the model some text to begin with.",
 					  "the prompt has no tokens, and the model no token for the beginning of a text");

@@ -124,6 +124,7 @@ add_window(TeArena *arena, const TeModelFile *file, const TeLlamaFamily *family,
 	const char *key = te_format(arena, "%s.attention.sliding_window", family->gguf);
 	int64_t		window = te_json_int_range(file->meta, key, 0, 0, TE_MAX_POSITIONS);
 	const TeJson *pattern = te_json_get(file->meta, te_format(arena, "%s_pattern", key));
+	const uint32_t both = TE_LLAMA_HEAD_NORMS | TE_LLAMA_FOUR_NORMS;	/* of these llama.cpp knows the base of local layers */
 
 	if (window == 0 || family->windows == TE_WINDOW_NONE)
 		return;
@@ -133,7 +134,7 @@ add_window(TeArena *arena, const TeModelFile *file, const TeLlamaFamily *family,
 	else if (pattern != NULL)
 		te_throw(TE_ERR_UNSUPPORTED, "\"%s_pattern\" with a word for each layer is not supported", key);
 	key = te_format(arena, "%s.rope.freq_base_swa", family->gguf);
-	if ((family->traits & TE_LLAMA_HEAD_NORMS) != 0 || te_json_get(file->meta, key) != NULL)
+	if ((family->traits & both) == both || te_json_get(file->meta, key) != NULL)
 		te_json_set_real(te_json_add(arena, config, "rope_local_base_freq"), te_json_real(file->meta, key, 10000));
 }
 

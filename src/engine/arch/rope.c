@@ -299,6 +299,14 @@ set_key(TeArena *arena, TeJson *meta, const char *arch, const char *key, double 
 	te_json_set_real(te_json_add(arena, meta, te_format(arena, "%s.rope.%s", arch, key)), value);
 }
 
+/* One list of factors, whatever the length of a text: that is what "rope_freqs" says. */
+static bool
+has_one_list(const TeRopeConfig *rope, int n_rot)
+{
+	return rope->scaling == TE_ROPE_LONGROPE && rope->stretch == 1
+		&& memcmp(rope->short_factors, rope->long_factors, (size_t) n_rot / 2 * sizeof(float)) == 0;
+}
+
 void
 te_rope_to_gguf(TeArena *arena, const TeRopeConfig *rope, int n_rot, const char *arch, TeJson *meta)
 {
@@ -307,7 +315,7 @@ te_rope_to_gguf(TeArena *arena, const TeRopeConfig *rope, int n_rot, const char 
 	te_json_set_int(te_json_add(arena, meta, te_format(arena, "%s.rope.dimension_count", arch)), n_rot);
 	set_key(arena, meta, arch, "freq_base", rope->base);
 	te_json_set_str(te_json_add(arena, meta, te_format(arena, "%s.rope.scaling.type", arch)),
-					te_str(scalings[rope->scaling].gguf));
+					te_str(scalings[has_one_list(rope, n_rot) ? TE_ROPE_PLAIN : rope->scaling].gguf));
 	if (rope->scaling == TE_ROPE_LINEAR || rope->scaling == TE_ROPE_YARN)
 		set_key(arena, meta, arch, "scaling.factor", rope->factor);
 	if (rope->scaling == TE_ROPE_YARN || rope->scaling == TE_ROPE_LONGROPE)
@@ -349,7 +357,9 @@ te_rope_gguf_tensors(const TeRopeConfig *rope, int n_rot, TeTensorList *list)
 			plain[i] /= scaled.frequencies[i];
 		add_factors("rope_freqs.weight", plain, n_rot / 2, list);
 	}
-	if (rope->scaling == TE_ROPE_LONGROPE)
+	if (has_one_list(rope, n_rot))
+		add_factors("rope_freqs.weight", rope->long_factors, n_rot / 2, list);
+	else if (rope->scaling == TE_ROPE_LONGROPE)
 	{
 		add_factors("rope_factors_long.weight", rope->long_factors, n_rot / 2, list);
 		add_factors("rope_factors_short.weight", rope->short_factors, n_rot / 2, list);
@@ -376,6 +386,15 @@ factors_from_gguf(TeArena *arena, const TeModelFile *file, const char *name, TeJ
 	return true;
 }
 
+static void
+copy_number(TeArena *arena, const TeModelFile *file, const char *from, TeJson *into, const char *key)
+{
+	const TeJson *value = te_json_get(file->meta, from);
+
+	if (value != NULL)
+		te_json_set_copy(arena, te_json_add(arena, into, key), value);
+}
+
 /* The member rope_scaling, where frequencies are scaled. */
 static void
 scaling_from_gguf(TeArena *arena, const TeModelFile *file, const char *arch, TeJson *config)
@@ -398,7 +417,11 @@ scaling_from_gguf(TeArena *arena, const TeModelFile *file, const char *arch, TeJ
 	else if (factor == 0 || factor == 1 || te_str_is(type, "none"))
 		return;
 	if (te_str_is(type, scalings[TE_ROPE_YARN].name))
+	{
 		stretch *= default_stretch(factor, 1);
+		copy_number(arena, file, te_format(arena, "%s.rope.scaling.yarn_beta_fast", arch), rope, "beta_fast");
+		copy_number(arena, file, te_format(arena, "%s.rope.scaling.yarn_beta_slow", arch), rope, "beta_slow");
+	}
 	te_json_set_str(te_json_add(arena, rope, "rope_type"), type);
 	te_json_set_real(te_json_add(arena, rope, "factor"), factor == 0 ? 1 : factor);
 	if (!te_str_is(type, scalings[TE_ROPE_LINEAR].name))

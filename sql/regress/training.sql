@@ -146,7 +146,6 @@ SELECT transformer.finetune('train_base', 'SELECT body AS text, label FROM lesso
 DROP TABLE note;
 
 -- Long texts are cut, as everywhere, or not; texts without words are left out of pretraining.
-SET client_min_messages = notice;
 SELECT model FROM transformer.finetune('train_base', 'SELECT repeat(body || '' '', 30) AS text, label FROM lesson', output => 'long', max_steps => 1);
 SET transformer.truncate = 'silent';
 SELECT model FROM transformer.finetune('train_base', 'SELECT repeat(body || '' '', 30) AS text, label FROM lesson', output => 'long', max_steps => 1);
@@ -155,7 +154,6 @@ SELECT model FROM transformer.finetune('train_base', 'SELECT CASE WHEN id = 7 TH
 RESET transformer.truncate;
 SELECT model, rows FROM transformer.pretrain('train_base', 'SELECT CASE WHEN id % 20 <> 7 THEN body ELSE '' '' END AS text FROM lesson', output => 'words', max_steps => 1);
 SELECT transformer.pretrain('train_base', 'SELECT '' '' AS text FROM lesson', output => 'words');
-SET client_min_messages = warning;
 SELECT model, objective FROM transformer.training_runs WHERE model LIKE 'words%' OR model LIKE 'tags%' ORDER BY model;
 
 -- Privileges

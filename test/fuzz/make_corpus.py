@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make the seed corpora of the fuzz targets json, gguf, safetensors and template.
+"""Make the seed corpora of the fuzz targets json, gguf, safetensors, template, gbnf and schema.
 
     python3 test/fuzz/make_corpus.py
 
@@ -93,6 +93,30 @@ SAFETENSORS = {
     "odd": safetensors([("mask", "BOOL", [3], bytes(3)), ("w", "F32", [1, 2, 3], bytes(24))], {"a": "1", "\u00e9": "\u4e2d"}),
 }
 
+# A grammar or schema, a zero, and a text that is matched.
+GBNF = {
+    "choices": 'root ::= "yes" | "no"\0yes',
+    "classes": 'root ::= [^a-y\\n\\]-] [\\x41-\\u00ff\\U0001F600]+ .\0zAé\n',
+    "repetitions": 'root ::= "a"* ("b" "c"){2,3} [0-9]{4} "x"{1,}? (d | "")+\nd ::= "d"+\0aabcbc1234x',
+    "arithmetic": 'root ::= e\ne ::= t ([+-] t)* # sums\nt ::= f ("*" f)*\nf ::= [0-9]+ | "(" e ")"\0(1+2)*3',
+    "lines": 'root ::=\n  "a" |\n # between\n  "b" | (\n "c"\n)\n\0c',
+    "left": 'root ::= a "x" | "b"\na ::= "y"? root\0b',
+    "endless": 'root ::= "a" root\0a',
+    "ambiguous": 'root ::= "a" root root | "a" root "b" | "a"\0aaabab',
+    "large": 'root ::= ("a" "b"){0,90000}\0ab',
+}
+SCHEMA = {
+    "object": json.dumps({"type": "object", "properties": {"a": {"type": "integer", "minimum": -5, "maximum": 1203}, "b\"é": {"type": "string", "minLength": 1, "maxLength": 9}},
+                          "required": ["a"], "additionalProperties": {"type": "boolean"}}) + '\0{"a": 7, "z":true}',
+    "numbers": json.dumps({"type": "array", "items": {"type": "number", "exclusiveMinimum": -1.25, "maximum": 2.5}, "minItems": 1, "maxItems": 4}) + "\0[1.5,-0.30]",
+    "tuple": json.dumps({"type": "array", "prefixItems": [{"const": 1}, {"enum": ["x", None, [1]]}], "items": False}) + '\0[1,"x"]',
+    "recursion": json.dumps({"$ref": "#/$defs/t", "$defs": {"t": {"type": "array", "items": {"$ref": "#/$defs/t"}}}}) + "\0[[],[[]]]",
+    "combined": json.dumps({"allOf": [{"anyOf": [{"type": "null"}, {"type": "integer"}]}, {"minimum": 3}]}) + "\0null",
+    "one": json.dumps({"oneOf": [{"type": "object", "properties": {"k": {"const": "p"}}, "required": ["k"]}, {"type": "object", "properties": {"k": {"const": "q"}}, "required": ["k"]}]}) + '\0{"k":"p"}',
+    "patterns": json.dumps({"type": "array", "items": [{"type": "string", "pattern": "^(a|[^b-d]{2,3})+\\d\\.$"}, {"type": "string", "pattern": "x?"}, {"type": "string", "format": "date-time"}]}) + '\0["aa1.","zx"]',
+    "any": '{}\0{"a": [1, true, "\\u00e9", null, -0.5e10]}',
+    "types": json.dumps({"type": ["string", "null"], "nullable": True, "format": "email"}) + "\0null",
+}
 
 
 def templates():
@@ -114,7 +138,8 @@ def templates():
 
 
 if __name__ == "__main__":
-    for target, seeds in {"json": JSON, "gguf": GGUF, "safetensors": SAFETENSORS, "template": templates()}.items():
+    texts = {target: {name: text.encode() for name, text in seeds.items()} for target, seeds in (("gbnf", GBNF), ("schema", SCHEMA))}
+    for target, seeds in {"json": JSON, "gguf": GGUF, "safetensors": SAFETENSORS, "template": templates(), **texts}.items():
         folder = os.path.join(HERE, "corpus", target)
         os.makedirs(folder, exist_ok=True)
         for name, raw in seeds.items():

@@ -125,7 +125,7 @@ draw_text(TeArena *arena, const TeGrammar *grammar, const Vocabulary *v, size_t 
 
 	TE_TRY
 	{
-		constraint = te_constraint_create_over(arena, grammar, v->tokens, &v->end, 1);
+		constraint = te_constraint_create(arena, grammar, v->tokens, &v->end, 1);
 	}
 	TE_CATCH
 	{

@@ -138,7 +138,7 @@ byte_rows(size_t rows, size_t n)
 {
 	size_t		ld = TE_ALIGN(n, 64);
 	TeByteRows	b = {.ld = ld,.q = malloc(rows * ld),.scale = floats(rows, 1),.zero = floats(rows, 100),.sum = (int32_t *) floats(rows, 0),
-	.block_scale = floats(rows * ld / 32, 1),.block_sum = (int32_t *) floats(rows * ld / 32, 0),
+	.block_scale = floats(rows * ld / 32, 1),.block_sum = (int32_t *) floats(rows * ld / 32, 0),.half_sum = (int32_t *) floats(rows * ld / 16, 0),
 	.low = malloc(rows * ld),.low_sum = (int32_t *) floats(rows * ld / 32, 0)};
 
 	for (size_t r = 0; r < rows; r++)
@@ -153,6 +153,9 @@ byte_rows(size_t rows, size_t n)
 			b.q[r * ld + i] = (int8_t) (i >= n ? 0 : fabs(u) < 0.3 ? (u > 0 ? 127 : -127) : 127 * u);
 			b.sum[r] += b.q[r * ld + i];
 			b.low[r * ld + i] = (int8_t) (i >= n ? 0 : 64 * uniform());
+			if (i % 16 == 0)
+				b.half_sum[(r * ld + i) / 16] = 0;
+			b.half_sum[(r * ld + i) / 16] += b.q[r * ld + i];
 			if (i % 32 == 0)
 				b.block_sum[(r * ld + i) / 32] = b.low_sum[(r * ld + i) / 32] = 0;
 			b.block_sum[(r * ld + i) / 32] += b.q[r * ld + i];
@@ -171,6 +174,7 @@ byte_rows_free(TeByteRows *b)
 	floats_free((float *) b->sum);
 	floats_free(b->block_scale);
 	floats_free((float *) b->block_sum);
+	floats_free((float *) b->half_sum);
 	free(b->low);
 	floats_free((float *) b->low_sum);
 }

@@ -388,6 +388,41 @@ descend(TeWeight *w, float rate)
 }
 
 /* Half the squared distance of the pooled vectors to fixed targets; one graph, run again and again. */
+/* One row of a linear op over q8_0, whose inputs are no multiples of 1 / 127. */
+static float
+one_product(TeArena *arena, const TeBatch *batch)
+{
+	Encoder		packed = {.dtype = TE_Q8_0, .packed = true};
+	TeWeight	weight = {0};
+	TeOperand	operand = {.matrix = &weight};
+	float	   *x = te_new_array(arena, float, 32);
+	TeGraph    *graph = te_graph_create(arena, TE_INFER, batch);
+	TeNode	   *node;
+
+	random_state = 3;
+	weight = matrix(arena, &packed, 1, 32);
+	for (size_t i = 0; i < 32; i++)
+		x[i] = uniform();
+	node = te_linear(graph, te_input(graph, x, 1, 32, NULL), &operand, 1, TE_ACT_NONE);
+	te_graph_keep(graph, node);
+	te_graph_plan(graph);
+	te_graph_run(graph);
+	return te_node_value(node)[0];
+}
+
+TEST(text_in_the_making_rounds_to_bytes_alone)
+{
+	int32_t		starts[] = {0, 1};
+	TeBatchPages pages = {0};
+	TeBatch		batch = {.n_seq = 1, .n_tok = 1, .max_len = 1, .seq_start = starts};
+	float		closer = one_product(arena, &batch);
+
+	batch.pages = &pages;
+	CHECK(one_product(arena, NULL) == closer);
+	CHECK(one_product(arena, &batch) != closer);
+	CHECK_NEAR(one_product(arena, &batch), closer, 0.02);
+}
+
 TEST(descent_lowers_a_loss)
 {
 	static const int lengths[] = {5, 9, 3, 12};

@@ -289,7 +289,7 @@ linear_run(TeLinear *l, int worker)
 TEST(linear_rows_do_not_depend_on_the_batch)
 {
 	size_t		n_isas = isa_count();
-	static const TeDtype dtypes[] = {TE_F32, TE_F16, TE_BF16, TE_Q8_0, TE_Q4_0, TE_INT8, TE_Q4_K};
+	static const TeDtype dtypes[] = {TE_F32, TE_F16, TE_BF16, TE_Q8_0, TE_Q4_0, TE_INT8, TE_Q4_K, TE_Q5_1, TE_Q6_K, TE_Q3_K};
 
 	for (size_t i = 0; i < n_isas * LENGTH(dtypes); i++)
 	{

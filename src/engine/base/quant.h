@@ -215,6 +215,25 @@ te_k_scale_min(const uint8_t *scales, int group, uint8_t *scale, uint8_t *min)
 	}
 }
 
+/* Four bits of element i of a q4_K or q5_K block. */
+static inline int
+te_k_nibble_at(const uint8_t *q, int i)
+{
+	return q[i / 64 * 32 + i % 32] >> (i % 64 / 32 * 4) & 15;
+}
+
+/* Six bits of element i: four from low, two from high. */
+static inline int
+te_q6_level_at(const TeBlockQ6_K *block, int i)
+{
+	int			half = i / 128;
+	int			run = i % 128 / 32;
+	int			low = block->low[half * 64 + run % 2 * 32 + i % 32] >> (run / 2 * 4) & 15;
+	int			high = block->high[half * 32 + i % 32] >> (run * 2) & 3;
+
+	return low | high << 4;
+}
+
 #define TE_DTYPE_PAIR(type) \
 	extern void te_##type##_to_float(const void *from, float *to, size_t n); \
 	extern void te_##type##_from_float(const float *from, void *to, size_t n)

@@ -430,12 +430,6 @@ k_pack_nibbles(const uint8_t *levels, uint8_t *q)
 		q[i / 64 * 32 + i % 32] |= (uint8_t) ((levels[i] & 15) << (i % 64 / 32 * 4));
 }
 
-static inline int
-k_nibble_at(const uint8_t *q, int i)
-{
-	return q[i / 64 * 32 + i % 32] >> (i % 64 / 32 * 4) & 15;
-}
-
 /* high NULL: q4_K. */
 static void
 k_to_float(TeHalf d, TeHalf dmin, const uint8_t *scales, const uint8_t *q, const uint8_t *high, float *to)
@@ -454,7 +448,7 @@ k_to_float(TeHalf d, TeHalf dmin, const uint8_t *scales, const uint8_t *q, const
 		{
 			int			fifth = high != NULL ? high[i % 32] >> g & 1 : 0;
 
-			to[i] = factor * (float) (k_nibble_at(q, i) + fifth * 16) - offset;
+			to[i] = factor * (float) (te_k_nibble_at(q, i) + fifth * 16) - offset;
 		}
 	}
 }
@@ -518,18 +512,6 @@ te_q5_K_from_float(const float *from, void *to, size_t n)
 
 /* ---- q6_K: in each half of 128, four runs of 32: nibbles of 64 bytes, then bit pairs of 32 ---- */
 
-/* Six bits of element i: four from low, two from high. */
-static inline int
-q6_level_at(const TeBlockQ6_K *block, int i)
-{
-	int			half = i / 128;
-	int			run = i % 128 / 32;
-	int			low = block->low[half * 64 + run % 2 * 32 + i % 32] >> (run / 2 * 4) & 15;
-	int			high = block->high[half * 32 + i % 32] >> (run * 2) & 3;
-
-	return low | high << 4;
-}
-
 /* x = d * scale * (level - 32) */
 void
 te_q6_K_to_float(const void *from, float *to, size_t n)
@@ -545,7 +527,7 @@ te_q6_K_to_float(const void *from, float *to, size_t n)
 			float		scale = d * (float) block[b].scales[g];
 
 			for (int i = g * 16; i < (g + 1) * 16; i++)
-				to[i] = scale * (float) (q6_level_at(&block[b], i) - 32);
+				to[i] = scale * (float) (te_q6_level_at(&block[b], i) - 32);
 		}
 	}
 }

@@ -68,6 +68,7 @@ te_graph_create(TeArena *step, TeGraphMode mode, const TeBatch *batch)
 	graph->arena = step;
 	graph->mode = mode;
 	graph->batch = batch;
+	graph->coarse = batch != NULL && batch->pages != NULL;
 	return graph;
 }
 
@@ -75,12 +76,6 @@ void
 te_graph_set_bf16(TeGraph *graph, bool bf16)
 {
 	graph->bf16 = bf16 && graph->mode == TE_TRAIN;
-}
-
-void
-te_graph_set_coarse(TeGraph *graph, bool coarse)
-{
-	graph->coarse = coarse;
 }
 
 void

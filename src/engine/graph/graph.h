@@ -49,7 +49,11 @@ typedef struct TeBatch
 	const int32_t *type_ids;	/* n_tok, or NULL: all 0 */
 	const int32_t *positions;	/* n_tok, from 0 in each sequence (an architecture adds its own offset) */
 	const int32_t *lengths;		/* n_seq: tokens that each sequence may come to have, where a cache lets it grow; or NULL: those it has */
-	const TeBatchPages *pages;	/* NULL: all of each sequence is in the batch */
+	/*
+	 * NULL: all of each sequence is in the batch.  Else text is being made, and linear ops round x to bytes with a scale for each 32 of
+	 * them wherever a type is multiplied as bytes, q8_0 too, which looks closer for the sake of vectors: that is what llama.cpp does, at half the products.
+	 */
+	const TeBatchPages *pages;
 } TeBatch;
 
 typedef enum TeGraphMode
@@ -63,11 +67,6 @@ extern TeGraph *te_graph_create(TeArena *step, TeGraphMode mode, const TeBatch *
 
 /* In training, linear ops that are built from here on multiply in bf16, with f32 sums, forward and backward. */
 extern void te_graph_set_bf16(TeGraph *graph, bool bf16);
-/*
- * Linear ops that are built from here on round x as bytes with a scale for each 32 of them wherever a weight's type is multiplied as
- * bytes, q8_0 too, which else looks closer: what llama.cpp does, at half the products.  For text that is made, not for vectors.
- */
-extern void te_graph_set_coarse(TeGraph *graph, bool coarse);
 /* Rate [0, 1) of the dropouts that are built from here on, and what their choice follows from. */
 extern void te_graph_set_dropout(TeGraph *graph, float rate, uint64_t seed);
 

@@ -91,7 +91,7 @@ struct TeGraph
 	TeGraphMode mode;
 	const TeBatch *batch;		/* NULL where no op needs one */
 	bool		bf16;			/* products of training round to it */
-	bool		coarse;			/* see te_graph_set_coarse() */
+	bool		coarse;			/* linear ops round x to bytes alone: see TeBatch */
 	float		dropout;		/* rate; 0: none */
 	uint64_t	seed;			/* of what is dropped */
 	TeNode	   *first;

@@ -64,7 +64,7 @@ vi_dot(VI sum, VB w, VI x)
 }
 
 VEC VI
-vi_dot_nibbles(VI sum, VI w, VI x)
+vi_dot_levels(VI sum, VI w, VI x)
 {
 	return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
 }

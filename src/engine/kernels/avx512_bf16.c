@@ -141,10 +141,10 @@ pair_at(const uint16_t *p)
 	return vi_set1(pair);
 }
 
-/* sums[r][c] over the pairs; strides in halves.  rows, one of the strides and add are constants where it is inlined. */
+/* sums[r][c] over the pairs; strides in halves.  rows, one of the strides and add are constants where it is inlined; first: it reads the panel before others. */
 INLINE void
 tile(int rows, size_t pairs, const uint16_t *a, size_t row_stride, size_t pair_stride, const uint16_t *panel,
-	 float *acc, size_t ld_acc, bool add)
+	 float *acc, size_t ld_acc, bool add, bool first)
 {
 	VF			sums[ROWS][NV];
 
@@ -156,6 +156,9 @@ tile(int rows, size_t pairs, const uint16_t *a, size_t row_stride, size_t pair_s
 	for (size_t i = 0; i < pairs; i++)
 	{
 		VI			columns[NV];
+
+		if (first && rows > 1)
+			ask_ahead(panel, NV * sizeof(VI));
 
 		UNROLL for (int v = 0; v < NV; v++)
 			columns[v] = vi_load(panel + 2 * v * VW);
@@ -184,7 +187,7 @@ tiles(size_t m, size_t pairs, const uint16_t *a, size_t row_stride, size_t pair_
 
 #define TILES(height) \
 	for (; m - r >= (height); r += (height)) \
-		tile((height), pairs, a + r * row_stride, row_stride, pair_stride, panel, acc + r * ld_acc, ld_acc, add)
+		tile((height), pairs, a + r * row_stride, row_stride, pair_stride, panel, acc + r * ld_acc, ld_acc, add, r == 0)
 
 	TILES(ROWS);
 	TILES(4);

@@ -38,7 +38,7 @@
 #define VB VI
 #define vb_bytes(v) (v)
 #define vx_load(p) _mm512_set1_epi32(four_bytes(p))
-#define vi_dot_nibbles(sum, w, x) vi_dot(sum, w, x)
+#define vi_dot_levels(sum, w, x) vi_dot(sum, w, x)
 
 VEC VI
 vi_dot(VI sum, VI w, VI x)

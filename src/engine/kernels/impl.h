@@ -14,6 +14,7 @@
 
 #include "base/quant.h"
 #include "kernels/kernels.h"
+#include "kernels/panels.h"
 
 /* One typedef per member: TeFn_layer_norm and so on. */
 #define TE_KERNEL_TYPE(name, ret, args) typedef ret TeFn_##name args;
@@ -27,56 +28,6 @@
 #define KERNEL(name, isa, error) extern TeFn_##name te_##isa##_##name;
 #include "kernels/kernels.def"
 #undef KERNEL
-
-/*
- * Quantized panels have levels in groups of four consecutive k, which is how
- * the dot product instructions of bytes read them and costs an expansion nothing.
- * Signed levels are biased by 128, as x86 wants one side unsigned.
- *
- * int8: the sums of the 64 columns, which the zeros of rows of bytes are multiplied by, their scales, then the
- * whole of k, padded with anything to a multiple of 4.
- */
-#define TE_BYTE_BIAS 128
-
-typedef struct TePanelInt8
-{
-	float		sum[TE_PANEL];
-	float		scale[TE_PANEL];
-	uint8_t		q[][TE_PANEL][4];
-} TePanelInt8;
-
-/*
- * A block of 32 rows of k: the scales of the 64 columns, then their levels.
- * As large as the 64 blocks of the rows that it was made of.
- */
-typedef struct TePanelQ8_0
-{
-	TeHalf		d[TE_PANEL];
-	uint8_t		q[TE_QK / 4][TE_PANEL][4];
-} TePanelQ8_0;
-
-/* Low nibbles are k 0..15 of the block, high ones 16..31, as in TeBlockQ4_0. */
-typedef struct TePanelQ4_0
-{
-	TeHalf		d[TE_PANEL];
-	uint8_t		q[TE_QK / 8][TE_PANEL][4];
-} TePanelQ4_0;
-
-_Static_assert(sizeof(TePanelQ8_0) == TE_PANEL * sizeof(TeBlockQ8_0), "layout of a q8_0 panel");
-_Static_assert(sizeof(TePanelQ4_0) == TE_PANEL * sizeof(TeBlockQ4_0), "layout of a q4_0 panel");
-
-/* The blocks of a panel of q8_0 or q4_0 that k lies in, and those after it. */
-static inline const TePanelQ8_0 *
-te_panel_q8_0(const void *panel, size_t k)
-{
-	return (const TePanelQ8_0 *) panel + k / TE_QK;
-}
-
-static inline const TePanelQ4_0 *
-te_panel_q4_0(const void *panel, size_t k)
-{
-	return (const TePanelQ4_0 *) panel + k / TE_QK;
-}
 
 /*
  * Scale of a row of bytes between least <= 0 and most >= 0, NaN where they are not finite; what to multiply x by,
@@ -129,7 +80,13 @@ te_byte_row_clear(const TeByteRows *rows, size_t r)
 typedef TeFn_gemm_int8 TeByteGemm;
 extern TeByteGemm *te_byte_gemm(const TeWeight *weight);
 extern bool te_byte_low(const TeWeight *weight);	/* which looks at what is left of x */
+extern bool te_byte_halves(const TeWeight *weight); /* which has scales for 16 */
 #define TE_BYTE_MOST 65536		/* the longest row: sums of products fit 32 bits */
+
+/* The kernel that multiplies at most TE_FEW_ROWS rows of floats by this weight as it lies, or NULL. */
+typedef TeFn_gemm_panel_f16 TeFewGemm;
+extern TeFewGemm *te_few_gemm(const TeWeight *weight);
+#define TE_FEW_ROWS 24
 
 extern const void *te_weight_panel(const TeWeight *weight, size_t panel);
 

@@ -159,6 +159,7 @@ typedef struct TeByteRows
 	int32_t    *sum;			/* of the row's q */
 	float	   *block_scale;	/* [ld / 32] a row */
 	int32_t    *block_sum;		/* of the q of each */
+	int32_t    *half_sum;		/* of the q of each 16, or NULL: no weight has scales for so few */
 	int8_t	   *low;			/* as q */
 	int32_t    *low_sum;		/* as block_sum */
 } TeByteRows;

@@ -15,6 +15,9 @@
  * costs a few per cent of the product from 100 rows on, and keeps one kernel,
  * one order of summation and no second copy, where OpenBLAS would pack both operands.
  *
+ * A few rows alone, as texts in the making have them, are multiplied by halves as they lie: expanding those would take as long as
+ * the product.
+ *
  * A panel that has a kernel for products of bytes (pack.c) is multiplied as it lies by
  * x as bytes.  They are made once for all panels, a few rows a task, in a pass of
  * its own before: a row needs its extremes first, and no row of x is
@@ -140,7 +143,19 @@ needs_low(const TeLinear *linear)
 	return false;
 }
 
-/* A row: its bytes, and its scale, zero and sum, or the scales and sums of its blocks; those of what is left. */
+/* Whether any part has scales for 16 of k. */
+static bool
+needs_halves(const TeLinear *linear)
+{
+	for (int i = 0; i < linear->n_parts; i++)
+	{
+		if (byte_gemm(linear, i) != NULL && te_byte_halves(linear->weight[i]))
+			return true;
+	}
+	return false;
+}
+
+/* A row: its bytes, and its scale, zero and sum, or the scales and sums of its blocks; of their halves; those of what is left. */
 size_t
 te_linear_bytes(const TeLinear *linear)
 {
@@ -153,6 +168,8 @@ te_linear_bytes(const TeLinear *linear)
 		return 0;
 	ld = TE_ALIGN(linear->weight[0]->n_in, TE_CACHE_LINE);
 	floats = ld / sizeof(float) + TE_MAX((size_t) 3, 2 * ld / TE_QK);
+	if (needs_halves(linear))
+		floats += 2 * ld / TE_QK;
 	return te_mul_size(linear->n_tok, needs_low(linear) ? floats + ld / sizeof(float) + ld / TE_QK : floats);
 }
 
@@ -162,6 +179,7 @@ place_bytes(TeLinear *linear)
 {
 	TeByteRows *to = &linear->x_bytes;
 	size_t		blocks;
+	int32_t    *next;
 
 	linear->n_quantize = 0;
 	linear->x_bf16 = NULL;
@@ -183,7 +201,11 @@ place_bytes(TeLinear *linear)
 	to->sum = (int32_t *) (to->zero + linear->n_tok);
 	to->block_scale = to->scale;
 	to->block_sum = (int32_t *) (to->block_scale + blocks);
-	to->low_sum = needs_low(linear) ? to->block_sum + blocks : NULL;
+	next = to->block_sum + blocks;
+	to->half_sum = needs_halves(linear) ? next : NULL;
+	if (to->half_sum != NULL)
+		next += 2 * blocks;
+	to->low_sum = needs_low(linear) ? next : NULL;
 	to->low = needs_low(linear) ? (int8_t *) (to->low_sum + blocks) : NULL;
 }
 
@@ -238,7 +260,13 @@ panel_product(const TeWeight *weight, size_t panel, size_t m, const float *x, si
 {
 	size_t		n_in = (size_t) weight->n_in;
 	size_t		step = te_expand_step(weight);
+	TeFewGemm  *few = m <= TE_FEW_ROWS ? te_few_gemm(weight) : NULL;
 
+	if (few != NULL)
+	{
+		few(m, n_in, x, ld_x, te_weight_panel(weight, panel), acc, ld_acc, false);
+		return;
+	}
 	if (!is_expanded(weight))
 	{
 		te_kernel.gemm_panel_f32(m, n_in, x, ld_x, te_expand_panel(weight, panel, 0, n_in, NULL, NULL),

@@ -39,7 +39,7 @@
 #define VB VI
 #define vb_bytes(biased) veorq_s32(biased, vdupq_n_s32((int) 0x80808080u))
 #define vx_load(p) vdupq_n_s32(four_bytes(p))
-#define vi_dot_nibbles(sum, w, x) vi_dot(sum, w, x)
+#define vi_dot_levels(sum, w, x) vi_dot(sum, w, x)
 
 /* Sums of two products fit 16 bits: activations are never -128. */
 VEC VI

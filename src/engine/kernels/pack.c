@@ -4,10 +4,10 @@
  *
  * A panel is 64 output rows (columns of the product) side by side, so that
  * the GEMM reads it from front to back: n_in rows of 64 values of the type
- * for f32 and f16; for bf16 64 pairs of two consecutive rows, the last padded with zeros; for q8_0 and q4_0 a TePanelQ8_0 or TePanelQ4_0 per 32
- * rows; for int8 a TePanelInt8 (impl.h).  Panels follow one another; the last is padded with zeros.
- * A panel takes as many bytes as the 64 rows it was made of, and of int8
- * the sums of its columns; it starts at a multiple of 64 bytes where the weight does.
+ * for f32 and f16; for bf16 64 pairs of two consecutive rows, the last padded with zeros; for types with blocks the blocks
+ * of 64 columns side by side; for int8 a TePanelInt8 (panels.h).  Panels follow one another; the last is padded with zeros.
+ * A panel takes as many bytes as the 64 rows it was made of, of int8 the sums of its columns too, and of q4_K and
+ * q5_K four more a super-block; it starts at a multiple of 64 bytes where the weight does.
  *
  * Types without a row in `formats` stay rows of their own blocks.  They are
  * expanded by their to_float and transposed, which costs more per use; that
@@ -15,8 +15,8 @@
  *
  * Rows of a rotated type (quant.h) lie in panels rotated as they are; expanded, they are turned back.
  *
- * To add a packed type: a row of `formats`, its three functions, a member
- * unpack_<type> of kernel_types.def with its reference in ref.c; where it is multiplied
+ * To add a packed type: a row of `formats`, its functions, a member
+ * unpack_<type> of kernel_types.def with its reference in ref_panels.c; where it is multiplied
  * as bytes, a member gemm_<type> too.
  *-------------------------------------------------------------------------
  */
@@ -31,6 +31,11 @@ typedef struct PackFormat
 	size_t		gemm;			/* of the kernel that multiplies bytes by it; 0: there is none */
 	int			together;		/* consecutive k of a column that lie together, the last of them padded; 0: one, or a block */
 	bool		low;			/* that kernel looks at more of x than bytes: see TeByteRows */
+	bool		halves;			/* it has scales for 16 */
+	size_t		gemm_few;		/* of the kernel that multiplies few rows of floats by it as it lies; 0: there is none */
+	/* types with blocks: */
+	size_t		block_bytes;	/* of a panel's block */
+	void		(*pack_block) (const void *from, void *panel, size_t c);	/* in place of `pack`: column c of a panel's block, which is zero */
 } PackFormat;
 
 typedef TeFn_unpack_f16 UnpackKernel;
@@ -135,76 +140,159 @@ sum_columns(int64_t n_in, int64_t n_rows, const char *rows, float *sum)
 	}
 }
 
+/* What is not written below is zero already. */
 static void
-pack_q8_0(int64_t n_in, int64_t n_rows, const void *rows, void *panel)
+put_nibble(TeNibbles to, size_t k, size_t c, int level)
 {
-	const char *from = rows;
+	to[k % 16 / 4][c][k % 4] |= (uint8_t) (k < 16 ? level : level << 4);
+}
 
-	for (int64_t r = 0; r < n_rows; r++)
+static void
+put_five_bits(TeNibbles to, TeFifths high, size_t k, size_t c, int level)
+{
+	put_nibble(to, k, c, level & 15);
+	high[c][k % 4] |= (uint8_t) (level >> 4 << (k / 4));
+}
+
+/* Level i of a block of 32, without and with its fifth bit. */
+static int
+nibble_of(const uint8_t *q, size_t i)
+{
+	return i < TE_QK / 2 ? q[i] & 15 : q[i - TE_QK / 2] >> 4;
+}
+
+static int
+five_bits_of(const uint8_t *q, const uint8_t *high, size_t i)
+{
+	return nibble_of(q, i) | (high[i / 8] >> (i % 8) & 1) << 4;
+}
+
+/* Column c of a panel's block out of a row's block. */
+static void
+pack_q8_0(const void *from, void *panel, size_t c)
+{
+	const TeBlockQ8_0 *block = from;
+	TePanelQ8_0 *to = panel;
+
+	to->d[c] = block->d;
+	for (size_t i = 0; i < TE_QK; i++)
+		to->q[i / 4][c][i % 4] = (uint8_t) (block->q[i] + TE_BYTE_BIAS);
+}
+
+static void
+pack_q4_0(const void *from, void *panel, size_t c)
+{
+	const TeBlockQ4_0 *block = from;
+	TePanelQ4_0 *to = panel;
+
+	to->d[c] = block->d;
+	for (size_t i = 0; i < TE_QK; i++)
+		put_nibble(to->q, i, c, nibble_of(block->q, i));
+}
+
+static void
+pack_q4_1(const void *from, void *panel, size_t c)
+{
+	const TeBlockQ4_1 *block = from;
+	TePanelQ4_1 *to = panel;
+
+	to->d[c] = block->d;
+	to->m[c] = block->m;
+	for (size_t i = 0; i < TE_QK; i++)
+		put_nibble(to->q, i, c, nibble_of(block->q, i));
+}
+
+static void
+pack_q5_0(const void *from, void *panel, size_t c)
+{
+	const TeBlockQ5_0 *block = from;
+	TePanelQ5_0 *to = panel;
+
+	to->d[c] = block->d;
+	for (size_t i = 0; i < TE_QK; i++)
+		put_five_bits(to->q, to->high, i, c, five_bits_of(block->q, block->high, i));
+}
+
+static void
+pack_q5_1(const void *from, void *panel, size_t c)
+{
+	const TeBlockQ5_1 *block = from;
+	TePanelQ5_1 *to = panel;
+
+	to->d[c] = block->d;
+	to->m[c] = block->m;
+	for (size_t i = 0; i < TE_QK; i++)
+		put_five_bits(to->q, to->high, i, c, five_bits_of(block->q, block->high, i));
+}
+
+static void
+pack_q4_K(const void *from, void *panel, size_t c)
+{
+	const TeBlockQ4_K *block = from;
+	TePanelQ4_K *to = panel;
+
+	to->d[c] = block->d;
+	to->dmin[c] = block->dmin;
+	for (int g = 0; g < TE_QK_K / TE_QK; g++)
 	{
-		TePanelQ8_0 *to = panel;
-
-		for (int64_t b = 0; b < n_in / TE_QK; b++, to++, from += sizeof(TeBlockQ8_0))
-		{
-			TeBlockQ8_0 block;
-
-			memcpy(&block, from, sizeof(block));
-			to->d[r] = block.d;
-			for (size_t i = 0; i < TE_QK; i++)
-				to->q[i / 4][r][i % 4] = (uint8_t) (block.q[i] + TE_BYTE_BIAS);
-		}
+		te_k_scale_min(block->scales, g, &to->group[g].scale[c], &to->group[g].min[c]);
+		for (int i = 0; i < TE_QK; i++)
+			put_nibble(to->group[g].q, (size_t) i, c, te_k_nibble_at(block->q, g * TE_QK + i));
 	}
 }
 
 static void
-row_q8_0(int64_t n_in, const void *panel, size_t c, float *into)
+pack_q5_K(const void *from, void *panel, size_t c)
 {
-	const TePanelQ8_0 *from = te_panel_q8_0(panel, 0);
+	const TeBlockQ5_K *block = from;
+	TePanelQ5_K *to = panel;
 
-	for (int64_t i = 0; i < n_in; i++)
+	to->d[c] = block->d;
+	to->dmin[c] = block->dmin;
+	for (int g = 0; g < TE_QK_K / TE_QK; g++)
 	{
-		const TePanelQ8_0 *at = from + i / TE_QK;
-		int64_t		k = i % TE_QK;
-
-		into[i] = te_half_to_float(at->d[c]) * (at->q[k / 4][c][k % 4] - TE_BYTE_BIAS);
+		te_k_scale_min(block->scales, g, &to->group[g].scale[c], &to->group[g].min[c]);
+		for (int i = 0; i < TE_QK; i++)
+			put_five_bits(to->group[g].q, to->group[g].high, (size_t) i, c,
+						  te_k_nibble_at(block->q, g * TE_QK + i) | (block->high[i] >> g & 1) << 4);
 	}
 }
 
 static void
-pack_q4_0(int64_t n_in, int64_t n_rows, const void *rows, void *panel)
+pack_q6_K(const void *from, void *panel, size_t c)
 {
-	const char *from = rows;
+	const TeBlockQ6_K *block = from;
+	TePanelQ6_K *to = panel;
 
-	for (int64_t r = 0; r < n_rows; r++)
+	to->d[c] = block->d;
+	for (int i = 0; i < TE_QK_K; i++)
 	{
-		TePanelQ4_0 *to = panel;
+		int			g = i / 16;
+		int			quad = i % 16 / 4;
+		int			level = te_q6_level_at(block, i);
 
-		for (int64_t b = 0; b < n_in / TE_QK; b++, to++, from += sizeof(TeBlockQ4_0))
-		{
-			TeBlockQ4_0 block;
-
-			memcpy(&block, from, sizeof(block));
-			to->d[r] = block.d;
-			for (size_t g = 0; g < TE_LENGTH(to->q); g++)
-				memcpy(to->q[g][r], block.q + 4 * g, 4);
-		}
+		to->group[g].scale[c] = block->scales[g];
+		to->group[g].q[quad % 2][c][i % 4] |= (uint8_t) ((level & 15) << (quad / 2 * 4));
+		to->group[g].high[c][i % 4] |= (uint8_t) (level >> 4 << (2 * quad));
 	}
 }
 
-static void
-row_q4_0(int64_t n_in, const void *panel, size_t c, float *into)
-{
-	const TePanelQ4_0 *from = te_panel_q4_0(panel, 0);
-
-	for (int64_t i = 0; i < n_in; i++)
-	{
-		const TePanelQ4_0 *at = from + i / TE_QK;
-		int64_t		k = i % TE_QK;
-		int			both = at->q[k % 16 / 4][c][k % 4];
-
-		into[i] = te_half_to_float(at->d[c]) * ((k < 16 ? both & 15 : both >> 4) - 8);
-	}
+#define ROW(type) \
+static void \
+row_##type(int64_t n_in, const void *panel, size_t c, float *into) \
+{ \
+	for (int64_t i = 0; i < n_in; i++) \
+		into[i] = te_panel_float(te_##type##_at(panel, (size_t) i, c)); \
 }
+
+ROW(q8_0)
+ROW(q4_0)
+ROW(q4_1)
+ROW(q5_0)
+ROW(q5_1)
+ROW(q4_K)
+ROW(q5_K)
+ROW(q6_K)
 
 static void
 pack_int8(int64_t n_in, int64_t n_rows, const void *rows, void *panel)
@@ -232,20 +320,50 @@ row_int8(int64_t n_in, const void *panel, size_t c, float *into)
 }
 
 #define KERNEL(name) offsetof(TeKernels, name)
+#define BLOCKS(type, Panel, ...) \
+	{NULL, row_##type, KERNEL(unpack_##type), KERNEL(gemm_##type), .block_bytes = sizeof(Panel), .pack_block = pack_##type, __VA_ARGS__}
 
 static const PackFormat formats[TE_N_DTYPES] = {
 	[TE_F32] = {pack_f32, row_f32, 0, 0},
-	[TE_F16] = {pack_f16, row_f16, KERNEL(unpack_f16), 0},
+	[TE_F16] = {pack_f16, row_f16, KERNEL(unpack_f16), 0, .gemm_few = KERNEL(gemm_panel_f16)},
 	[TE_BF16] = {pack_bf16, row_bf16, KERNEL(unpack_bf16), 0, 2},
-	[TE_Q8_0] = {pack_q8_0, row_q8_0, KERNEL(unpack_q8_0), KERNEL(gemm_q8_0), .low = true},
-	[TE_Q4_0] = {pack_q4_0, row_q4_0, KERNEL(unpack_q4_0), KERNEL(gemm_q4_0)},
 	[TE_INT8] = {pack_int8, row_int8, KERNEL(unpack_int8), KERNEL(gemm_int8), 4},
+	[TE_Q8_0] = BLOCKS(q8_0, TePanelQ8_0, .low = true),
+	[TE_Q4_0] = BLOCKS(q4_0, TePanelQ4_0),
+	[TE_Q4_1] = BLOCKS(q4_1, TePanelQ4_1),
+	[TE_Q5_0] = BLOCKS(q5_0, TePanelQ5_0),
+	[TE_Q5_1] = BLOCKS(q5_1, TePanelQ5_1),
+	[TE_Q4_K] = BLOCKS(q4_K, TePanelQ4_K),
+	[TE_Q5_K] = BLOCKS(q5_K, TePanelQ5_K),
+	[TE_Q6_K] = BLOCKS(q6_K, TePanelQ6_K, .halves = true),
 };
+
+/* 64 rows (fewer in the last panel) of blocks. */
+static void
+pack_blocks(TeDtype dtype, int64_t n_in, int64_t n_rows, const char *rows, char *panel)
+{
+	const PackFormat *format = &formats[dtype];
+	const TeDtypeInfo *type = &te_dtypes[dtype];
+	/* aligned to what a block wants, which a file's are not */
+	uint64_t	block[32];
+
+	memset(panel, 0, (size_t) (n_in / type->block_elements) * format->block_bytes);
+	for (int64_t r = 0; r < n_rows; r++)
+	{
+		for (int64_t b = 0; b < n_in / type->block_elements; b++, rows += type->block_bytes)
+		{
+			memcpy(block, rows, type->block_bytes);
+			format->pack_block(block, panel + (size_t) b * format->block_bytes, (size_t) r);
+		}
+	}
+}
 
 /* Bytes of a panel, or of 64 rows of a weight that is not in panels. */
 static size_t
 panel_bytes(TeDtype dtype, int64_t n_in)
 {
+	if (formats[dtype].block_bytes > 0)
+		return te_mul_size((size_t) n_in / te_dtypes[dtype].block_elements, formats[dtype].block_bytes);
 	if (formats[dtype].together > 1)
 		n_in = (n_in + formats[dtype].together - 1) / formats[dtype].together * formats[dtype].together;
 	if (te_dtypes[dtype].row_header_bytes == 0)
@@ -256,7 +374,7 @@ panel_bytes(TeDtype dtype, int64_t n_in)
 TeLayout
 te_pack_layout(TeDtype dtype, int64_t n_in)
 {
-	return formats[dtype].pack != NULL ? TE_PANELS : TE_ROWS;
+	return formats[dtype].row != NULL ? TE_PANELS : TE_ROWS;
 }
 
 size_t
@@ -291,7 +409,10 @@ te_pack_rows(TeDtype dtype, int64_t n_out, int64_t n_in, int64_t row, int64_t n_
 
 		if (n < TE_PANEL)
 			memset(to, 0, panel);
-		formats[dtype].pack(n_in, n, from, to);
+		if (formats[dtype].pack_block != NULL)
+			pack_blocks(dtype, n_in, n, from, to);
+		else
+			formats[dtype].pack(n_in, n, from, to);
 		from += (size_t) n * bytes;
 		to += panel;
 	}
@@ -339,10 +460,28 @@ te_byte_gemm(const TeWeight *weight)
 	return gemm;
 }
 
+TeFewGemm *
+te_few_gemm(const TeWeight *weight)
+{
+	size_t		offset = formats[weight->dtype].gemm_few;
+	TeFewGemm  *gemm;
+
+	if (weight->layout != TE_PANELS || offset == 0)
+		return NULL;
+	get_kernel(offset, &gemm);
+	return gemm;
+}
+
 bool
 te_byte_low(const TeWeight *weight)
 {
 	return formats[weight->dtype].low && te_byte_gemm(weight) != NULL;
+}
+
+bool
+te_byte_halves(const TeWeight *weight)
+{
+	return formats[weight->dtype].halves && te_byte_gemm(weight) != NULL;
 }
 
 /* A weight in rows: to floats row by row, then transposed; f32 needs the second only. */

@@ -11,7 +11,8 @@
  * state there.  The fewest tokens that spell this one text, found from its end, are the bound B(state).  Its first token leads to a state whose
  * bound is one less; so where B(state) <= left, and only tokens to states with B <= left - 1 are allowed, there is always one, down to the end.
  * There may be texts of fewer tokens, which are longer: the bound is one that is kept, not the least.  A text has no more tokens than
- * bytes; while there is room for the longest of these, no bound is computed.
+ * bytes; while there is room for the longest of these, no bound is computed.  After that the mask of the state is divided by the
+ * bounds of where its tokens lead, which are few.
  *
  * Memory.  States and masks are bounded: past the bound the machine forgets them all, and a row finds its state again by
  * its text.
@@ -32,6 +33,9 @@ typedef struct Mask
 	uint32_t	n_ids;			/* of the list, where there is no map */
 	int32_t    *ids;
 	uint64_t   *words;			/* the map */
+	struct Mask *groups;		/* the same tokens by how many are to follow, the fewest first; NULL: not asked for yet */
+	struct Mask *next;			/* of groups */
+	uint32_t	bound;			/* of a group: B of the states that its tokens lead to */
 } Mask;
 
 struct TeConstraint
@@ -48,6 +52,7 @@ struct TeConstraint
 	uint32_t	first_tokens;	/* the bound at the beginning */
 	TeState   **walked;			/* states on the way through the tree, by depth */
 	uint64_t   *words;			/* for a mask that is made */
+	uint32_t   *bounds;			/* of tokens in the order of their tree, NULL: no mask was divided yet */
 	/* a shortest text that is looked at */
 	size_t		max_path;
 	TeState   **path;
@@ -205,25 +210,14 @@ first_bound(TeConstraint *c)
 
 /* ---- masks ---- */
 
-/* May a token lead to this state, when so many tokens are left after it? */
-static inline bool
-has_room(TeConstraint *c, TeState *state, size_t left)
-{
-	if (state->length <= left)
-		return true;
-	if (state->length == TE_NEVER || state->length > left * c->tokens->tree->longest)
-		return false;
-	return bound_of(c, state) <= left;
-}
-
 /*
- * Sets the bits of tokens that may come after a state with `left` of them to follow; gives the longest of the shortest texts
- * after any of them.
+ * For each token that may come after a state: sets its bit in words, or, where bounds is not NULL, the bound of where it leads there.
+ * Gives the longest of the shortest texts after any of them, or the largest of the bounds.
  */
 static uint32_t
-walk_tree(TeConstraint *c, const TeTokenTree *tree, TeState *state, size_t left, uint64_t *words)
+walk_tree(TeConstraint *c, const TeTokenTree *tree, TeState *state, uint64_t *words, uint32_t *bounds)
 {
-	uint32_t	longest = 0;
+	uint32_t	largest = 0;
 
 	c->walked[0] = state;
 	for (uint32_t i = 1; i < tree->n_nodes;)
@@ -238,13 +232,22 @@ walk_tree(TeConstraint *c, const TeTokenTree *tree, TeState *state, size_t left,
 		}
 		c->walked[node->depth] = next;
 		i++;
-		if (node->first == tree->nodes[i].first || !has_room(c, next, left))
+		if (node->first == tree->nodes[i].first || next->length == TE_NEVER)
 			continue;
-		longest = TE_MAX(longest, next->length);
+		if (bounds != NULL)
+		{
+			uint32_t	bound = bound_of(c, next);
+
+			largest = bound == TE_NEVER ? largest : TE_MAX(largest, bound);
+			for (uint32_t t = node->first; t < tree->nodes[i].first; t++)
+				bounds[t] = bound;
+			continue;
+		}
+		largest = TE_MAX(largest, next->length);
 		for (uint32_t t = node->first; t < tree->nodes[i].first; t++)
 			words[tree->ids[t] / 64] |= UINT64_C(1) << (tree->ids[t] % 64);
 	}
-	return longest;
+	return largest;
 }
 
 /* A few as a list, many as a map. */
@@ -279,20 +282,64 @@ make_mask(TeConstraint *c, const TeTokenTree *tree, TeState *state)
 	Mask	   *mask = te_new(te_machine_arena(c->machine), Mask);
 
 	memset(c->words, 0, c->n_words * sizeof(uint64_t));
-	mask->longest = walk_tree(c, tree, state, TE_NEVER / 8, c->words);
+	mask->longest = walk_tree(c, tree, state, c->words, NULL);
 	keep_words(c, mask, c->words);
 	return mask;
 }
 
+/* Tokens of which `bound` are to follow, as a group. */
+static Mask *
+make_group(TeConstraint *c, const TeTokenTree *tree, uint32_t bound)
+{
+	Mask	   *group = te_new(te_machine_arena(c->machine), Mask);
+
+	memset(c->words, 0, c->n_words * sizeof(uint64_t));
+	for (uint32_t t = 0; t < tree->n_ids; t++)
+	{
+		if (c->bounds[t] == bound)
+			c->words[tree->ids[t] / 64] |= UINT64_C(1) << (tree->ids[t] % 64);
+	}
+	keep_words(c, group, c->words);
+	group->bound = bound;
+	return group;
+}
+
+/* Divides the tokens of a mask by their bounds. */
+static void
+divide_mask(TeConstraint *c, const TeTokenTree *tree, TeState *state, Mask *mask)
+{
+	Mask	   *groups = NULL;
+	Mask	  **last = &groups;
+	uint32_t	largest;
+
+	if (c->bounds == NULL)
+		c->bounds = te_new_array(c->arena, uint32_t, TE_MAX(c->tokens->tree->n_ids, c->tokens->first_tree->n_ids));
+	memset(c->bounds, 0xFF, tree->n_ids * sizeof(uint32_t));
+	largest = walk_tree(c, tree, state, NULL, c->bounds);
+	for (uint32_t bound = 0; bound <= largest; bound++)
+	{
+		uint32_t	next = TE_NEVER;
+
+		for (uint32_t t = 0; t < tree->n_ids; t++)
+		{
+			if (c->bounds[t] >= bound)
+				next = TE_MIN(next, c->bounds[t]);
+		}
+		if (next == TE_NEVER)
+			break;
+		bound = next;
+		*last = make_group(c, tree, bound);
+		last = &(*last)->next;
+	}
+	mask->groups = groups != NULL ? groups : te_new(te_machine_arena(c->machine), Mask);
+}
+
+/* Adds the tokens of a mask to words. */
 static void
 put_mask(const TeConstraint *c, const Mask *mask, uint64_t *words)
 {
-	if (mask->words != NULL)
-	{
-		memcpy(words, mask->words, c->n_words * sizeof(uint64_t));
-		return;
-	}
-	memset(words, 0, c->n_words * sizeof(uint64_t));
+	for (size_t i = 0; mask->words != NULL && i < c->n_words; i++)
+		words[i] |= mask->words[i];
 	for (uint32_t i = 0; i < mask->n_ids; i++)
 		words[mask->ids[i] / 64] |= UINT64_C(1) << (mask->ids[i] % 64);
 }
@@ -328,11 +375,11 @@ bound_memory(const TeConstraintState *s)
 	c->first_mask = NULL;
 	c->age++;
 	state_of(s);
-	c->most_bytes = TE_MAX(MOST_BYTES, 4 * te_machine_bytes(c->machine));
+	c->most_bytes = MOST_BYTES + te_machine_bytes(c->machine);
 }
 
 TeConstraint *
-te_constraint_create_over(TeArena *arena, const TeGrammar *grammar, const TeTokens *tokens, const int32_t *end_ids, size_t n_end)
+te_constraint_create(TeArena *arena, const TeGrammar *grammar, const TeTokens *tokens, const int32_t *end_ids, size_t n_end)
 {
 	TeConstraint *c = te_new(arena, TeConstraint);
 
@@ -352,13 +399,6 @@ te_constraint_create_over(TeArena *arena, const TeGrammar *grammar, const TeToke
 		te_throw_hint(TE_ERR_INVALID, "Characters that it needs are no tokens of the model.", NULL,
 					  "the model has no tokens to write a text of this form with");
 	return c;
-}
-
-TeConstraint *
-te_constraint_create(TeArena *arena, const TeGrammar *grammar, const TeTokenizer *tokenizer, int n_vocab,
-					 const int32_t *end_ids, size_t n_end)
-{
-	return te_constraint_create_over(arena, grammar, te_tokens_create(arena, tokenizer, n_vocab), end_ids, n_end);
 }
 
 TeConstraintState *
@@ -404,13 +444,15 @@ te_constraint_mask(TeConstraintState *s, size_t left, uint64_t *allowed)
 		c->first_mask = mask;
 	else
 		state->memo = mask;
-	if (left > 0 && mask->longest < left)
+	memset(allowed, 0, c->n_words * sizeof(uint64_t));
+	if (mask->longest < left)
 		put_mask(c, mask, allowed);
-	else
+	else if (left > 0)
 	{
-		memset(allowed, 0, c->n_words * sizeof(uint64_t));
-		if (left > 0)
-			walk_tree(c, tree, state, left - 1, allowed);
+		if (mask->groups == NULL)
+			divide_mask(c, tree, state, mask);
+		for (const Mask *group = mask->groups; group != NULL && group->bound < left; group = group->next)
+			put_mask(c, group, allowed);
 	}
 	for (size_t i = 0; i < c->n_end; i++)
 	{

@@ -127,8 +127,9 @@ keep_grammar(TeGenerator *generator, TeArena *scratch, const TeGenerateOptions *
 		kept = te_new(arena, TeKeptGrammar);
 		kept->arena = arena;
 		kept->source = te_str_copy(arena, source);
-		kept->constraint = te_constraint_create(arena, compile_grammar(arena, options), generator->tokenizer, generator->n_vocab,
-												ends->end_ids, ends->n_end);
+		if (generator->tokens == NULL)
+			generator->tokens = te_tokens_create(generator->arena, generator->tokenizer, generator->n_vocab);
+		kept->constraint = te_constraint_create(arena, compile_grammar(arena, options), generator->tokens, ends->end_ids, ends->n_end);
 	}
 	kept->next = generator->grammars;
 	generator->grammars = kept;
@@ -426,7 +427,6 @@ te_generator_pass(TeGenerator *generator, TeWork *works, size_t n_works)
 	batch = te_new(session->step, TeBatch);
 	fill_batch(session->step, generator, works, n_works, batch);
 	graph = te_graph_create(session->step, TE_INFER, batch);
-	te_graph_set_coarse(graph, true);
 	te_graph_profile(graph, session->profile);
 	x = te_model_arch(generator->model)->forward(graph, generator->model, batch);
 	rows = wanted_rows(session->step, batch, works, n_works, &n);

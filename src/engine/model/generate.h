@@ -73,6 +73,7 @@ struct TeGenerator
 	size_t		capacity;
 	size_t		n_finished;		/* rows before this one are all finished */
 	TeKeptGrammar *grammars;
+	TeTokens   *tokens;			/* as grammars see them; NULL: none was asked for yet */
 	uint64_t	n_drawn;		/* seeds */
 };
 

@@ -43,13 +43,10 @@ extern TeTokens *te_tokens_create(TeArena *arena, const TeTokenizer *tokenizer, 
 typedef struct TeConstraint TeConstraint;
 
 /*
- * end_ids: what ends a text, allowed where it is complete.  Throws TE_ERR_INVALID where no text of the grammar can be written with the
- * vocabulary.
+ * end_ids: what ends a text, allowed where it is complete.  The grammar and the tokens must outlive the constraint.  Throws TE_ERR_INVALID where no text of the grammar can be
+ * written with the tokens.
  */
-extern TeConstraint *te_constraint_create_over(TeArena *arena, const TeGrammar *grammar, const TeTokens *tokens,
-											   const int32_t *end_ids, size_t n_end);
-/* The same with tokens of its own. */
-extern TeConstraint *te_constraint_create(TeArena *arena, const TeGrammar *grammar, const TeTokenizer *tokenizer, int n_vocab,
+extern TeConstraint *te_constraint_create(TeArena *arena, const TeGrammar *grammar, const TeTokens *tokens,
 										  const int32_t *end_ids, size_t n_end);
 
 typedef struct TeConstraintState TeConstraintState;

@@ -21,6 +21,9 @@
  * may still be for, and the range of what it may be; where all of that range is
  * right for each of them only the number of bytes that are missing.
  *
+ * Bytes that no item tells apart are found together, so that a state costs as many steps as it
+ * has different ways to go on, not one a byte.
+ *
  * States lie in an arena of their own which te_machine_reset() empties; what is worked with lies beside it.
  *-------------------------------------------------------------------------
  */
@@ -355,9 +358,17 @@ frame_of_callers(TeMachine *m, uint32_t rule)
 	return frame;
 }
 
+/* An error may have ended the step before in its middle. */
 static void
 begin_step(TeMachine *m)
 {
+	if (m->n_heap > 0 || m->n_callers > 0)
+	{
+		memset(m->callers_of, 0, m->grammar->n_rules * sizeof(uint32_t));
+		memset(m->called_last, 0, m->grammar->n_rules * sizeof(bool));
+		memset(m->is_called, 0, m->grammar->n_rules * sizeof(bool));
+		m->n_heap = 0;
+	}
 	m->step++;
 	m->n_seen = 0;
 	m->n_todo = 0;
@@ -390,6 +401,7 @@ finish_step(TeMachine *m)
 			add_nodes(m, &m->grammar->nexts[m->grammar->rules[rule].start], frame_of_callers(m, rule));
 		}
 	}
+	m->n_callers = 0;
 	m->n_items = settle_returns(m->items, m->n_items);
 }
 
@@ -569,10 +581,61 @@ next_of_continuation(TeMachine *m, const TeState *state, uint8_t byte)
 	return next_within(m, state, pending, pending.to - pending.from + 1 == 1u << 6 * pending.left);
 }
 
+/* Bytes that begin characters of which all are alike where a class has all of [from, to] */
+static const struct
+{
+	uint8_t		first;
+	uint8_t		last;
+	uint32_t	from;
+	uint32_t	to;
+}			leads[] = {{0xC2, 0xDF, 0x80, 0x7FF}, {0xE1, 0xEC, 0x1000, 0xCFFF}, {0xEE, 0xEF, 0xE000, 0xFFFF}, {0xF1, 0xF3, 0x40000, 0xFFFFF}};
+
+/* Bytes that lead to the same state as this one does, a bit each, this one among them: those that no item tells apart. */
+static void
+find_alike(const TeMachine *m, const TeState *state, uint8_t byte, uint64_t alike[4])
+{
+	bool		is_ascii = state->pending.left == 0 && byte < 0x80;
+
+	alike[0] = alike[1] = is_ascii ? UINT64_MAX : 0;
+	alike[2] = alike[3] = 0;
+	for (uint32_t i = 0; i < state->n_items && is_ascii; i++)
+	{
+		const uint64_t *ascii = m->ascii[m->grammar->nodes[state->items[i].node].what];
+		bool		has = (ascii[byte / 64] >> (byte % 64) & 1) != 0;
+
+		alike[0] &= has ? ascii[0] : ~ascii[0];
+		alike[1] &= has ? ascii[1] : ~ascii[1];
+	}
+	if (state->pending.any && (byte & 0xC0) == 0x80)
+		alike[2] = UINT64_MAX;
+	for (size_t k = 0; k < TE_LENGTH(leads) && state->pending.left == 0 && m->usable == NULL; k++)
+	{
+		bool		all = byte >= leads[k].first && byte <= leads[k].last;
+
+		for (uint32_t i = 0; i < state->n_items && all; i++)
+			all = class_has_all(class_of(m, &state->items[i]), leads[k].from, leads[k].to);
+		for (uint32_t b = leads[k].first; b <= leads[k].last && all; b++)
+			alike[b / 64] |= UINT64_C(1) << (b % 64);
+	}
+	alike[byte / 64] |= UINT64_C(1) << (byte % 64);
+}
+
+static void
+make_table(TeMachine *m, TeState *state)
+{
+	state->table = te_new_array(m->states_arena, TeState *, 256);
+	for (int i = 0; i < 256; i++)
+		state->table[i] = &te_unknown_state;
+	for (int i = 0; i < state->n_few; i++)
+		state->table[state->few[i]] = state->few_next[i];
+}
+
 TeState *
 te_machine_find_next(TeMachine *m, TeState *state, uint8_t byte)
 {
 	TeState    *next;
+	uint64_t	alike[4];
+	int			n_alike = 0;
 
 	if (state->pending.left > 0)
 		next = next_of_continuation(m, state, byte);
@@ -582,21 +645,24 @@ te_machine_find_next(TeMachine *m, TeState *state, uint8_t byte)
 		next = next_of_first(m, state, byte);
 	if (m->step % 1024 == 0)
 		te_check_interrupts();
-	if (state->table == NULL && state->n_few < TE_FEW_NEXT)
+	find_alike(m, state, byte, alike);
+	for (int i = 0; i < 4; i++)
+		n_alike += __builtin_popcountll(alike[i]);
+	/* where most bytes lead to nothing, few of them are asked for */
+	if (state->table == NULL && state->n_few < TE_FEW_NEXT && (next == NULL || n_alike <= TE_FEW_NEXT))
 	{
 		state->few[state->n_few] = byte;
 		state->few_next[state->n_few++] = next;
 		return next;
 	}
 	if (state->table == NULL)
+		make_table(m, state);
+	for (int i = 0; i < 256; i++)
 	{
-		state->table = te_new_array(m->states_arena, TeState *, 256);
-		for (int i = 0; i < 256; i++)
-			state->table[i] = &te_unknown_state;
-		for (int i = 0; i < state->n_few; i++)
-			state->table[state->few[i]] = state->few_next[i];
+		if ((alike[i / 64] >> (i % 64) & 1) != 0)
+			state->table[i] = next;
 	}
-	return state->table[byte] = next;
+	return next;
 }
 
 /* ---- shortest texts ---- */
@@ -708,10 +774,6 @@ te_machine_reset(TeMachine *m)
 	m->frames = te_new_array(m->states_arena, TeFrame *, SLOTS);
 	m->states = te_new_array(m->states_arena, TeState *, SLOTS);
 	m->n_frames = 0;
-	m->n_heap = 0;
-	memset(m->callers_of, 0, m->grammar->n_rules * sizeof(uint32_t));
-	memset(m->called_last, 0, m->grammar->n_rules * sizeof(bool));
-	memset(m->is_called, 0, m->grammar->n_rules * sizeof(bool));
 	begin_step(m);
 	bottom = intern_frame(m, NULL, 0, true);
 	m->called_last[0] = true;

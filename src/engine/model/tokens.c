@@ -120,6 +120,7 @@ make_tree(TeArena *arena, const TeTokens *tokens, const TeStr *texts, size_t n)
 	qsort(sorted, n_sorted, sizeof(Sorted), compare_sorted);
 	te_check_interrupts();
 	add_nodes(arena, tree, sorted, n_sorted);
+	tree->n_ids = (uint32_t) n_sorted;
 	tree->ids = te_new_array(arena, int32_t, n_sorted);
 	for (size_t i = 0; i < n_sorted; i++)
 		tree->ids[i] = sorted[i].id;
@@ -182,15 +183,21 @@ TeTokens *
 te_tokens_create(TeArena *arena, const TeTokenizer *tokenizer, int n_vocab)
 {
 	TeTokens   *tokens = te_new(arena, TeTokens);
+	TeArena    *first = te_arena_create(arena, "first tokens");
 	size_t		n = (size_t) TE_MAX(TE_MIN(te_vocab_size(tokenizer), n_vocab), 0);
 
 	tokens->n_vocab = n_vocab;
 	tokens->n = n;
 	tokens->texts = te_token_bytes(tokenizer, arena, false);
-	tokens->first_texts = te_token_bytes(tokenizer, arena, true);
+	tokens->first_texts = te_token_bytes(tokenizer, first, true);
 	find_usable(arena, tokens, tokens->texts, n);
 	tokens->tree = tokens->first_tree = make_tree(arena, tokens, tokens->texts, n);
 	if (!same_texts(tokens->texts, tokens->first_texts, n))
 		tokens->first_tree = make_tree(arena, tokens, tokens->first_texts, n);
+	else
+	{
+		te_arena_destroy(first);
+		tokens->first_texts = tokens->texts;
+	}
 	return tokens;
 }

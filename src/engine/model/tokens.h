@@ -20,6 +20,7 @@ typedef struct TeTokenTree
 {
 	uint32_t	n_nodes;
 	TeTokenNode *nodes;			/* preorder; 0 is the root; one more behind the last */
+	uint32_t	n_ids;
 	int32_t    *ids;			/* by their bytes */
 	uint32_t	roots[256];		/* the node of a first byte, 0: none */
 	size_t		longest;		/* bytes of a token */

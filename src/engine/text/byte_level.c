@@ -159,10 +159,10 @@ each_byte_level(TeDecoder *decoder, const void *param, bool first)
 {
 	for (size_t i = 0; i < decoder->n; i++)
 	{
-		TeBuffer	buffer;
+		size_t		room = decoder->tokens[i].len;	/* no byte is written shorter than it is */
+		TeBuffer	buffer = {decoder->arena, te_alloc(decoder->arena, room), 0, room};
 
 		te_decoder_pause(i);
-		te_buffer_init(&buffer, decoder->arena);
 		add_bytes(&buffer, decoder->tokens[i]);
 		decoder->tokens[i] = (TeStr) {buffer.data, buffer.len};
 	}

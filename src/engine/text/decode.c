@@ -166,6 +166,8 @@ te_token_bytes(const TeTokenizer *tokenizer, TeArena *arena, bool first)
 	size_t		n = tokenizer->vocab_size;
 	TeStr	   *texts = te_new_array(arena, TeStr, n);
 	int32_t    *ids = te_new_array(work, int32_t, n);
+	size_t		bytes = 0;
+	char	   *block;
 
 	te_decoder_open(&decoder, work);
 	te_decoder_start(&decoder, n);
@@ -190,8 +192,17 @@ te_token_bytes(const TeTokenizer *tokenizer, TeArena *arena, bool first)
 	}
 	if (!tokenizer->has_decoder)
 		each_joined(&decoder, first);
+	/* one block for all */
 	for (size_t i = 0; i < decoder.n; i++)
-		texts[ids[i]] = te_str_copy(arena, decoder.tokens[i]);
+		bytes += decoder.tokens[i].len;
+	block = te_alloc(arena, bytes);
+	for (size_t i = 0; i < decoder.n; i++)
+	{
+		if (decoder.tokens[i].len > 0)
+			memcpy(block, decoder.tokens[i].data, decoder.tokens[i].len);
+		texts[ids[i]] = (TeStr) {block, decoder.tokens[i].len};
+		block += decoder.tokens[i].len;
+	}
 	te_arena_destroy(work);
 	return texts;
 }

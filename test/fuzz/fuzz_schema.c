@@ -8,7 +8,7 @@
  */
 #include "fuzz.h"
 
-#include "model/grammar.h"
+#include "unit/grammar_match.h"
 
 static void
 parse(TeArena *arena, TeStr input)
@@ -26,7 +26,7 @@ parse(TeArena *arena, TeStr input)
 
 		if (text.len > 0)
 			text = (TeStr) {text.data + 1, text.len - 1};
-		te_grammar_matches(own, grammar, te_str_copy(own, text));
+		grammar_matches(own, grammar, te_str_copy(own, text));
 	}
 	TE_CATCH
 	{

@@ -35,13 +35,20 @@ compile_tokenizer(TeArena *arena, const TeJson *json)
 	return te_tokenizer_attach(image.data + at, image.len - at);
 }
 
+static const TeTokenizer *
+load_tokenizer(TeArena *arena, const char *name)
+{
+	TeSource	source = te_std_file(arena, te_format(arena, "%s/fixtures/tokenizers/%s.json", TE_TEST_MODELS, name));
+
+	return compile_tokenizer(arena, te_json_parse(arena, te_source_whole(arena, &source, SIZE_MAX), name));
+}
+
 __attribute__((unused)) static Vocabulary
 load_vocabulary(TeArena *arena, const char *name)
 {
-	TeSource	source = te_std_file(arena, te_format(arena, "%s/fixtures/tokenizers/%s.json", TE_TEST_MODELS, name));
 	Vocabulary	v;
 
-	v.tokenizer = compile_tokenizer(arena, te_json_parse(arena, te_source_whole(arena, &source, SIZE_MAX), name));
+	v.tokenizer = load_tokenizer(arena, name);
 	v.end = te_vocab_size(v.tokenizer);
 	v.tokens = te_tokens_create(arena, v.tokenizer, v.end + 1);
 	return v;

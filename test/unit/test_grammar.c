@@ -7,6 +7,7 @@
  *-------------------------------------------------------------------------
  */
 #include "constraint_check.h"
+#include "grammar_match.h"
 #include "gbnf_oracle.h"
 
 #include "model/grammar.h"
@@ -55,12 +56,12 @@ TEST(texts_of_grammars)
 
 		for (size_t j = 0; j < 8 && cases[i].yes[j] != NULL; j++)
 		{
-			if (!te_grammar_matches(arena, grammar, te_str(cases[i].yes[j])) || !oracle_matches(oracle, te_str(cases[i].yes[j])))
+			if (!grammar_matches(arena, grammar, te_str(cases[i].yes[j])) || !oracle_matches(oracle, te_str(cases[i].yes[j])))
 				te_check(false, __FILE__, __LINE__, te_format(arena, "%s matches %s", cases[i].grammar, cases[i].yes[j]));
 		}
 		for (size_t j = 0; j < 8 && cases[i].no[j] != NULL; j++)
 		{
-			if (te_grammar_matches(arena, grammar, te_str(cases[i].no[j])) || oracle_matches(oracle, te_str(cases[i].no[j])))
+			if (grammar_matches(arena, grammar, te_str(cases[i].no[j])) || oracle_matches(oracle, te_str(cases[i].no[j])))
 				te_check(false, __FILE__, __LINE__, te_format(arena, "%s does not match %s", cases[i].grammar, cases[i].no[j]));
 		}
 	}
@@ -117,11 +118,11 @@ TEST(choices_match_themselves)
 	TeGrammar  *grammar = te_grammar_from_choices(arena, texts, TE_LENGTH(texts));
 
 	for (size_t i = 0; i < TE_LENGTH(texts); i++)
-		CHECK(te_grammar_matches(arena, grammar, texts[i]));
-	CHECK(!te_grammar_matches(arena, grammar, TE_STR("")));
-	CHECK(!te_grammar_matches(arena, grammar, TE_STR("r")));
-	CHECK(!te_grammar_matches(arena, grammar, TE_STR("gre")));
-	CHECK(!te_grammar_matches(arena, grammar, TE_STR("reds")));
+		CHECK(grammar_matches(arena, grammar, texts[i]));
+	CHECK(!grammar_matches(arena, grammar, TE_STR("")));
+	CHECK(!grammar_matches(arena, grammar, TE_STR("r")));
+	CHECK(!grammar_matches(arena, grammar, TE_STR("gre")));
+	CHECK(!grammar_matches(arena, grammar, TE_STR("reds")));
 	CHECK_THROWS(TE_ERR_INVALID, te_grammar_from_choices(arena, texts, 0));
 	CHECK_THROWS(TE_ERR_INVALID, te_grammar_from_choices(arena, bad, 2));
 }
@@ -134,9 +135,9 @@ TEST(ambiguity_costs_little)
 
 	memset(text, 'a', 500);
 	memset(text + 301, 'b', 100);
-	CHECK(te_grammar_matches(arena, grammar, (TeStr) {text, 401}));
+	CHECK(grammar_matches(arena, grammar, (TeStr) {text, 401}));
 	text[400] = 'd';
-	CHECK(!te_grammar_matches(arena, grammar, (TeStr) {text, 401}));
+	CHECK(!grammar_matches(arena, grammar, (TeStr) {text, 401}));
 }
 
 /* Random expressions over few characters, so that texts match by chance, too. */
@@ -243,7 +244,7 @@ TEST(random_grammars_against_the_oracle)
 			for (uint64_t k = te_random_below(seed, 1000 + t, 6); k > 0; k--)
 				te_buffer_add_str(&text, letters[te_random_below(seed, 2000 + t * 10 + k, TE_LENGTH(letters))]);
 			s = (TeStr) {text.data, text.len};
-			yes = te_grammar_matches(work, grammar, s);
+			yes = grammar_matches(work, grammar, s);
 			n_yes += yes;
 			if (yes != oracle_matches(oracle, s))
 				te_check(false, __FILE__, __LINE__, te_format(work, "%s and the oracle agree on %.*s", source, TE_STR_ARGS(s)));
@@ -251,6 +252,51 @@ TEST(random_grammars_against_the_oracle)
 	}
 	CHECK(n_grammars > 500);
 	CHECK(n_yes > 1000);
+}
+
+/* ---- tokens ---- */
+
+/* Ids one after the other are their bytes one after the other. */
+static void
+check_decoding(TeArena *arena, const char *name, uint64_t seed)
+{
+	const TeTokenizer *tokenizer = load_tokenizer(arena, name);
+	TeStr	   *texts = te_token_bytes(tokenizer, arena, false);
+	TeStr	   *first = te_token_bytes(tokenizer, arena, true);
+	uint64_t	n_vocab = (uint64_t) te_vocab_size(tokenizer);
+
+	for (uint64_t i = 0; i < 300; i++)
+	{
+		TeBuffer	bytes;
+		int32_t		ids[6];
+		size_t		n = 0;
+
+		te_buffer_init(&bytes, arena);
+		for (uint64_t k = 0; n < TE_LENGTH(ids); k++)
+		{
+			int32_t		id = (int32_t) te_random_below(seed, i * 1000 + k, n_vocab);
+			TeStr		text = (n == 0 ? first : texts)[id];
+
+			CHECK(text.data == NULL || !te_token_special(tokenizer, id));
+			if (text.data == NULL)
+				continue;
+			te_buffer_add(&bytes, text.data, text.len);
+			ids[n++] = id;
+		}
+		if (te_utf8_valid((TeStr) {bytes.data, bytes.len}) &&
+			!te_str_eq(te_decode(tokenizer, arena, ids, n, true), (TeStr) {bytes.data, bytes.len}))
+			te_check(false, __FILE__, __LINE__, te_format(arena, "%s: the same as %.*s", name, (int) bytes.len, bytes.data));
+	}
+}
+
+TEST(tokens_are_their_bytes)
+{
+	static const char *const names[] = {"bert", "bert_cased", "gpt2", "llama", "llama3", "o200k", "precompiled", "prefix", "roberta", "unigram",
+	"unigram_first"};
+
+	for (size_t i = 0; i < TE_LENGTH(names); i++)
+		check_decoding(arena, names[i], i);
+	CHECK_THROWS_LIKE(TE_ERR_UNSUPPORTED, "depends on those around it", te_token_bytes(load_tokenizer(arena, "clip"), arena, false));
 }
 
 /* ---- texts made of masks ---- */

@@ -5,6 +5,7 @@
  *-------------------------------------------------------------------------
  */
 #include "constraint_check.h"
+#include "grammar_match.h"
 #include "schema_oracle.h"
 
 static const TeGrammar *
@@ -77,10 +78,10 @@ TEST(texts_of_schemas)
 		const TeGrammar *grammar = from_schema(arena, cases[i].schema);
 
 		for (size_t j = 0; j < 9 && cases[i].yes[j] != NULL; j++)
-			te_check(te_grammar_matches(arena, grammar, te_str(cases[i].yes[j])), __FILE__, __LINE__,
+			te_check(grammar_matches(arena, grammar, te_str(cases[i].yes[j])), __FILE__, __LINE__,
 					 te_format(arena, "%s lets %s through", cases[i].schema, cases[i].yes[j]));
 		for (size_t j = 0; j < 9 && cases[i].no[j] != NULL; j++)
-			te_check(!te_grammar_matches(arena, grammar, te_str(cases[i].no[j])), __FILE__, __LINE__,
+			te_check(!grammar_matches(arena, grammar, te_str(cases[i].no[j])), __FILE__, __LINE__,
 					 te_format(arena, "%s does not let %s through", cases[i].schema, cases[i].no[j]));
 	}
 }

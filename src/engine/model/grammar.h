@@ -30,9 +30,6 @@ extern TeGrammar *te_grammar_from_gbnf(TeArena *arena, TeStr source);
 extern TeGrammar *te_grammar_from_schema(TeArena *arena, const TeJson *schema);
 extern TeGrammar *te_grammar_from_choices(TeArena *arena, const TeStr *choices, size_t n);
 
-/* Is this whole text of the grammar? */
-extern bool te_grammar_matches(TeArena *arena, const TeGrammar *grammar, TeStr text);
-
 /*
  * The tokens of a vocabulary as bytes, which takes tens of milliseconds for a large one: who makes many constraints makes it once.  n_vocab: the
  * logits of the model, which may be more or less than the tokenizer has tokens.

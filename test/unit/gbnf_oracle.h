@@ -332,7 +332,7 @@ oracle_matches(Oracle *o, TeStr text)
 	o->work = te_arena_create(o->arena, "oracle");
 	o->n = 0;
 	o->text = te_new_array(o->work, uint32_t, text.len);
-	while (p < text.data + text.len)
+	while (text.len > 0 && p < text.data + text.len)
 		o->text[o->n++] = (uint32_t) te_utf8_next(&p, text.data + text.len);
 	o->known = te_new_array(o->work, uint8_t *, (size_t) o->n_rules * (o->n + 1));
 	from = te_new_array(o->work, uint8_t, o->n + 1);

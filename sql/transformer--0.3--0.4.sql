@@ -67,6 +67,26 @@ LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 SUPPORT _transformer.batch_s
 COMMENT ON FUNCTION @extschema@.generate_as(text, anyelement, text, int, real, int, real, real, real, bigint, jsonb) IS
 	'A value of a type that a model writes after a text: generate_as(prompt, NULL::type)';
 
+CREATE FUNCTION @extschema@.chat(messages jsonb, model text DEFAULT NULL, max_tokens int DEFAULT 128, temperature real DEFAULT 0,
+	top_k int DEFAULT 0, top_p real DEFAULT 1, min_p real DEFAULT 0, repetition_penalty real DEFAULT 1, seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL, grammar text DEFAULT NULL, json_schema jsonb DEFAULT NULL, choices text[] DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS text
+AS 'MODULE_PATHNAME', 'transformer_chat'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 SUPPORT _transformer.batch_support;
+COMMENT ON FUNCTION @extschema@.chat(jsonb, text, int, real, int, real, real, real, bigint, text[], text, jsonb, text[], jsonb) IS
+	'What a model answers in a conversation, an array of {"role": ..., "content": ...}';
+
+CREATE FUNCTION @extschema@.chat_stream(messages jsonb, model text DEFAULT NULL, max_tokens int DEFAULT 128, temperature real DEFAULT 0,
+	top_k int DEFAULT 0, top_p real DEFAULT 1, min_p real DEFAULT 0, repetition_penalty real DEFAULT 1, seed bigint DEFAULT NULL,
+	stop text[] DEFAULT NULL, grammar text DEFAULT NULL, json_schema jsonb DEFAULT NULL, choices text[] DEFAULT NULL,
+	options jsonb DEFAULT NULL)
+RETURNS SETOF text
+AS 'MODULE_PATHNAME', 'transformer_chat_stream'
+LANGUAGE C VOLATILE PARALLEL RESTRICTED COST 100000 SUPPORT _transformer.batch_support;
+COMMENT ON FUNCTION @extschema@.chat_stream(jsonb, text, int, real, int, real, real, real, bigint, text[], text, jsonb, text[], jsonb) IS
+	'What a model answers in a conversation, a row for each piece as it is made';
+
 CREATE FUNCTION @extschema@.token_logprobs(input text, model text DEFAULT NULL, target text DEFAULT NULL,
 	OUT seq int, OUT token text, OUT id int, OUT logprob real)
 RETURNS SETOF record

@@ -419,6 +419,8 @@ static const TrBatchFunction functions[] = {
 	{TEXT("generate_stream", 1, text),.streams = true},
 	{TEXT("generate_json", 2, json),.run = run_generate,.most_rows = GENERATE_ROWS},
 	{TEXT("generate_as", 2, as),.run = run_generate,.most_rows = GENERATE_ROWS},
+	{TEXT("chat", 1, chat),.run = run_generate,.most_rows = GENERATE_ROWS},
+	{TEXT("chat_stream", 1, chat),.streams = true},
 	{ONE("token_logprobs", 1, TR_USE_GENERATE)},
 	{ONE("token_logprobs_array", 1, TR_USE_GENERATE)},
 	{ONE("perplexity", 1, TR_USE_GENERATE)},

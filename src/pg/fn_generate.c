@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * fn_generate.c
- *	  generate() and its array twin, generate_json() and generate_as().
+ *	  generate() and its array twin, generate_json(), generate_as() and chat().
  *
  * Each is a form (generate.h): what its first arguments mean for the engine, and
  * what its text becomes.  The functions are VOLATILE, since a temperature draws; the
@@ -32,6 +32,17 @@ result_text(const TrGenerateCalls *calls, TeStr text)
 }
 
 const TrGenerateForm tr_generate_text = {.model = 1,.prepare = prepare_text,.result = result_text};
+
+/* The model's template writes the special tokens that a conversation begins with. */
+static void
+prepare_chat(TrRequest *request, const TrGenerateCalls *calls, Datum first, const NullableDatum *args)
+{
+	request->prompt = te_model_chat_prompt(tr_model_engine(request->model), request->arena,
+										   tr_json(first, request->arena, "messages"), true);
+	request->options.bare = true;
+}
+
+const TrGenerateForm tr_generate_chat = {.model = 1,.prepare = prepare_chat,.result = result_text};
 
 static void
 prepare_json(TrRequest *request, const TrGenerateCalls *calls, Datum first, const NullableDatum *args)
@@ -97,6 +108,13 @@ Datum
 transformer_generate(PG_FUNCTION_ARGS)
 {
 	return generate_one(fcinfo, &tr_generate_text);
+}
+
+PG_FUNCTION_INFO_V1(transformer_chat);
+Datum
+transformer_chat(PG_FUNCTION_ARGS)
+{
+	return generate_one(fcinfo, &tr_generate_chat);
 }
 
 PG_FUNCTION_INFO_V1(transformer_generate_json);

@@ -115,3 +115,10 @@ transformer_generate_stream(PG_FUNCTION_ARGS)
 {
 	return stream_pieces(fcinfo, &tr_generate_text);
 }
+
+PG_FUNCTION_INFO_V1(transformer_chat_stream);
+Datum
+transformer_chat_stream(PG_FUNCTION_ARGS)
+{
+	return stream_pieces(fcinfo, &tr_generate_chat);
+}

@@ -51,6 +51,7 @@ struct TrGenerateForm
 };
 
 extern const TrGenerateForm tr_generate_text;
+extern const TrGenerateForm tr_generate_chat;
 extern const TrGenerateForm tr_generate_json;
 extern const TrGenerateForm tr_generate_as;
 

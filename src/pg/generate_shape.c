@@ -17,6 +17,8 @@
  */
 #include "pg/generate.h"
 
+#include <float.h>
+
 #include "access/htup_details.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
@@ -24,9 +26,9 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/catcache.h"
-#include "utils/fmgroids.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/numeric.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
@@ -39,7 +41,29 @@ typedef struct Scalar
 	int64		min;
 	int64		max;
 	bool		counted;		/* typmod is the most characters */
+	Datum		(*of_number) (Numeric number);	/* NULL: the type's input function */
 } Scalar;
+
+/* The nearest number that there is: a schema has no word for the range of a floating-point number. */
+static double
+nearest(Numeric number, double most)
+{
+	double		value = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, NumericGetDatum(number)));
+
+	return Max(Min(value, most), -most);
+}
+
+static Datum
+float4_of(Numeric number)
+{
+	return Float4GetDatum((float4) nearest(number, FLT_MAX));
+}
+
+static Datum
+float8_of(Numeric number)
+{
+	return Float8GetDatum(nearest(number, DBL_MAX));
+}
 
 static const Scalar scalars[] = {
 	{BOOLOID, "boolean"},
@@ -47,8 +71,8 @@ static const Scalar scalars[] = {
 	{INT4OID, "integer",.bounded = true,.min = PG_INT32_MIN,.max = PG_INT32_MAX},
 	{INT8OID, "integer",.bounded = true,.min = PG_INT64_MIN,.max = PG_INT64_MAX},
 	{NUMERICOID, "number"},
-	{FLOAT4OID, "number"},
-	{FLOAT8OID, "number"},
+	{FLOAT4OID, "number",.of_number = float4_of},
+	{FLOAT8OID, "number",.of_number = float8_of},
 	{TEXTOID, "string"},
 	{VARCHAROID, "string",.counted = true},
 	{BPCHAROID, "string",.counted = true},
@@ -340,6 +364,8 @@ value_of(const TrShape *shape, JsonbValue *json, bool *isnull)
 		value = row_of(shape, container);
 	else if (shape->is_array && container != NULL && JsonContainerIsArray(container))
 		value = array_of(shape, container);
+	else if (shape->scalar != NULL && shape->scalar->of_number != NULL && json->type == jbvNumeric)
+		value = shape->scalar->of_number(json->val.numeric);
 	else
 		value = InputFunctionCall(unconstify(FmgrInfo *, &shape->input), input_of(shape, json), shape->parameter, shape->typmod);
 	if (shape->is_domain)

@@ -39,7 +39,7 @@ for my $call ("token_count('x', 'secret')", "tokenize('x', 'secret')", "similari
 	"load_model('secret')", "unload_model('secret')", "export_model('secret', '/tmp/never')", "copy_model('secret', 'mine')",
 	"rename_model('secret', 'mine')", "drop_model('secret')", "deploy_model('secret\@1')", "grant_model('secret', 'plain')",
 	"generate('x', 'secret')", "generate(ARRAY['x'], 'secret')", "generate_stream('x', 'secret')", "generate_json('x', '{}', 'secret')",
-	"generate_as('x', 1, 'secret')", "token_logprobs('x', 'secret')", "perplexity('x', 'secret')",
+	"generate_as('x', 1, 'secret')", "chat('[]', 'secret')", "chat_stream('[]', 'secret')", "token_logprobs('x', 'secret')", "perplexity('x', 'secret')",
 	"verify_model('secret')", "evaluate('secret', 'SELECT 1')", "confusion_matrix('secret', 'SELECT 1')")
 {
 	is(as('plain', "SELECT transformer.$call;"), '42501', "no USAGE: $call");

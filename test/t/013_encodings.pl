@@ -14,7 +14,7 @@ use TransformerTest;
 
 $ENV{PGCLIENTENCODING} = 'UTF8';
 my $node = new_node('encodings');
-my @models = qw(bert xlm-roberta token-bert mask-bert answer-bert classify-bert);
+my @models = qw(bert xlm-roberta token-bert mask-bert answer-bert classify-bert causal-llama);
 my %encodings = (utf8 => 'UTF8', latin => 'LATIN1', japanese => 'EUC_JP');
 for my $database (sort keys %encodings)
 {
@@ -45,6 +45,9 @@ my @statements = (
 	q{SELECT answer, start, stop, answer = substr($1, start, stop - start + 1) FROM transformer.answer('bread?', $1, 'answer-bert')},
 	q{SELECT chunk, start, stop, chunk = substr($1, start, stop - start + 1) FROM transformer.chunk($1, 8, 2, 'bert')},
 	q{SELECT transformer.classify(ARRAY[$1, 'bread'], 'classify-bert')},
+	q{SELECT transformer.generate(left($1, 9), 'causal-llama', choices => ARRAY[left($1, 9)])},
+	q{SELECT transformer.generate_json('a', jsonb_build_object('enum', jsonb_build_array(left($1, 9))), 'causal-llama')},
+	q{SELECT string_agg(s, '') = left($1, 9) FROM transformer.generate_stream('a', 'causal-llama', choices => ARRAY[left($1, 9)]) s},
 	q{SELECT (transformer.zero_shot('bread', ARRAY[$1, 'water'], 'bert')).*});
 for my $database (sort keys %texts)
 {

@@ -119,6 +119,19 @@ fused_folder(TeArena *arena, const Fixture *fixture)
 	return memory_folder_read(folder);
 }
 
+TEST(experts_that_are_not_chosen_are_no_work)
+{
+	const TeModel *model = load_model(arena, fixture_load(arena, "causal-mixtral", NULL)->def);
+	const TeConfig *config = te_model_config(model);
+	double		width = config->hidden_size;
+	double		heads = config->n_heads * config->head_size;
+	double		keys = config->n_kv_heads * config->head_size;
+	double		layer = width * (2 * heads + 2 * keys + config->n_experts) + 3.0 * width * config->expert_size * config->n_chosen;
+
+	CHECK(te_model_flops_per_token(model) >= 2 * config->n_layers * layer);
+	CHECK(te_model_flops_per_token(model) <= 2 * (config->n_layers * layer + width * config->vocab_size));
+}
+
 TEST(experts_may_lie_in_one_tensor)
 {
 	static const char *const routed[] = {"causal-qwen2moe", "causal-qwen3moe"};

@@ -125,6 +125,17 @@ te_model_context_length(const TeModel *model)
 	return model->view.context_length;
 }
 
+/* Elements of the experts that a token does not go through. */
+static double
+passed_over(const TeConfig *config)
+{
+	double		layers = 0;
+
+	for (int i = 0; i < config->n_layers; i++)
+		layers += config->expert_layers[i / 32] >> (i % 32) & 1;
+	return layers * 3.0 * config->expert_size * config->hidden_size * (config->n_experts - config->n_chosen);
+}
+
 /* A multiplication and an addition for each element of a linear layer; attention over short texts is little beside. */
 double
 te_model_flops_per_token(const TeModel *model)
@@ -135,7 +146,7 @@ te_model_flops_per_token(const TeModel *model)
 	/* Shared layers are stored once; the little that is no layer is counted too often with them. */
 	if (config->n_layer_groups > 0)
 		passes = (double) config->n_layers / (config->n_layer_groups * config->group_layers);
-	return 2.0 * passes * model->view.n_linear_elements;
+	return 2.0 * (passes * model->view.n_linear_elements - passed_over(config));
 }
 
 const TeConfig *

@@ -26,6 +26,7 @@
 #include "model/sample.h"
 
 #include "base/random.h"
+#include "kernels/kernels.h"
 
 #include <math.h>
 
@@ -254,27 +255,19 @@ exp_below(float x)
 	return x < -87.0f ? 0 : y * scale;
 }
 
-/* Sum of exp(x[i] - max), in lanes so that its order is fixed and vectors can be made of it. */
+/* Sum of exp(x[i] - max), of copies, as the kernel leaves the exponentials where it found x. */
 static double
 sum_exp(const float *x, size_t n, float max)
 {
 	double		sum = 0;
+	float		part[1024];
 
-	for (size_t from = 0; from < n; from += 1024)
+	for (size_t from = 0; from < n; from += TE_LENGTH(part))
 	{
-		size_t		to = TE_MIN(from + 1024, n);
-		float		lanes[16] = {0};
-		size_t		i = from;
+		size_t		m = TE_MIN(TE_LENGTH(part), n - from);
 
-		for (; i + 16 <= to; i += 16)
-		{
-			for (int j = 0; j < 16; j++)
-				lanes[j] += exp_below(x[i + j] - max);
-		}
-		for (; i < to; i++)
-			lanes[i % 16] += exp_below(x[i] - max);
-		for (int j = 0; j < 16; j++)
-			sum += lanes[j];
+		memcpy(part, x + from, m * sizeof(float));
+		sum += (double) te_kernel.exp_sum(m, max, part);
 	}
 	return sum;
 }

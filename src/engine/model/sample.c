@@ -26,7 +26,7 @@
 #include "model/sample.h"
 
 #include "base/random.h"
-#include "kernels/kernels.h"
+#include "graph/graph.h"
 
 #include <math.h>
 

@@ -79,6 +79,12 @@ DEALLOCATE cost_by;
 RESET plan_cache_mode;
 RESET transformer.embedding_model;
 EXPLAIN (COSTS OFF) SELECT transformer.embed(body) FROM cost_few;
+-- By how many tokens may be generated
+SELECT transformer.import_model('cost_writes', :'fixtures' || 'causal-llama');
+UPDATE _transformer.version SET parameters = 500000000 WHERE name = 'cost_writes';
+SELECT cost_explain('SELECT transformer.generate(body, ''cost_writes'', 100) FROM cost_few', 'Total Cost') > 4 * cost_explain('SELECT transformer.generate(body, ''cost_writes'', 10) FROM cost_few', 'Total Cost') AS of_tokens,
+	cost_explain('SELECT transformer.generate(body, ''cost_writes'') FROM cost_few', 'Total Cost') > cost_explain('SELECT transformer.generate(body, ''cost_writes'', 100) FROM cost_few', 'Total Cost') AS of_default;
+
 CREATE ROLE cost_stranger;
 GRANT SELECT ON cost_text TO cost_stranger;
 SELECT cost_explain('SELECT transformer.embed(body, ''cost_large'') FROM cost_text', 'Total Cost') AS cost \gset

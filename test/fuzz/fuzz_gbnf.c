@@ -18,7 +18,7 @@ parse(TeArena *arena, TeStr input)
 	TeStr		text = {input.data + len, input.len - len};
 	TeArena    *own = te_arena_create_root(NULL, "fuzz grammar", (size_t) 256 * 1024 * 1024, NULL);
 	volatile TeErrorCode code = TE_STD_NO_ERROR;
-	char		message[256] = "";
+	char		message[1024] = "";
 
 	TE_TRY
 	{

@@ -725,6 +725,45 @@ check_gguf(TeArena *arena, const char *name)
 	}
 }
 
+/* GGUF's keys of the vocabulary of splits.json, whose merges run over every cut. */
+static const TeJson *
+splits_meta(TeArena *arena, const TeJson *splits, const char *pre)
+{
+	TeJson	   *meta = te_json_new_object(arena);
+
+	te_json_set_str(te_json_add(arena, meta, "tokenizer.ggml.model"), TE_STR("gpt2"));
+	te_json_set_str(te_json_add(arena, meta, "tokenizer.ggml.pre"), te_str(pre));
+	te_json_set_bool(te_json_add(arena, meta, "tokenizer.ggml.add_bos_token"), false);
+	te_json_set_copy(arena, te_json_add(arena, meta, "tokenizer.ggml.tokens"), te_json_get(splits, "tokens"));
+	te_json_set_copy(arena, te_json_add(arena, meta, "tokenizer.ggml.merges"), te_json_get(splits, "merges"));
+	return meta;
+}
+
+TEST(texts_are_cut_as_gguf_files_say)
+{
+	const TeJson *splits = read_json(arena, FIXTURES "splits.json");
+	const TeJson *texts = te_json_get(splits, "texts");
+	const TeJson *names = te_json_get(splits, "ids");
+
+	CHECK(names->n >= 20);
+	for (uint32_t i = 0; i < names->n; i++)
+	{
+		const char *name = te_cstring(arena, names->items[i].key);
+		const TeTokenizer *tokenizer = compile(arena, te_tokenizer_from_gguf(arena, splits_meta(arena, splits, name)));
+
+		for (uint32_t t = 0; t < texts->n; t++)
+		{
+			const TeJson *expected = &names->items[i].items[t];
+			int64_t    *ids = te_new_array(arena, int64_t, expected->n);
+
+			for (uint32_t k = 0; k < expected->n; k++)
+				ids[k] = expected->items[k].integer;
+			if (!CHECK(same_ids(tokenizer, arena, texts->items[t].string, ids, expected->n)))
+				fprintf(stderr, "  %s, text %u\n", name, t);
+		}
+	}
+}
+
 TEST(vocabularies_of_gguf_files)
 {
 	static const char *const files[] = {"bert-bge", "gpt-2", "llama-spm", "phi-3", "falcon", "mpt", "starcoder"};

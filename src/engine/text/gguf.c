@@ -135,12 +135,39 @@ from_bert(TeArena *arena, Vocabulary *vocabulary)
 	"| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define CASED "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
 #define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define CONTRACTED "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
 #define O200K(ending, digits) "[^\\r\\n\\p{L}\\p{N}]?" CASED "*" LOWER "+" ending "|[^\\r\\n\\p{L}\\p{N}]?" CASED "+" LOWER "*" ending "|" digits \
 	"| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define DEEPSEEK "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+" \
 	"| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define BLOOM " ?[^(\\s|.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c)]+"
-#define MOST_SPLITS 4
+#define QWEN35 "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}" \
+	"| ?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define BAILING "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}" \
+	"| ?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"
+#define SEED "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1}" \
+	"| ?[^\\s\\p{L}\\p{N}\\r\\n]+|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define EXAONE "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|\\p{N}" \
+	"| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]?|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"
+#define NOT_HAN_CASED "(?:(?!\\p{Han})" CASED ")"
+#define NOT_HAN_LOWER "(?:(?!\\p{Han})" LOWER ")"
+#define KIMI "[\\p{Han}]+|[^\\r\\n\\p{L}\\p{N}]?" NOT_HAN_CASED "*" NOT_HAN_LOWER "+" CONTRACTED \
+	"|[^\\r\\n\\p{L}\\p{N}]?" NOT_HAN_CASED "+" NOT_HAN_LOWER "*" CONTRACTED \
+	"|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+/* Letters that have a case, as some version of Unicode had them. */
+#define CASED_LETTERS \
+	"A-Za-z\u00b5\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u01ba\u01bc-\u01bf\u01c4-\u0293\u0295-\u02af\u0370-\u0373\u0376\u0377" \
+	"\u037b-\u037d\u037f\u0386\u0388-\u038a\u038c\u038e-\u03a1\u03a3-\u03f5\u03f7-\u0481\u048a-\u052f\u0531-\u0556" \
+	"\u10a0-\u10c5\u13a0-\u13f5\u13f8-\u13fd\u1c90-\u1cba\u1cbd-\u1cbf\u1d00-\u1d2b\u1d6b-\u1d77\u1d79-\u1d9a\u1e00-\u1f15" \
+	"\u1f18-\u1f1d\u1f20-\u1f45\u1f48-\u1f4d\u1f50-\u1f57\u1f59\u1f5b\u1f5d\u1f5f-\u1f7d\u1f80-\u1fb4\u1fb6-\u1fbc\u1fbe" \
+	"\u1fc2-\u1fc4\u1fc6-\u1fcc\u1fd0-\u1fd3\u1fd6-\u1fdb\u1fe0-\u1fec\u1ff2-\u1ff4\u1ff6-\u1ffc\u2102\u2107\u210a-\u2113" \
+	"\u2115\u2119-\u211d\u2124\u2126\u2128\u212a-\u212d\u212f-\u2134\u2139\u213c-\u213f\u2145-\u2149\u214e\u2183\u2184" \
+	"\u2c00-\u2c7b\u2c7e-\u2ce4\u2ceb-\u2cee\u2cf2\u2cf3\ua640-\ua66d\ua680-\ua69b\ua722-\ua76f\ua771-\ua787\ua78b-\ua78e" \
+	"\uab70-\uabbf\ufb00-\ufb06\ufb13-\ufb17\uff21-\uff3a\uff41-\uff5a\U00010400-\U0001044f\U000104b0-\U000104d3" \
+	"\U000104d8-\U000104fb\U00010c80-\U00010cb2\U00010cc0-\U00010cf2\U000118a0-\U000118df\U0001e900-\U0001e943"
+#define OLD_PUNCTUATION "\\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+"
+#define OLD_CJK "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
+#define MOST_SPLITS 6
 
 /* Patterns that are applied one after the other; names: separated by spaces, the first one is written. */
 static const struct
@@ -151,17 +178,26 @@ static const struct
 	const char *patterns[MOST_SPLITS];
 }			splits[] = {
 	{"gpt-2 phi-2 mpt olmo jais trillion granite-docling jina-es jina-de jina-v2-es jina-v2-de gigachat a.x-4.0 mellum "
-	"jina-v1-en jina-v2-code roberta-bpe exaone4", false, false, {GPT2}},
-	{"llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2", true, true, {CL100K("\\p{N}{1,3}")}},
-	{"dbrx smaug-bpe glm4 chatglm-bpe", false, false, {CL100K("\\p{N}{1,3}")}},
-	{"qwen2 deepseek-r1-qwen stablelm2 megrez hunyuan grok-2 kormo", false, false, {CL100K("\\p{N}")}},
-	{"starcoder refact command-r smollm codeshell exaone minerva-7b", false, false, {"\\p{N}", GPT2}},
+	"jina-v1-en jina-v2-code roberta-bpe exaone4 modern-bert", false, false, {GPT2}},
+	{"llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 jina-v5-nano", true, true, {CL100K("\\p{N}{1,3}")}},
+	{"dbrx smaug-bpe glm4 glm5 chatglm-bpe", false, false, {CL100K("\\p{N}{1,3}")}},
+	{"qwen2 deepseek-r1-qwen stablelm2 megrez hunyuan grok-2 kormo f2llmv2 solar-open", false, false, {CL100K("\\p{N}")}},
+	{"starcoder refact command-r smollm codeshell exaone minerva-7b mellum2", false, false, {"\\p{N}", GPT2}},
 	{"falcon", false, false, {"[\\p{P}\\$\\+<=>\\^~\\|`]+", GPT2, "[0-9][0-9][0-9]"}},
-	{"deepseek-v3 hunyuan-dense", false, false, {"\\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+", DEEPSEEK}},
-	{"gpt-4o llama4 minimax-m2", false, false, {O200K("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "\\p{N}{1,3}")}},
+	{"deepseek-llm", false, false, {"[\r\n]", "\\s?[" CASED_LETTERS "]+", OLD_PUNCTUATION, "\\s+$", OLD_CJK, "\\p{N}+"}},
+	{"deepseek-coder", false, false, {"[\r\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", OLD_CJK, "\\p{N}"}},
+	{"deepseek-v3 hunyuan-dense hy_v4 joyai-llm", false, false, {"\\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+", DEEPSEEK}},
+	{"gpt-4o llama4 minimax-m2 kanana2 talkie", false, false, {O200K(CONTRACTED, "\\p{N}{1,3}")}},
 	{"tekken", true, true, {O200K("", "\\p{N}")}},
 	{"poro-chat bloom gpt3-finnish", false, false, {BLOOM}},
 	{"viking", false, false, {BLOOM, "\\p{N}"}},
+	{"qwen35", false, false, {QWEN35}},
+	{"bailingmoe bailingmoe2 llada-moe", false, false, {BAILING}},
+	{"seed-coder", false, false, {SEED}},
+	{"exaone-moe", false, false, {EXAONE}},
+	{"tiny_aya cohere2moe", false, false, {"\\d{1,3}(?=(?:\\d{3})*\\b)", O200K(CONTRACTED, "\\p{N}{1,3}")}},
+	{"kimi-k2", false, false, {KIMI}},
+	{"minicpm5", true, false, {"\\p{N}{1,3}", CL100K("\\p{N}+")}},
 	{"default", false, false, {"[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
 };
 

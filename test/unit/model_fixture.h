@@ -21,9 +21,9 @@ be_quiet(void)
 static const char *const fixture_names[] = {"bert", "distilbert", "roberta", "xlm-roberta", "mpnet", "modernbert", "nomic-bert",
 	"albert", "electra", "deberta-v2", "deberta-v3", "albert-inner", "electra-equal"};
 
-/* The families of fixtures "<task>-<family>" that make_heads.py makes. */
+/* The families of fixtures "<task>-<family>" that make_heads.py and make_decoders_norm.py make. */
 static const char *const head_families[] = {"bert", "distilbert", "roberta", "mpnet", "albert", "electra", "modernbert",
-	"deberta", "deberta-v3", "nomic"};
+	"deberta", "deberta-v3", "nomic", "gpt2", "neox", "phi", "mpt"};
 
 typedef struct Fixture
 {

@@ -146,4 +146,82 @@ TEST(quantized_decoders_are_near)
 	}
 }
 
+/* A fixture's folder with another file in place of one of its own. */
+static TeFolder
+folder_with(TeArena *arena, const Fixture *fixture, const char *name, TeStr content)
+{
+	MemoryFolder *memory = memory_folder_copy(arena, &fixture->folder, name);
+
+	memory_folder_add(memory, name, content);
+	return memory_folder_read(memory);
+}
+
+TEST(configurations_that_are_not_computed_are_refused)
+{
+	static const struct
+	{
+		const char *name;
+		const char *key;
+		const char *value;
+		TeErrorCode code;
+		const char *message;
+	}			cases[] = {
+		{"causal-gpt2", "scale_attn_by_inverse_layer_idx", "true", TE_ERR_UNSUPPORTED, "depends on the layer"},
+		{"causal-gpt2", "scale_attn_weights", "false", TE_ERR_UNSUPPORTED, "depends on the layer"},
+		{"causal-gpt2", "add_cross_attention", "true", TE_ERR_UNSUPPORTED, "add_cross_attention"},
+		{"causal-gpt2", "n_head", "3", TE_ERR_CORRUPT, "no multiple"},
+		{"causal-gpt2", "n_positions", "0", TE_ERR_CORRUPT, "n_positions"},
+		{"causal-gpt2", "n_inner", "64", TE_ERR_CORRUPT, "has shape"},
+		{"causal-gpt2", "n_layer", "3", TE_ERR_MISSING, "h.2."},
+		{"causal-gpt2", "activation_function", "\"maxout\"", TE_ERR_UNSUPPORTED, "maxout"},
+		{"causal-neox", "num_attention_heads", "32", TE_ERR_UNSUPPORTED, "cannot be turned"},
+		{"causal-neox", "hidden_size", "64", TE_ERR_CORRUPT, "has shape"},
+		{"causal-phi", "qk_layernorm", "true", TE_ERR_UNSUPPORTED, "qk_layernorm"},
+		{"causal-stablelm", "num_key_value_heads", "3", TE_ERR_CORRUPT, "cannot share"},
+		{"causal-falcon-groups", "num_kv_heads", "5", TE_ERR_CORRUPT, "cannot share"},
+		{"causal-falcon-groups", "num_ln_in_parallel_attn", "3", TE_ERR_CORRUPT, "num_ln_in_parallel_attn"},
+		{"causal-bloom", "apply_residual_connection_post_layernorm", "true", TE_ERR_UNSUPPORTED, "apply_residual"},
+		{"causal-mpt", "attn_config", "{\"alibi\": false}", TE_ERR_UNSUPPORTED, "attn_config"},
+		{"causal-mpt", "attn_config", "{\"clip_qkv\": 6}", TE_ERR_UNSUPPORTED, "attn_config"},
+		{"causal-mpt", "attn_config", "{\"alibi_bias_max\": 0}", TE_ERR_CORRUPT, "alibi_bias_max"},
+	};
+
+	for (size_t i = 0; i < TE_LENGTH(cases); i++)
+	{
+		Fixture    *fixture = fixture_load(arena, cases[i].name, NULL);
+		TeJson	   *config = te_json_new_object(arena);
+		TeFolder	folder;
+
+		te_json_set_copy(arena, config, te_json_parse(arena, fixture->def->config, "config.json"));
+		te_json_set_copy(arena, te_json_add(arena, config, cases[i].key), te_json_parse(arena, te_str(cases[i].value), "value"));
+		folder = folder_with(arena, fixture, "config.json", te_json_text(arena, config, 0));
+		CHECK_THROWS_LIKE(cases[i].code, cases[i].message, te_import_folder(arena, &folder, NULL));
+	}
+}
+
+/* GPT-2 was saved with the mask of its attention. */
+TEST(buffers_of_older_checkpoints_are_passed_over)
+{
+	Fixture    *fixture = fixture_load(arena, "causal-gpt2", NULL);
+	TeSource	mask = te_source_memory("mask", "\0\0\0\0\0\0\0\0", 8);
+	TeModelFile file;
+	TeTensorInfo *tensors;
+	TeFolder	folder;
+	TeBuffer	buffer;
+	TeSink		sink;
+
+	read_checkpoint(arena, &fixture->folder, &file);
+	tensors = te_new_array(arena, TeTensorInfo, file.tensors.n + 1);
+	memcpy(tensors, file.tensors.tensors, file.tensors.n * sizeof(TeTensorInfo));
+	tensors[file.tensors.n++] = (TeTensorInfo) {TE_STR("transformer.h.0.attn.bias"), TE_F32, 1, {2}, 8, &mask, 0};
+	file.tensors.tensors = tensors;
+	te_tensor_set_index(arena, &file.tensors);
+	te_buffer_init(&buffer, arena);
+	sink = te_sink_buffer(&buffer);
+	te_safetensors_write(arena, &file, &sink);
+	folder = folder_with(arena, fixture, "model.safetensors", (TeStr) {buffer.data, buffer.len});
+	CHECK(te_import_folder(arena, &folder, NULL)->tensors.n == fixture->def->tensors.n);
+	CHECK(strstr(te_std_last_report(), "attn.bias") != NULL && strstr(te_std_last_report(), "left out") == NULL);
+}
+
 TEST_MAIN()

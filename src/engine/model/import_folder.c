@@ -300,6 +300,20 @@ find_prefix(FolderTensors *tensors, TeArena *arena, const TeArch *arch, const Te
 	return "";
 }
 
+/* What older checkpoints have besides weights: numbers of positions, masks, frequencies. */
+static bool
+is_buffer(TeStr name)
+{
+	static const char *const endings[] = {"position_ids", ".attn.bias", ".attention.bias", ".masked_bias", "rotary_emb.inv_freq"};
+
+	for (size_t i = 0; i < TE_LENGTH(endings); i++)
+	{
+		if (te_str_ends(name, endings[i]))
+			return true;
+	}
+	return false;
+}
+
 static void
 report_unused(const FolderTensors *tensors)
 {
@@ -313,7 +327,7 @@ report_unused(const FolderTensors *tensors)
 		if (tensors->used[i])
 			continue;
 		te_report(TE_DEBUG, "tensor \"%.*s\" is not used", TE_STR_ARGS(tensor->name));
-		if (te_str_ends(tensor->name, "position_ids"))
+		if (is_buffer(tensor->name))
 			continue;
 		if (n++ == 0)
 			first = tensor->name;

@@ -363,6 +363,9 @@ TEST(layers_get_other_numbers)
 		{"modernbert", "[0, 3]", "layers.1.mlp.Wi.weight", "layers.3.mlp.Wi.weight"},
 		{"modernbert", "[0, 2, 3]", "layers.1.mlp.Wi.weight", "layers.2.mlp.Wi.weight"},
 		{"causal-llama", "[1]", "layers.0.mlp.up_proj.weight", "layers.1.mlp.up_proj.weight"},
+		{"causal-gpt2", "[1]", "h.0.mlp.c_fc.weight", "h.1.mlp.c_fc.weight"},
+		{"causal-neox", "[1]", "layers.0.attention.query_key_value.bias", "layers.1.attention.query_key_value.bias"},
+		{"causal-mpt", "[1]", "blocks.0.ffn.up_proj.weight", "blocks.1.ffn.up_proj.weight"},
 	};
 
 	for (size_t i = 0; i < TE_LENGTH(cases); i++)

@@ -5,6 +5,8 @@
  */
 #include "causal_fixture.h"
 
+#include "train/train.h"
+
 /* Fixtures of make_decoders_norm.py, and what llama.cpp calls them; NULL: it has no such model. */
 static const struct
 {
@@ -143,6 +145,24 @@ TEST(quantized_decoders_are_near)
 		Fixture    *fixture = fixture_load(arena, models[m].name, "q8_0");
 
 		CHECK(check_logits(arena, fixture, fixture->def, 0.1, models[m].name));
+	}
+}
+
+TEST(decoders_begin_at_random)
+{
+	for (size_t m = 0; m < TE_LENGTH(models); m++)
+	{
+		Fixture    *fixture = fixture_load(arena, models[m].name, NULL);
+		const TeJson *config = te_json_parse(arena, fixture->def->config, "config.json");
+		TeModelDef *def = te_model_create(arena, config, te_json_parse(arena, fixture->def->tokenizer, "tokenizer.json"), TE_STR("text-generation"), 7);
+		int32_t		ids[] = {0, 3, 5};
+		size_t		cols;
+		const float *logits;
+
+		te_def_check(arena, def);
+		CHECK(def->tensors.n == fixture->def->tensors.n && def->context_length == fixture->def->context_length);
+		logits = logits_of_ids(arena, load_model(arena, def), ids, TE_LENGTH(ids), &cols);
+		CHECK(isfinite(logits[0]) && isfinite(logits[3 * cols - 1]));
 	}
 }
 

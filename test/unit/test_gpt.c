@@ -19,6 +19,7 @@ static const struct
 	{"causal-phi", "phi2"},
 	{"causal-stablelm", "stablelm"},
 	{"causal-stablelm-parallel", "stablelm"},
+	{"causal-stablelm-heads", "stablelm"},
 	{"causal-falcon", "falcon"},
 	{"causal-falcon-groups", "falcon"},
 	{"causal-falcon-groups-one-norm", "falcon"},

@@ -241,6 +241,15 @@ build_layer_norm(Lab *lab, int variant)
 	return te_layer_norm(lab->graph, x, residual, weight(lab, 1, 70), variant < 3 ? weight(lab, 1, 70) : NULL, 1e-3f);
 }
 
+#define VARIANTS_layer_norm_heads 2
+static TeNode *
+build_layer_norm_heads(Lab *lab, int variant)
+{
+	if (variant == 1)
+		return te_layer_norm_heads(lab->graph, (TeColumns) {input(lab, 5, 70), 3, 60}, 12, weight(lab, 1, 60), 1e-3f);
+	return te_layer_norm_heads(lab->graph, (TeColumns) {input(lab, 3, 210), 0, 140}, 70, weight(lab, 1, 140), 1e-3f);
+}
+
 #define VARIANTS_rms_norm 3
 static TeNode *
 build_rms_norm(Lab *lab, int variant)

@@ -472,6 +472,7 @@ TEST(images_change_with_their_version)
 		{"causal-falcon", NULL, UINT64_C(0x597f4904815f3f0f)},
 		{"causal-bloom", NULL, UINT64_C(0x61e04a3fe2fd4ecd)},
 		{"causal-mpt", NULL, UINT64_C(0xafcdef2b02b9e21d)},
+		{"causal-stablelm-heads", NULL, UINT64_C(0x94dc99995f0e2d22)},
 	};
 
 	for (size_t i = 0; i < TE_LENGTH(images); i++)

@@ -215,6 +215,10 @@ attend(const Pass *pass, TeNode *x, const TeEncoderLayer *layer)
 	TeAttentionSpec spec = {.n_head = config->n_heads, .n_kv_head = config->n_kv_heads, .d_head = config->head_size,
 		.causal = true, .slopes = pass->decoder->slopes};
 
+	if (layer->query_norm.weight != NULL)
+		joint = te_layer_norm_heads(pass->graph, (TeColumns) {joint, 0, queries}, head, layer->query_norm.weight, config->norm_eps);
+	if (layer->key_norm.weight != NULL)
+		joint = te_layer_norm_heads(pass->graph, (TeColumns) {joint, queries, keys}, head, layer->key_norm.weight, config->norm_eps);
 	if (pass->table != NULL)
 		joint = te_rope(pass->graph, (TeColumns) {joint, 0, queries + keys}, head, pass->table);
 	x = te_attention(pass->graph, (TeColumns) {joint, 0, queries}, (TeColumns) {joint, queries, keys},

@@ -2,7 +2,8 @@
  * stablelm.c
  *	  StableLM (Bellagente et al., 2024): a gated feed-forward as in Llama, norms as in GPT-2, a part of each head turned.
  *
- * The largest one has attention and feed-forward side by side behind one norm, and norms of each head of query and key.
+ * The largest one has attention and feed-forward side by side behind one norm, and a norm of each head of query and key: tensors
+ * that are kept as one here (model/order.c).
  *-------------------------------------------------------------------------
  */
 #include "arch/gpt.h"
@@ -11,12 +12,17 @@
 #define GGUF "stablelm"
 #define TURNED 0.25				/* of a head, where config.json does not say */
 
+#define HEAD_NORMS(member, n, name, gguf) \
+	TE_ENCODER_LAYER(member.weight, TE_ROLE_VECTOR, TE_SIZE_HEAD_NORMS, n, false, LAYER "self_attn." name ".weight", "blk.%d." gguf ".weight")
+
 static const TeEncoderTensor stablelm_tensors[] = {
 	TE_ENCODER_ONE(words, TE_ROLE_EMBEDDING, TE_SIZE_VOCABULARY, TE_SIZE_HIDDEN, false, "embed_tokens.weight", "token_embd.weight"),
 	TE_GPT_NORM(attention_norm, TE_SIZE_ONE, TE_SIZE_ONE, LAYER "input_layernorm", "blk.%d.attn_norm"),
 	TE_GPT_MATRIX(query, TE_SIZE_QUERY, TE_SIZE_HIDDEN, false, TE_SIZE_ATTENTION_BIAS, LAYER "self_attn.q_proj", "blk.%d.attn_q", TE_ORDER_SAME),
 	TE_GPT_MATRIX(key, TE_SIZE_KEY, TE_SIZE_HIDDEN, false, TE_SIZE_ATTENTION_BIAS, LAYER "self_attn.k_proj", "blk.%d.attn_k", TE_ORDER_SAME),
 	TE_GPT_MATRIX(value, TE_SIZE_KEY, TE_SIZE_HIDDEN, true, TE_SIZE_ATTENTION_BIAS, LAYER "self_attn.v_proj", "blk.%d.attn_v", TE_ORDER_SAME),
+	HEAD_NORMS(query_norm, TE_SIZE_QUERY, "q_layernorm", "attn_q_norm"),
+	HEAD_NORMS(key_norm, TE_SIZE_KEY, "k_layernorm", "attn_k_norm"),
 	TE_GPT_WEIGHT(out, TE_SIZE_HIDDEN, TE_SIZE_QUERY, true, LAYER "self_attn.o_proj", "blk.%d.attn_output"),
 	TE_GPT_NORM(out_norm, TE_SIZE_OUT_NORM, TE_SIZE_OUT_NORM, LAYER "post_attention_layernorm", "blk.%d.ffn_norm"),
 	TE_GPT_WEIGHT(gate, TE_SIZE_INTERMEDIATE, TE_SIZE_HIDDEN, false, LAYER "mlp.gate_proj", "blk.%d.ffn_gate"),
@@ -42,11 +48,10 @@ static const TeGptKeys stablelm_keys = {
 static void
 stablelm_read_config(const TeJson *config, TeConfig *into)
 {
-	if (te_json_bool(config, "qk_layernorm", false))
-		te_throw(TE_ERR_UNSUPPORTED, "\"qk_layernorm\" is not supported in models of this kind");
 	te_gpt_read_config(config, &stablelm_keys, into);
 	te_gpt_read_rope(config, TURNED, into);
 	into->attention_bias = te_json_bool(config, "use_qkv_bias", false);
+	into->head_norms = te_json_bool(config, "qk_layernorm", false);
 	into->parallel_layers = into->shared_norm = te_json_bool(config, "use_parallel_residual", false);
 }
 
@@ -75,6 +80,16 @@ static void
 stablelm_list_tensors(const TeConfig *config, TeTensorSpecs *specs)
 {
 	te_encoder_list(stablelm_tensors, config, specs);
+	for (size_t i = 0; i < specs->n; i++)
+	{
+		TeTensorSpec *spec = &specs->specs[i];
+		TeStr		name = te_str(spec->name);
+
+		if (!te_str_ends(name, "q_layernorm.weight") && !te_str_ends(name, "k_layernorm.weight"))
+			continue;
+		spec->part_size = config->head_size;
+		spec->parts = te_format(specs->arena, "%.*snorms.", (int) (name.len - strlen("weight")), name.data);
+	}
 }
 
 static const void *

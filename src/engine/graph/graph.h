@@ -109,6 +109,8 @@ extern TeNode *te_layer_norm(TeGraph *graph, TeNode *x, TeNode *residual,
 extern TeNode *te_rms_norm(TeGraph *graph, TeNode *x, const TeWeight *gamma, float eps);
 /* x with the heads of d_head columns in `heads` normalized, each by itself; gamma has d_head elements. */
 extern TeNode *te_rms_norm_heads(TeGraph *graph, TeColumns heads, size_t d_head, const TeWeight *gamma, float eps);
+/* The same by layer norms; gamma has heads.n elements, of each head its own. */
+extern TeNode *te_layer_norm_heads(TeGraph *graph, TeColumns heads, size_t d_head, const TeWeight *gamma, float eps);
 
 /* A weight operand of the linear op, of any type, layout and with any overlay. */
 typedef struct TeOperand

@@ -1,6 +1,6 @@
 /*-------------------------------------------------------------------------
  * op_norm.c
- *	  Layer norm with a residual, and RMS norm.
+ *	  Layer norm with a residual, RMS norm, and layer norms of heads.
  *
  * Rows are independent.  Where backward will run, forward saves two floats a
  * row (mean and 1 / standard deviation) or one (1 / root mean square).
@@ -24,7 +24,7 @@ typedef struct NormParams
 	const float *gamma_data;	/* [cols] */
 	const float *beta_data;
 	float		eps;
-	/* of RMS norm */
+	/* of RMS norm and of heads */
 	size_t		first;			/* columns that it takes */
 	size_t		columns;
 	size_t		group;			/* that are normalized together */
@@ -236,12 +236,18 @@ te_rms_norm(TeGraph *graph, TeNode *x, const TeWeight *gamma, float eps)
 	return rms_norm_node(graph, (TeColumns) {x, 0, x->cols}, x->cols, gamma, eps);
 }
 
+static void
+check_heads(TeColumns heads, size_t d_head)
+{
+	te_check_shape("norm of heads", heads.first <= heads.node->cols && heads.n <= heads.node->cols - heads.first,
+				   "columns %zu + %zu of %zu", heads.first, heads.n, heads.node->cols);
+	te_check_shape("norm of heads", d_head > 0 && heads.n > 0 && heads.n % d_head == 0, "%zu columns, %zu a head", heads.n, d_head);
+}
+
 TeNode *
 te_rms_norm_heads(TeGraph *graph, TeColumns heads, size_t d_head, const TeWeight *gamma, float eps)
 {
-	te_check_shape("rms_norm", heads.first <= heads.node->cols && heads.n <= heads.node->cols - heads.first,
-				   "columns %zu + %zu of %zu", heads.first, heads.n, heads.node->cols);
-	te_check_shape("rms_norm", d_head > 0 && heads.n > 0 && heads.n % d_head == 0, "%zu columns, %zu a head", heads.n, d_head);
+	check_heads(heads, d_head);
 	return rms_norm_node(graph, heads, d_head, gamma, eps);
 }
 
@@ -344,4 +350,125 @@ te_rms_norm_backward(TeGraph *graph, TeNode *node)
 	if (params->gamma->grad != NULL)
 		te_graph_range(graph, column_blocks(params->group), node->rows * groups_of(node) * TE_COLUMN_BLOCK * 4 * TE_WORK_FLOAT,
 					   rms_norm_columns, node);
+}
+
+/* ---- layer norms of heads: each with its own part of gamma, and none with a beta ---- */
+
+TeNode *
+te_layer_norm_heads(TeGraph *graph, TeColumns heads, size_t d_head, const TeWeight *gamma, float eps)
+{
+	TeNode	   *node = te_node_create(graph, TE_OP_layer_norm_heads, heads.node->rows, heads.node->cols, &heads.node, 1, sizeof(NormParams),
+									  te_is_trained(gamma));
+	NormParams *params = node->params;
+
+	check_heads(heads, d_head);
+	params->gamma = gamma;
+	params->gamma_data = te_vector(node->op, gamma, heads.n);
+	params->eps = eps;
+	params->first = heads.first;
+	params->columns = heads.n;
+	params->group = d_head;
+	if (params->gamma_data == NULL)
+		te_throw(TE_ERR_INTERNAL, "%s: there is no gamma", node->op->name);
+	if (node->needs_grad)
+		node->saved.floats = te_mul_size(heads.node->rows, 2 * groups_of(node));
+	node->scratch = 2 * d_head;
+	return node;
+}
+
+static void
+layer_norm_heads_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+	const NormParams *params = node->params;
+	const float *x = node->inputs[0]->value.data;
+	size_t		n = groups_of(node);
+
+	memcpy(node->value.data + first * node->cols, x + first * node->cols, (end - first) * node->cols * sizeof(float));
+	for (size_t g = first * n; g < end * n; g++)
+	{
+		size_t		at = g / n * node->cols + params->first + g % n * params->group;
+
+		te_kernel.layer_norm(1, params->group, x + at, NULL, params->gamma_data + g % n * params->group, NULL, params->eps,
+							 node->value.data + at, node->saved.data != NULL ? node->saved.data + 2 * g : NULL);
+	}
+}
+
+void
+te_layer_norm_heads_forward(TeGraph *graph, TeNode *node)
+{
+	te_graph_range(graph, node->rows, node->cols * 5 * TE_WORK_FLOAT, layer_norm_heads_range, node);
+}
+
+/* As layer_norm_grad_range() does rows. */
+static void
+layer_norm_heads_grad_range(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+	const NormParams *params = node->params;
+	size_t		n = params->group;
+	float	   *h = scratch;
+	float	   *a = scratch + n;
+
+	for (size_t r = first; r < end; r++)
+	{
+		pass_grad(node, r);
+		for (size_t g = 0; g < groups_of(node); g++)
+		{
+			size_t		at = r * node->cols + params->first + g * n;
+			const float *saved = node->saved.data + 2 * (r * groups_of(node) + g);
+			const float *x = node->inputs[0]->value.data + at;
+			float	   *d_x = node->inputs[0]->grad.data + at;
+			float		mean_a = te_kernel.dot(n, node->grad.data + at, params->gamma_data + g * n) / (float) n;
+			float		mean_ah;
+
+			for (size_t i = 0; i < n; i++)
+				h[i] = (x[i] - saved[0]) * saved[1];
+			te_kernel.multiply(n, node->grad.data + at, params->gamma_data + g * n, a);
+			mean_ah = te_kernel.dot(n, a, h) / (float) n;
+			for (size_t i = 0; i < n; i++)
+				d_x[i] += (a[i] - mean_a - h[i] * mean_ah) * saved[1];
+		}
+	}
+}
+
+/* dgamma of columns, a block at a time. */
+static void
+layer_norm_heads_columns(void *arg, size_t first, size_t end, float *scratch)
+{
+	const TeNode *node = arg;
+	const NormParams *params = node->params;
+	size_t		n_groups = groups_of(node);
+
+	for (size_t block = first; block < end; block++)
+	{
+		size_t		column = block * TE_COLUMN_BLOCK;
+		size_t		n = TE_MIN((size_t) TE_COLUMN_BLOCK, params->columns - column);
+		double		sums[TE_COLUMN_BLOCK] = {0};
+
+		for (size_t r = 0; r < node->rows; r++)
+		{
+			size_t		at = r * node->cols + params->first + column;
+
+			for (size_t c = 0; c < n; c++)
+			{
+				const float *saved = node->saved.data + 2 * (r * n_groups + (column + c) / params->group);
+
+				sums[c] += (double) (node->grad.data[at + c] * ((node->inputs[0]->value.data[at + c] - saved[0]) * saved[1]));
+			}
+		}
+		add_sums(params->gamma->grad + column, sums, n);
+	}
+}
+
+void
+te_layer_norm_heads_backward(TeGraph *graph, TeNode *node)
+{
+	const NormParams *params = node->params;
+
+	if (node->inputs[0]->grad.data != NULL)
+		te_graph_range(graph, node->rows, node->cols * 16 * TE_WORK_FLOAT, layer_norm_heads_grad_range, node);
+	if (params->gamma->grad != NULL)
+		te_graph_range(graph, column_blocks(params->columns), node->rows * TE_COLUMN_BLOCK * 8 * TE_WORK_FLOAT,
+					   layer_norm_heads_columns, node);
 }

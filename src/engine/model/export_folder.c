@@ -88,6 +88,24 @@ plain_tensor(FolderExport *export, const TeTensorSpec *spec, const TeTensorInfo 
 	return plain;
 }
 
+/* The same as one of a list, or as its parts. */
+static bool
+add_tensor(FolderExport *export, const TeTensorSpec *spec, const TeTensorInfo *tensor, TeTensorList *list)
+{
+	TeTensorInfo whole;
+	bool		plain = plain_tensor(export, spec, tensor, &whole);
+
+	if (spec->part_size == 0)
+		te_tensor_list_add(list, &whole);
+	for (int64_t i = 0; spec->part_size > 0 && i < spec->n_in / spec->part_size; i++)
+	{
+		TeTensorInfo part = te_order_split(export->arena, spec, &whole, i);
+
+		te_tensor_list_add(list, &part);
+	}
+	return plain;
+}
+
 static void
 write_tensors(FolderExport *export, const char *path, TeTensorSet *set)
 {
@@ -123,7 +141,8 @@ write_model(FolderExport *export)
 {
 	const TeTensorSet *from = &export->def->tensors;
 	const TeTensorSpecs *specs = &export->parts.specs;
-	TeTensorSet set = {.tensors = te_new_array(export->arena, TeTensorInfo, from->n)};
+	TeTensorList list = {export->arena};
+	TeTensorSet set = {0};
 	bool		plain = true;
 
 	for (size_t i = 0; i < specs->n; i++)
@@ -131,10 +150,11 @@ write_model(FolderExport *export)
 		const TeTensorSpec *spec = &specs->specs[i];
 		const TeTensorInfo *tensor = te_tensor_find(from, te_str(spec->name));
 
-		if (tensor == NULL || dense_of(export, tensor->name) != NULL)
-			continue;
-		plain &= plain_tensor(export, spec, tensor, &set.tensors[set.n++]);
+		if (tensor != NULL && dense_of(export, tensor->name) == NULL)
+			plain &= add_tensor(export, spec, tensor, &list);
 	}
+	set.n = list.n;
+	set.tensors = list.tensors;
 	if (!plain)
 		te_report(TE_NOTICE, "safetensors has no type %.*s: these tensors are written as f32",
 				  TE_STR_ARGS(export->def->quantization));

@@ -266,6 +266,26 @@ find_named(FolderTensors *tensors, TeArena *arena, const char *name)
 	return found;
 }
 
+/* A tensor that the folder has in parts; NULL where one of them is missing. */
+static const TeTensorInfo *
+find_parts(FolderTensors *tensors, TeArena *arena, const TeTensorSpec *spec)
+{
+	int64_t		n = spec->n_in / spec->part_size;
+	TeTensorInfo *parts = te_new_array(arena, TeTensorInfo, n);
+	TeTensorInfo *tensor = te_new(arena, TeTensorInfo);
+
+	for (int64_t i = 0; i < n; i++)
+	{
+		const TeTensorInfo *found = find_named(tensors, arena, te_order_part_name(arena, spec, i));
+
+		if (found == NULL)
+			return NULL;
+		parts[i] = *found;
+	}
+	*tensor = te_order_join(arena, spec, parts);
+	return tensor;
+}
+
 static const TeTensorInfo *
 find_in_folder(void *from, TeArena *arena, const TeTensorSpec *spec)
 {
@@ -279,7 +299,7 @@ find_in_folder(void *from, TeArena *arena, const TeTensorSpec *spec)
 	if (found == NULL && spec->folder_stack.name != NULL)
 		stack = find_named(from, arena, spec->folder_stack.name);
 	if (found == NULL && stack == NULL)
-		return NULL;
+		return spec->part_size > 0 ? find_parts(from, arena, spec) : NULL;
 	tensor = te_new(arena, TeTensorInfo);
 	*tensor = found != NULL ? te_order_from_folder(arena, spec, found) : te_order_part(spec, &spec->folder_stack, stack);
 	return tensor;

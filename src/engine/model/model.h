@@ -161,6 +161,9 @@ typedef struct TeTensorSpec
 	TeStack		folder_stack;	/* where a folder may have it, instead of by its name */
 	TeStack		gguf_stack;		/* where GGUF has it */
 	bool		routed;			/* of an expert: read for some tokens only, and not by te_linear() */
+	/* A vector of which files make rows of so many elements: GGUF a matrix, a folder a tensor each, called `parts` and a number; 0: they do not. */
+	int64_t		part_size;
+	const char *parts;
 } TeTensorSpec;
 
 typedef struct TeTensorSpecs
@@ -544,6 +547,11 @@ extern TeTensorInfo te_order_part(const TeTensorSpec *spec, const TeStack *stack
 extern TeTensorInfo te_order_stacked(TeArena *arena, const TeTensorInfo *tensors, size_t n);
 /* The rows of heads that GGUF has by pairs, in that order; of fewer heads they are the first of these. */
 extern const int32_t *te_order_turned(TeArena *arena, int n_heads, int head_size);
+/* The name of a part in a folder. */
+extern const char *te_order_part_name(TeArena *arena, const TeTensorSpec *spec, int64_t i);
+/* A tensor put together of its parts, and a part of one. */
+extern TeTensorInfo te_order_join(TeArena *arena, const TeTensorSpec *spec, TeTensorInfo *parts);
+extern TeTensorInfo te_order_split(TeArena *arena, const TeTensorSpec *spec, const TeTensorInfo *tensor, int64_t i);
 /* A folder's tensor in the order of a definition, and a definition's in that of a folder: made as they are read. */
 extern TeTensorInfo te_order_from_folder(TeArena *arena, const TeTensorSpec *spec, const TeTensorInfo *tensor);
 extern TeTensorInfo te_order_to_folder(TeArena *arena, const TeTensorSpec *spec, const TeTensorInfo *tensor);

@@ -9,6 +9,7 @@
  *	  transposed	[n_in, n_out]: the "Conv1D" of GPT-2
  *	  rows			rows of query, key and value in turn for each key-value head: GPT-NeoX, Bloom, Falcon
  *	  less_one		norms less one: Gemma
+ *	  parts			a vector in parts, each a tensor: the norms of StableLM's heads, which are the rows of a matrix in GGUF
  *
  * and GGUF files in
  *
@@ -333,6 +334,46 @@ inverted(TeArena *arena, const int32_t *rows, int64_t n)
 	return result;
 }
 
+/* ---- vectors in parts ---- */
+
+const char *
+te_order_part_name(TeArena *arena, const TeTensorSpec *spec, int64_t i)
+{
+	return te_format(arena, "%s%lld.weight", spec->parts, (long long) i);
+}
+
+TeTensorInfo
+te_order_join(TeArena *arena, const TeTensorSpec *spec, TeTensorInfo *parts)
+{
+	int64_t		n = spec->n_in / spec->part_size;
+	TeTensorInfo result;
+
+	for (int64_t i = 0; i < n; i++)
+	{
+		if (parts[i].n_dims != 1 || parts[i].dims[0] != spec->part_size)
+			te_throw(TE_ERR_CORRUPT, "tensor \"%.*s\" must have %lld elements", TE_STR_ARGS(parts[i].name), (long long) spec->part_size);
+		parts[i].n_dims = 2;
+		parts[i].dims[0] = 1;
+		parts[i].dims[1] = spec->part_size;
+	}
+	result = te_order_stacked(arena, parts, (size_t) n);
+	result.n_dims = 1;
+	result.dims[0] = spec->n_in;
+	return result;
+}
+
+TeTensorInfo
+te_order_split(TeArena *arena, const TeTensorSpec *spec, const TeTensorInfo *tensor, int64_t i)
+{
+	TeTensorInfo result = *tensor;
+
+	result.name = te_str(te_order_part_name(arena, spec, i));
+	result.dims[0] = spec->part_size;
+	result.bytes = te_tensor_bytes(&result);
+	result.offset += (uint64_t) i * result.bytes;
+	return result;
+}
+
 /* ---- from files, and into them ---- */
 
 /* Is it the tensor of the spec, but for the order?  If not, te_def_assemble() says what is wrong. */
@@ -371,15 +412,30 @@ te_order_to_folder(TeArena *arena, const TeTensorSpec *spec, const TeTensorInfo 
 TeTensorInfo
 te_order_from_gguf(TeArena *arena, const TeTensorSpec *spec, const TeTensorInfo *tensor)
 {
+	TeTensorInfo result = *tensor;
+
 	if (spec->gguf_rows != NULL && fits(spec, tensor, spec->n_out, spec->n_in))
 		return with_rows(arena, tensor, spec->gguf_rows);
-	return *tensor;
+	if (spec->part_size > 0 && tensor->n_dims == 2 && tensor->dims[0] == spec->n_in / spec->part_size && tensor->dims[1] == spec->part_size)
+	{
+		result.n_dims = 1;
+		result.dims[0] = spec->n_in;
+	}
+	return result;
 }
 
 TeTensorInfo
 te_order_to_gguf(TeArena *arena, const TeTensorSpec *spec, const TeTensorInfo *tensor)
 {
+	TeTensorInfo result = *tensor;
+
 	if (spec->gguf_rows != NULL)
 		return with_rows(arena, tensor, inverted(arena, spec->gguf_rows, tensor->dims[0]));
-	return *tensor;
+	if (spec->part_size > 0)
+	{
+		result.n_dims = 2;
+		result.dims[0] = spec->n_in / spec->part_size;
+		result.dims[1] = spec->part_size;
+	}
+	return result;
 }

@@ -17,7 +17,7 @@ static const char *const greedy_names[] = {
 	"causal-bloom", "causal-falcon-alibi", "causal-falcon-groups-one-norm", "causal-falcon-groups", "causal-falcon",
 	"causal-gemma", "causal-gemma2", "causal-gemma3", "causal-gpt2", "causal-llama", "causal-llama3", "causal-mistral",
 	"causal-mixtral", "causal-qwen2moe", "causal-qwen3moe", "causal-mpt", "causal-neox-serial", "causal-neox", "causal-phi", "causal-phi3", "causal-qwen2", "causal-qwen3",
-	"causal-smollm3", "causal-stablelm-parallel", "causal-stablelm"
+	"causal-smollm3", "causal-stablelm-heads", "causal-stablelm-parallel", "causal-stablelm"
 };
 static const char *const prompts[] = {
 	"The smell of bread", "a", "Nobody counted the clouds while the boat crossed", "so six", "Nobody counted the letters", "",

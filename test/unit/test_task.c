@@ -57,10 +57,14 @@ TEST(words_are_the_pipelines)
 	for (size_t f = 0; f < TE_LENGTH(head_families); f++)
 	{
 		const char *name = te_format(arena, "mask-%s", head_families[f]);
-		const TeJson *texts = expected_texts(arena, name);
-		TeJob	   *job = fill_job(arena, load_folder(arena, name), 12);
+		const TeJson *texts;
+		TeJob	   *job;
 		size_t		row = 0;
 
+		if (!has_fixture(arena, name))
+			continue;
+		texts = expected_texts(arena, name);
+		job = fill_job(arena, load_folder(arena, name), 12);
 		for (uint32_t i = 0; i < texts->n; i++)
 		{
 			if (te_json_get(&texts->items[i], "fills")->n > 0)

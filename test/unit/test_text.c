@@ -725,7 +725,7 @@ check_gguf(TeArena *arena, const char *name)
 	}
 }
 
-/* GGUF's keys of the vocabulary of splits.json, whose merges run over every cut. */
+/* GGUF's keys of the vocabulary of fixtures/splits, whose merges run over every cut. */
 static const TeJson *
 splits_meta(TeArena *arena, const TeJson *splits, const char *pre)
 {
@@ -741,7 +741,7 @@ splits_meta(TeArena *arena, const TeJson *splits, const char *pre)
 
 TEST(texts_are_cut_as_gguf_files_say)
 {
-	const TeJson *splits = read_json(arena, FIXTURES "splits.json");
+	const TeJson *splits = read_json(arena, TE_TEST_MODELS "/fixtures/splits/expected.json");
 	const TeJson *texts = te_json_get(splits, "texts");
 	const TeJson *names = te_json_get(splits, "ids");
 

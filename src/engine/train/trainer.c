@@ -38,6 +38,7 @@ enum
 #define MAX_EVALUATIONS 100000	/* each has a line of the log, which the host holds in memory at the end */
 #define PIECE_BYTES ((size_t) 24 << 20)	/* of activations that backward reads: so that they are in the caches that cores share */
 #define PIECE_MIN 256
+#define ROOM ((size_t) 8 << 20)	/* for all else, where memory is asked for */
 #define PIECE_MAX 4096
 
 struct TeTrainer
@@ -201,7 +202,7 @@ check_memory(const TeTrainer *trainer, size_t limit)
 	size_t		piece = te_mul_size(te_mul_size(floats, sizeof(float)), trainer->piece_tokens) / 4 * 5;	/* with gradients on their way */
 	size_t		needed = te_add_size(te_add_size(te_arena_bytes(trainer->arena), trainee->image_bytes), state);
 	const char *hint = te_format(trainer->arena, "Set transformer.training_memory to %zu MB or more, or train less of the model (lora_rank, freeze).",
-								 megabytes(te_add_size(needed, piece)));
+								 megabytes(te_add_size(te_add_size(trainee->image_bytes, state), te_add_size(piece, ROOM))));
 
 	te_arena_set_limit_hint(trainer->arena, hint);
 	if (limit > 0 && needed > limit)

@@ -3,12 +3,12 @@
 # make.sh
 #	  Make the models that come with the extension, by its own SQL: models/recipes/*.sql.
 #
-#	  models/make.sh DATA [NAME ...]		NAME: encoder, sentiment, intent; all of them by default
+#	  models/make.sh DATA [NAME ...]		NAME: encoder, sentiment, intent, generator; all of them by default
 #
 # DATA is a folder with the data sets that models/README.md names, in the layout that data.sh expects.  A private
 # PostgreSQL is started with the extension as it is built, the texts are loaded (recipes/data.sql), all-MiniLM-L6-v2 is
 # imported as the teacher, and each recipe makes its model, says how good it is, and exports it; the file then replaces
-# models/NAME.gguf.  The same seed and processor give the same file.  Half an hour on two cores makes all of them.
+# models/NAME.gguf.  The same seed and processor give the same file.  An hour on two cores makes all of them.
 
 set -eu
 
@@ -16,7 +16,7 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 [ $# -ge 1 ] || { echo "usage: models/make.sh DATA [NAME ...]" >&2; exit 2; }
 texts=$(cd "$1" && pwd)
 shift
-[ $# -ge 1 ] || set -- encoder sentiment intent
+[ $# -ge 1 ] || set -- encoder sentiment intent generator
 
 . "$top/test/server.sh"
 . "$top/test/model.sh"

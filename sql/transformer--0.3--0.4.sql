@@ -126,3 +126,9 @@ UNION ALL
 SELECT run, (SELECT rolname FROM pg_catalog.pg_roles WHERE oid = owner), statement, status, message, base, model,
 	objective, NULL, NULL, steps, loss, NULL, NULL, NULL, started_at, NULL, options, query, eval_query
 FROM _transformer.unfinished_runs();
+
+/* ---- models that come with it ---- */
+
+INSERT INTO _transformer.shipped VALUES
+	('generator', 'text-generation', 'Goes on with a text in the manner of Shakespeare, of Wikipedia or of a Chinese poem: small, to try things out');
+SELECT _transformer.register_shipped();

@@ -175,7 +175,7 @@ static const Setting settings[] = {
 	{.name = "transformer.embedding_model",.type = PGC_STRING,.address = &tr_embedding_model,.text = "encoder",
 		.context = PGC_USERSET,
 	.description = "Model that embedding functions use where none is given."},
-	{.name = "transformer.generation_model",.type = PGC_STRING,.address = &tr_generation_model,.text = "",
+	{.name = "transformer.generation_model",.type = PGC_STRING,.address = &tr_generation_model,.text = "generator",
 		.context = PGC_USERSET,
 	.description = "Model that generate and chat functions use where none is given."},
 	{.name = "transformer.intent_model",.type = PGC_STRING,.address = &tr_intent_model,.text = "intent",

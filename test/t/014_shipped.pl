@@ -204,7 +204,7 @@ chmod 0755, $folder;
 SKIP:
 {
 	my @real = glob "$ENV{TRANSFORMER_FIXTURES}/../*.gguf";
-	skip 'models/ has no models', 5 if !@real;
+	skip 'models/ has no models', 6 if !@real;
 	unlink glob "$folder/*";
 	copy($_, "$folder/" . basename($_)) or die for @real;
 	my $bytes = 0;
@@ -216,6 +216,9 @@ SKIP:
 		- transformer.similarity('My card has not arrived yet.', 'Whisk the egg whites.')}, 'real'), '>', 0.2, 'the encoder knows what is similar');
 	is(sql(q{SELECT transformer.sentiment_score('What a lovely, happy day!') > 0, transformer.sentiment_score('Cold food, rude waiter, never again.') < 0}, 'real'),
 		't|t', 'the other one what is good');
+	is(sql(q{SELECT length(transformer.generate('Once upon a time')) > 100,
+		transformer.perplexity('I will not speak to you, my lord.') < transformer.perplexity('Lord you to my, speak not will I.')}, 'real'),
+		't|t', 'the last one goes on with a text, and has an ear for words');
 }
 
 done_testing();

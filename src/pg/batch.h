@@ -48,6 +48,7 @@ typedef struct TrCalls
 	TupleDesc	desc;			/* rows of a set */
 	const uint8 **digests;		/* of each call's model; stays NULL where none was asked */
 	Oid			type;			/* of results */
+	int32		typmod;			/* of the second argument, which only names it */
 #ifdef TR_BATCH_STRESS
 	Oid			collation;
 #endif

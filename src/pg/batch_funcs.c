@@ -364,7 +364,7 @@ run_generate(const TrBatchFunction *function, TrCallGroup *group)
 	for (int i = 0; i < group->n; i++)
 		calls.args[i] = argument(group, i, 0);
 	if (function->form == &tr_generate_as)
-		calls.shape = tr_shape(group->calls->type);
+		calls.shape = tr_shape(group->calls->type, group->calls->typmod);
 	tr_generate_each(group->model, &calls, take_generated, group);
 }
 

@@ -485,6 +485,7 @@ preset_results(const TrBatchCall *call, TrCalls *calls)
 			(NullableDatum) {.value = PointerGetDatum(palloc0(sizeof(TrBatchSet)))} : (NullableDatum) {.isnull = true};
 	calls->desc = call->desc;
 	calls->type = exprType((Node *) call->expr);
+	calls->typmod = call->n_args > 1 ? exprTypmod(list_nth(arguments_of(call->expr), 1)) : -1;
 	if (call->ahead)
 		calls->digests = palloc0(sizeof(uint8 *) * calls->n);
 #ifdef TR_BATCH_STRESS

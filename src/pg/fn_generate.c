@@ -13,6 +13,7 @@
 #include "pg/generate.h"
 
 #include "catalog/pg_type.h"
+#include "nodes/nodeFuncs.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -84,6 +85,15 @@ keep_value(void *arg, int i, Datum value, bool isnull)
 	*(Datum *) arg = value;
 }
 
+/* The typmod of generate_as()'s base, whose expression is known where SQL calls the function. */
+static int32
+base_typmod(FmgrInfo *flinfo)
+{
+	Node	   *call = flinfo->fn_expr;
+
+	return call != NULL && IsA(call, FuncExpr) ? exprTypmod(list_nth(((FuncExpr *) call)->args, 1)) : -1;
+}
+
 static Datum
 generate_one(FunctionCallInfo fcinfo, const TrGenerateForm *form)
 {
@@ -98,7 +108,7 @@ generate_one(FunctionCallInfo fcinfo, const TrGenerateForm *form)
 	if (tr_ahead_found(fcinfo, model, &result))
 		return result;
 	if (form == &tr_generate_as)
-		calls.shape = tr_shape(get_fn_expr_argtype(fcinfo->flinfo, 1));
+		calls.shape = tr_shape(get_fn_expr_argtype(fcinfo->flinfo, 1), base_typmod(fcinfo->flinfo));
 	tr_generate_each(model, &calls, keep_value, &result);
 	return result;
 }

@@ -71,7 +71,7 @@ extern text *tr_generated_text(TeStr utf8);
 /* ---- generate_shape.c ---- */
 
 /* Of a type, with all that is in it, in the current memory context; throws where one of these cannot be had from JSON. */
-extern TrShape *tr_shape(Oid type);
+extern TrShape *tr_shape(Oid type, int32 typmod);
 extern const TeJson *tr_shape_schema(const TrShape *shape, TeArena *arena);
 /* A value of the type from JSON that its schema allows. */
 extern Datum tr_shape_value(const TrShape *shape, text *json);

@@ -99,7 +99,7 @@ read_arguments(TeGenerateOptions *into, const NullableDatum *args)
 		const NullableDatum *arg = &args[option->place];
 
 		if (!arg->isnull)
-			set_option(into, option, option->type == OPTION_INT ? DatumGetInt32(arg->value) : DatumGetFloat4(arg->value));
+			set_option(into, option, option->type == OPTION_INT ? (double) DatumGetInt32(arg->value) : DatumGetFloat4(arg->value));
 	}
 	into->seeded = !args[SEED].isnull;
 	if (into->seeded)

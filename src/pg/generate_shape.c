@@ -175,13 +175,13 @@ fill_shape(TrShape *shape, Oid type, int32 typmod)
 }
 
 TrShape *
-tr_shape(Oid type)
+tr_shape(Oid type, int32 typmod)
 {
 	TrShape    *shape = palloc0(sizeof(TrShape));
 
 	if (!OidIsValid(type))
 		ereport(ERROR, (errcode(ERRCODE_INDETERMINATE_DATATYPE), errmsg("could not determine the type of base")));
-	fill_shape(shape, type, -1);
+	fill_shape(shape, type, typmod);
 	return shape;
 }
 

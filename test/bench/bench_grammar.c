@@ -126,7 +126,7 @@ measure(TeArena *arena, const char *name, const TeGrammar *grammar, const TeToke
 
 	for (uint64_t t = 0; t < TEXTS; t++)
 	{
-		TeConstraintState *state = te_constraint_begin(arena, constraint);
+		TeConstraintState *state = te_constraint_begin(arena, constraint, false);
 
 		for (size_t left = MOST_TOKENS; left > 0 && !te_constraint_finished(state); left--)
 		{

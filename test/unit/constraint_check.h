@@ -121,7 +121,8 @@ check_mask(TeArena *arena, const TeConstraintState *state, const Vocabulary *v, 
 __attribute__((unused)) static bool
 draw_text(TeArena *arena, const TeGrammar *grammar, const Vocabulary *v, size_t slack, uint64_t seed, TeStr *text)
 {
-	TeConstraint *volatile constraint = NULL;
+	TeConstraint *constraint;
+	TeConstraintState *volatile begun = NULL;
 	size_t		n_words = (size_t) (v->end + 1 + 63) / 64;
 	uint64_t   *allowed = te_new_array(arena, uint64_t, n_words);
 	TeConstraintState *state;
@@ -133,15 +134,16 @@ draw_text(TeArena *arena, const TeGrammar *grammar, const Vocabulary *v, size_t 
 	TE_TRY
 	{
 		constraint = te_constraint_create(arena, grammar, v->tokens, &v->end, 1);
+		begun = te_constraint_begin(arena, constraint, false);
 	}
 	TE_CATCH
 	{
 		CHECK(te_std_error()->code == TE_ERR_INVALID && strstr(te_std_error()->message, "no tokens to write") != NULL);
 	}
 	TE_END_TRY;
-	if (constraint == NULL)
+	if (begun == NULL)
 		return false;
-	state = te_constraint_begin(arena, constraint);
+	state = begun;
 	left = te_constraint_shortest(state) + slack;
 	ids = te_new_array(arena, int32_t, left);
 	te_buffer_init(&bytes, arena);

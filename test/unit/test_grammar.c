@@ -350,7 +350,7 @@ TEST(memory_of_states_is_bounded)
 	Vocabulary	v = load_vocabulary(arena, "gpt2");
 	TeArena    *own = te_arena_create(arena, "constraint");
 	TeConstraint *constraint = te_constraint_create(own, gbnf(arena, "root ::= [a-z]{8000} | [a-z ]{8000} \"!\""), v.tokens, &v.end, 1);
-	TeConstraintState *state = te_constraint_begin(arena, constraint);
+	TeConstraintState *state = te_constraint_begin(arena, constraint, false);
 	uint64_t	allowed[64];
 	size_t		n_words = (size_t) (v.end + 64) / 64;
 	size_t		left = te_constraint_shortest(state);

@@ -10,7 +10,7 @@
  * A page is counted by those who hold it: sequences, and its node.  Pages that only their nodes hold are what has been kept of
  * sequences that ended; where no page is free, the node without children that was used longest ago is given up.
  *
- * Pages are made as they are needed, up to the bound, and never given back before the arena is.
+ * Pages are made as they are needed, up to the bound, and given back by te_cache_trim().
  *-------------------------------------------------------------------------
  */
 #include "model/cache.h"
@@ -19,6 +19,7 @@
 
 struct TeCachePage
 {
+	TeArena    *arena;			/* its own */
 	char	   *data;
 	int			holders;
 	TeCachePage *next_free;
@@ -158,8 +159,11 @@ take_page(TeCache *cache)
 	}
 	if (cache->free_pages == NULL)
 	{
-		page = te_new(cache->arena, TeCachePage);
-		page->data = te_alloc(cache->arena, TE_MAX(cache->page_bytes, (size_t) 256));
+		TeArena    *arena = te_arena_create(cache->arena, "page");
+
+		page = te_new(arena, TeCachePage);
+		page->arena = arena;
+		page->data = te_alloc(arena, TE_MAX(cache->page_bytes, (size_t) 256));
 		cache->n_pages++;
 	}
 	else
@@ -169,6 +173,27 @@ take_page(TeCache *cache)
 	}
 	page->holders = 1;
 	return page;
+}
+
+void
+te_cache_trim(TeCache *cache, size_t bytes)
+{
+	while (cache->n_pages > bytes / cache->page_bytes)
+	{
+		TeCachePage *page = cache->free_pages;
+		TePrefix   *node = page == NULL ? oldest_unused(cache) : NULL;
+
+		if (node != NULL)
+			remove_node(cache, node);
+		else if (page == NULL)
+			return;
+		else
+		{
+			cache->free_pages = page->next_free;
+			cache->n_pages--;
+			te_arena_destroy(page->arena);
+		}
+	}
 }
 
 /* ---- what is known ---- */

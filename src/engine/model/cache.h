@@ -35,6 +35,9 @@ extern int	te_cache_layers(const TeCache *cache);
 extern size_t te_cache_tokens(const TeCache *cache);
 extern size_t te_cache_page_bytes(const TeCache *cache);
 
+/* Give back what is kept beyond so many bytes, longest unused first, as far as no sequence has it. */
+extern void te_cache_trim(TeCache *cache, size_t bytes);
+
 /* Begin a sequence with these tokens: what the cache has of all but the last is there. */
 extern void te_sequence_begin(TeCache *cache, TeSequence *sequence, const int32_t *ids, size_t n);
 /* How many tokens te_sequence_begin() would find. */

@@ -65,7 +65,7 @@ typedef struct Row
 	TeState    *state;
 	uint64_t	age;			/* of the machine that the state is of */
 	TeBuffer	text;
-	size_t		n_tokens;
+	size_t		n_tokens;		/* and one more where the text goes on after another */
 } Row;
 
 struct TeConstraintState
@@ -179,6 +179,15 @@ bound_of(TeConstraint *c, TeState *state)
 			te_check_interrupts();
 	}
 	return state->tokens;
+}
+
+/* The bound at the beginning of a text that goes on after another one. */
+static uint32_t
+later_bound(TeConstraint *c)
+{
+	TeState    *start = te_machine_start(c->machine);
+
+	return start == NULL || start->length == TE_NEVER ? TE_NEVER : bound_of(c, start);
 }
 
 /* The bound at the beginning, where the tree of first tokens counts. */
@@ -378,6 +387,13 @@ bound_memory(const TeConstraintState *s)
 	c->most_bytes = MOST_BYTES + te_machine_bytes(c->machine);
 }
 
+static TE_NORETURN void
+throw_unwritable(void)
+{
+	te_throw_hint(TE_ERR_INVALID, "Characters that it needs are no tokens of the model.", NULL,
+				  "the model has no tokens to write a text of this form with");
+}
+
 TeConstraint *
 te_constraint_create(TeArena *arena, const TeGrammar *grammar, const TeTokens *tokens, const int32_t *end_ids, size_t n_end)
 {
@@ -395,21 +411,23 @@ te_constraint_create(TeArena *arena, const TeGrammar *grammar, const TeTokens *t
 	c->walked = te_new_array(arena, TeState *, TE_MAX(tokens->tree->longest, tokens->first_tree->longest) + 1);
 	c->words = te_new_array(arena, uint64_t, c->n_words);
 	c->first_tokens = first_bound(c);
-	if (c->first_tokens == TE_NEVER)
-		te_throw_hint(TE_ERR_INVALID, "Characters that it needs are no tokens of the model.", NULL,
-					  "the model has no tokens to write a text of this form with");
+	if (c->first_tokens == TE_NEVER && later_bound(c) == TE_NEVER)
+		throw_unwritable();
 	return c;
 }
 
 TeConstraintState *
-te_constraint_begin(TeArena *arena, TeConstraint *constraint)
+te_constraint_begin(TeArena *arena, TeConstraint *constraint, bool goes_on)
 {
 	TeConstraintState *s = te_new(arena, TeConstraintState);
 
+	if ((goes_on ? later_bound(constraint) : constraint->first_tokens) == TE_NEVER)
+		throw_unwritable();
 	s->constraint = constraint;
 	s->row = te_new(arena, Row);
 	s->row->state = te_machine_start(constraint->machine);
 	s->row->age = constraint->age;
+	s->row->n_tokens = goes_on;
 	te_buffer_init(&s->row->text, arena);
 	return s;
 }
@@ -417,7 +435,7 @@ te_constraint_begin(TeArena *arena, TeConstraint *constraint)
 TeConstraintState *
 te_constraint_copy(TeArena *arena, const TeConstraintState *state)
 {
-	TeConstraintState *copy = te_constraint_begin(arena, state->constraint);
+	TeConstraintState *copy = te_constraint_begin(arena, state->constraint, state->row->n_tokens > 0);
 
 	copy->row->state = state->row->state;
 	copy->row->age = state->row->age;

@@ -28,6 +28,7 @@
 #define PROMPT_TOKENS 512		/* of prompts in a pass */
 #define MIN_SHARED 32			/* tokens in common that are worth a step's wait */
 #define KEPT_GRAMMARS 4
+#define KEPT_BYTES ((size_t) 64 << 20)	/* of keys and values, when rows are forgotten */
 #define MAX_GUESSES 4
 #define GUESS_ROWS 2			/* most active rows while there are guesses */
 #define GUESS_ALIKE 3			/* tokens that have occurred before */
@@ -192,6 +193,7 @@ te_generator_reset(TeGenerator *generator)
 {
 	for (size_t i = 0; i < generator->n_rows; i++)
 		te_generator_drop(generator, i);
+	te_cache_trim(generator->cache, KEPT_BYTES);
 	te_arena_reset(generator->rows_arena);
 	generator->rows = NULL;
 	generator->n_rows = 0;
@@ -201,11 +203,19 @@ te_generator_reset(TeGenerator *generator)
 
 /* ---- feeding ---- */
 
+void
+te_check_token(const TeGenerator *generator, int32_t id)
+{
+	int32_t		most = TE_MIN(te_model_config(generator->model)->vocab_size, te_generator_outputs(generator));
+
+	if (id < 0 || id >= most)
+		te_throw(TE_ERR_CORRUPT, "the tokenizer gives token %d, but the model's vocabulary has %d", (int) id, (int) most);
+}
+
 int32_t *
 te_prompt_tokens(const TeGenerator *generator, TeArena *arena, TeStr prompt, bool bare, size_t *n)
 {
 	const TeGeneration *generation = &te_model_pipeline(generator->model)->generation;
-	int32_t		vocab_size = te_model_config(generator->model)->vocab_size;
 	int32_t		begin = generation->begin_id;
 	/* where the files want it otherwise than the tokenizer has it, the beginning is put, or left out, here */
 	bool		agreed = generation->adds_begin == (begin >= 0 && te_token_before(generator->tokenizer) == begin);
@@ -220,8 +230,7 @@ te_prompt_tokens(const TeGenerator *generator, TeArena *arena, TeStr prompt, boo
 	for (size_t i = 0; i < *n; i++)
 	{
 		ids[first + i] = tokens[i].id;
-		if (tokens[i].id < 0 || tokens[i].id >= vocab_size)
-			te_throw(TE_ERR_CORRUPT, "the tokenizer gives token %d, but the model's vocabulary has %d", (int) tokens[i].id, (int) vocab_size);
+		te_check_token(generator, tokens[i].id);
 	}
 	if (begin >= 0 && (first > 0 || *n == 0))
 	{
@@ -260,7 +269,9 @@ check_length(const TeGenerator *generator, const TeGenerateRow *row)
 	if (row->n_prompt >= generator->context)
 		te_throw(TE_ERR_TOO_LONG, "the prompt has %zu tokens, but the model takes %zu with what it makes of them", row->n_prompt,
 				 generator->context);
-	wanted = te_mul_size((wanted + TE_PAGE - 1) / TE_PAGE * TE_PAGE, (size_t) row->options.beams);
+	wanted = (wanted + TE_PAGE - 1) / TE_PAGE * TE_PAGE;
+	if (row->options.beams > 1) /* while beams go on, the last page of each is there twice */
+		wanted = te_mul_size(wanted + TE_PAGE, (size_t) row->options.beams);
 	if (wanted > most)
 		te_throw_hint(TE_ERR_LIMIT, te_format(row->arena, "A prompt of %zu tokens with %d that are made needs %zu kB, and there may be %zu kB.",
 											  row->n_prompt, row->options.max_tokens, wanted / TE_PAGE * te_cache_page_bytes(generator->cache) / 1024,
@@ -272,6 +283,7 @@ static void
 begin_branch(TeGenerator *generator, TeGenerateRow *row, const int32_t *ids, size_t n)
 {
 	TeBranch   *branch = &row->branch;
+	bool		goes_on;
 
 	branch->sequence.arena = row->arena;
 	te_buffer_init(&branch->text, row->arena);
@@ -281,8 +293,9 @@ begin_branch(TeGenerator *generator, TeGenerateRow *row, const int32_t *ids, siz
 	branch->n_ids = n;
 	branch->sampler = te_sampler_create(row->arena, &row->options, generator->n_vocab, ids, n);
 	branch->stream = te_text_stream_create(row->arena, generator->tokenizer);
+	goes_on = te_text_stream_pass(branch->stream, ids, n);
 	if (row->grammar != NULL)
-		branch->constraint = te_constraint_begin(row->arena, row->grammar->constraint);
+		branch->constraint = te_constraint_begin(row->arena, row->grammar->constraint, goes_on);
 }
 
 static void

@@ -91,6 +91,8 @@ typedef struct TeWork
 /* Pages are reserved.  n_cached stays as it is: the caller says by te_sequence_computed() what counts. */
 extern void te_generator_pass(TeGenerator *generator, TeWork *works, size_t n_works);
 extern int	te_generator_outputs(const TeGenerator *generator); /* the width of logits */
+/* Throws where the model has no such token, whatever the tokenizer says. */
+extern void te_check_token(const TeGenerator *generator, int32_t id);
 /* Tokens of a text as a prompt; throws where there are none. */
 extern int32_t *te_prompt_tokens(const TeGenerator *generator, TeArena *arena, TeStr prompt, bool bare, size_t *n);
 extern bool te_ends_text(const TeGenerator *generator, int32_t id);

@@ -44,7 +44,10 @@ text_and_target(TeGenerator *generator, TeStr text, TeStr target, size_t *n_text
 	all = te_new_array(arena, int32_t, *n_text + n_more);
 	memcpy(all, ids, *n_text * sizeof(int32_t));
 	for (size_t i = 0; i < n_more; i++)
+	{
+		te_check_token(generator, more[i].id);
 		all[(*n)++] = more[i].id;
+	}
 	return all;
 }
 

@@ -48,7 +48,8 @@ extern TeConstraint *te_constraint_create(TeArena *arena, const TeGrammar *gramm
 
 typedef struct TeConstraintState TeConstraintState;
 
-extern TeConstraintState *te_constraint_begin(TeArena *arena, TeConstraint *constraint);
+/* goes_on: the text follows another one, so that its first token is not the first of all.  Throws where it cannot be written so. */
+extern TeConstraintState *te_constraint_begin(TeArena *arena, TeConstraint *constraint, bool goes_on);
 extern TeConstraintState *te_constraint_copy(TeArena *arena, const TeConstraintState *state);
 
 /*

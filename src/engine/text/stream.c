@@ -59,6 +59,18 @@ te_text_stream_add(TeTextStream *stream, int32_t id)
 	return te_decoder_part(&stream->decoder, &id, 1, true);
 }
 
+bool
+te_text_stream_pass(TeTextStream *stream, const int32_t *ids, size_t n)
+{
+	size_t		len;
+
+	te_arena_reset(stream->decoder.arena);
+	len = te_decoder_part(&stream->decoder, ids, n, true).len;
+	len += te_text_stream_end(stream).len;
+	stream->decoder.last = false;
+	return len > 0;
+}
+
 TeStr
 te_text_stream_end(TeTextStream *stream)
 {

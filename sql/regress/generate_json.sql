@@ -34,6 +34,7 @@ SELECT generate_as('a', NULL::write_mood) IS NOT NULL AS enum, generate_as('a', 
 	generate_as('a', NULL::int) IS NOT NULL AS int4, generate_as('a', NULL::int8) IS NOT NULL AS int8, generate_as('a', NULL::text, max_tokens => 12) IS NOT NULL AS text,
 	generate_as('a', NULL::numeric, max_tokens => 8) IS NOT NULL AS numeric, generate_as('a', NULL::date) IS NOT NULL AS date, generate_as('a', NULL::uuid, 'write_long', 50) IS NOT NULL AS uuid,
 	generate_as('a', NULL::int[], max_tokens => 12) IS NOT NULL AS array, generate_as('a', NULL::write_count) IS NOT NULL AS domain;
+SELECT max(length(generate_as(body, NULL::varchar(3), temperature => 1, seed => id))) <= 3 AS batch, length(generate_as('a', NULL::varchar(3))) <= 3 AS alone FROM write_prompt;
 SELECT count(*), bool_and((t).name IS NOT NULL AND (t).mood IS NOT NULL AND (t).day IS NOT NULL AND (t).extra IS NOT NULL AND (t).one IS NOT NULL) AS whole
 FROM (SELECT generate_as(body, NULL::write_thing, 'write_long', 600, temperature => 1, seed => id) AS t FROM write_prompt WHERE id <= 4) x;
 SELECT pg_typeof(generate_as('a', NULL::write_thing, 'write_long', 600)), pg_typeof(generate_as('a', NULL::write_count));

@@ -70,6 +70,7 @@ static bool batches_were_added;
 static bool streams_were_added;
 static int	below_gather;		/* > 0: in what workers run */
 static int	rescanned;			/* > 0: in what may run more than once */
+static int	forgotten;			/* > 0: there, the executor does not ask for rows to be kept for that */
 
 static Plan *rewrite_plan(Plan *plan);
 
@@ -568,10 +569,14 @@ batch_inputs(Plan *plan)
 static Plan *
 rewrite_plan(Plan *plan)
 {
+	bool		parameters;
+
 	if (plan == NULL)
 		return NULL;
 	check_stack_depth();
-	if (IsA(plan, FunctionScan) && tr_is_stream((FunctionScan *) plan))
+	/* where a scan may be asked again for the same rows, it has to keep them, as the one that was planned does */
+	if (IsA(plan, FunctionScan) && tr_is_stream((FunctionScan *) plan) &&
+		(forgotten == 0 || !bms_is_empty(linitial_node(RangeTblFunction, ((FunctionScan *) plan)->functions)->funcparams)))
 	{
 		plan = tr_stream_scan((FunctionScan *) plan, rescanned > 0);
 		streams_were_added = true;
@@ -579,8 +584,11 @@ rewrite_plan(Plan *plan)
 	below_gather += IsA(plan, Gather) || IsA(plan, GatherMerge);
 	plan->lefttree = rewrite_plan(plan->lefttree);
 	below_gather -= IsA(plan, Gather) || IsA(plan, GatherMerge);
+	parameters = IsA(plan, NestLoop) && ((NestLoop *) plan)->nestParams != NIL;
 	rescanned++;
+	forgotten += parameters;
 	plan->righttree = rewrite_plan(plan->righttree);
+	forgotten -= parameters;
 	rescanned--;
 	rewrite_children(plan);
 	if (tr_batch)
@@ -658,14 +666,18 @@ rewrite_statement(PlannedStmt *stmt)
 	ListCell   *lc;
 
 	batches_were_added = streams_were_added = false;
-	below_gather = rescanned = 0;
+	below_gather = rescanned = forgotten = 0;
 	range_table = stmt->rtable;
 	last_plan_node_id = max_plan_node_id(stmt->planTree);
 	foreach(lc, stmt->subplans)
 		last_plan_node_id = Max(last_plan_node_id, max_plan_node_id(lfirst(lc)));
 	stmt->planTree = rewrite_plan(stmt->planTree);
 	rescanned = 1;
-	rewrite_plan_list(stmt->subplans);
+	foreach(lc, stmt->subplans)
+	{
+		forgotten = lfirst(lc) != NULL && !bms_is_empty(((Plan *) lfirst(lc))->extParam);
+		lfirst(lc) = rewrite_plan(lfirst(lc));
+	}
 	/* the plan is dear because of its models, which compiled expressions do not make faster */
 	if (batches_were_added)
 		stmt->jitFlags = PGJIT_NONE;

@@ -26,7 +26,7 @@ score_tokens(TrModel *model, Datum input, const NullableDatum *target, size_t *n
 	TeStr		follows = target->isnull ? (TeStr) {NULL, 0} : tr_utf8(DatumGetTextPP(target->value));
 	TeTokenScore *scores = te_generator_score(generator, tr_utf8(DatumGetTextPP(input)), follows, tr_scratch(), n);
 
-	tr_generator_end(generator);
+	tr_generator_end(generator, false);
 	return scores;
 }
 

@@ -30,6 +30,7 @@ typedef struct Stream
 	TeGenerator *generator;		/* NULL: it has been given back */
 	size_t		row;
 	size_t		given;			/* bytes of its text */
+	bool		working;		/* still so when it ends: by an error */
 	bool		searches;		/* beams: nothing is certain before the end */
 } Stream;
 
@@ -41,7 +42,7 @@ end_stream(void *arg)
 
 	stream->generator = NULL;
 	if (generator != NULL)
-		tr_generator_end(generator);
+		tr_generator_end(generator, stream->working);
 }
 
 static Stream *
@@ -57,10 +58,12 @@ begin_stream(FunctionCallInfo fcinfo, const TrGenerateForm *form, MemoryContext 
 	callback->func = end_stream;
 	callback->arg = stream;
 	MemoryContextRegisterResetCallback(memory, callback);
-	stream->generator = tr_generator_begin(model);
+	stream->generator = tr_generator_begin_stream(model);
+	stream->working = true;
 	request = tr_generate_request(model, &calls, args[0].value, args);
 	stream->row = te_generator_feed(stream->generator, request.prompt, &request.options);
 	stream->searches = request.options.beams > 1;
+	stream->working = false;
 	return stream;
 }
 
@@ -77,7 +80,11 @@ next_piece(Stream *stream)
 		(void) pq_flush_if_writable();
 	do
 	{
-		bool		more = te_generator_step(stream->generator);
+		bool		more;
+
+		stream->working = true;
+		more = te_generator_step(stream->generator);
+		stream->working = false;
 
 		row = te_generator_row(stream->generator, stream->row);
 		if (!more)

@@ -315,7 +315,7 @@ tr_generate_each(TrModel *model, const TrGenerateCalls *calls, TrValueSink take,
 
 			take(arg, i, isnull ? (Datum) 0 : calls->form->result(calls, te_generator_row(generator, row++).text), isnull);
 		}
-		tr_generator_end(generator);
+		tr_generator_end(generator, false);
 		MemoryContextReset(context);
 	}
 	MemoryContextDelete(context);

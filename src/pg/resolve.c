@@ -417,17 +417,27 @@ tr_generator_begin(TrModel *model)
 	return session->generator;
 }
 
+/* A portal that was run in a subtransaction outlives that, and so does what its stream has. */
+TeGenerator *
+tr_generator_begin_stream(TrModel *model)
+{
+	TrSession  *session = idle_session(model, tr_cache_limit());
+
+	session->busy = TopSubTransactionId;
+	return session->generator;
+}
+
 void
-tr_generator_end(TeGenerator *generator)
+tr_generator_end(TeGenerator *generator, bool broken)
 {
 	for (TrModel *model = models; model != NULL; model = model->next)
 		for (TrSession *session = model->sessions; session != NULL; session = session->next)
 		{
 			if (session->generator != generator || session->busy == InvalidSubTransactionId)
 				continue;
-			if (!IsTransactionState())
+			if (broken || !IsTransactionState())
 			{
-				session->busy = GetCurrentSubTransactionId();
+				drop_session(model, session);
 				return;
 			}
 			te_generator_reset(generator);
@@ -579,7 +589,7 @@ is_kept(const TrModel *model, const TrSession *session)
 	for (const TrSession *other = model->sessions; other != session; other = other->next)
 		if ((other->cache > 0) == (session->cache > 0))
 			return false;
-	return te_arena_bytes(session->arena) <= (session->cache > 0 ? session->cache + session->limit / 4 : SESSION_KEPT);
+	return te_arena_bytes(session->arena) <= (session->cache > 0 ? session->cache + session->limit / 2 : SESSION_KEPT);
 }
 
 /* What stays for the next transaction. */

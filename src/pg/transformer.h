@@ -218,7 +218,8 @@ extern uint64 tr_job_end(TrModel *model, TeJob *job);	/* how many of its texts w
  * more, tr_generator_end() does nothing else.
  */
 extern TeGenerator *tr_generator_begin(TrModel *model);
-extern void tr_generator_end(TeGenerator *generator);
+extern TeGenerator *tr_generator_begin_stream(TrModel *model);	/* until tr_generator_end(), or the end of the transaction */
+extern void tr_generator_end(TeGenerator *generator, bool broken);	/* broken: an error ended its last step */
 /* What jobs of this backend have done since it began. */
 extern const TeUsage *tr_usage(void);
 /* Memory of the engine for one SQL call that runs no other code of SQL; empty, bounded by transformer.session_memory. */

@@ -368,6 +368,69 @@ TEST(scores_of_a_text_are_those_of_its_logits)
 	CHECK(n_target > 0 && n_target < 8);
 }
 
+/* A tokenizer may have more tokens than the model it was imported with. */
+TEST(tokens_beyond_the_model_are_errors)
+{
+	TeFolder	folder = fixture_folder(arena, "causal-llama");
+	TeFolder	tokenizers = te_std_folder(arena, TE_TEST_MODELS "/fixtures/tokenizers");
+	TeImportOptions options = {.tokenizer = fixture_json(arena, &tokenizers, "gpt2.json")};
+	TeModel    *model = load_model(arena, te_import_folder(arena, &folder, &options));
+	TeGenerator *generator = generator_of(arena, model, (TeGeneratorLimits) {0});
+	size_t		n;
+	int			refused = 0;
+
+	for (size_t i = 0; i < N_PROMPTS; i++)
+	{
+		TE_TRY
+		{
+			te_generator_score(generator, TE_STR("a"), te_str(prompts[i]), arena, &n);
+		}
+		TE_CATCH
+		{
+			CHECK(te_std_error()->code == TE_ERR_CORRUPT);
+			refused++;
+		}
+		TE_END_TRY;
+	}
+	CHECK(refused > 0);
+}
+
+/* Beams that fit by themselves do so whatever else there is. */
+TEST(beams_have_the_pages_that_they_were_promised)
+{
+	TeModel    *model = fixture_model(arena, "causal-llama");
+	size_t		page = te_cache_page_bytes(generator_of(arena, model, (TeGeneratorLimits) {0})->cache);
+	TeGenerateOptions options = te_generate_defaults;
+
+	options.max_tokens = 70;
+	for (options.beams = 2; options.beams < 6; options.beams++)
+	{
+		TeGenerateOptions one = options;
+		TeGenerator *tight = NULL;
+		size_t		pages = 1;
+
+		one.beams = 1;
+		for (bool fits = false; !fits; pages++)
+		{
+			tight = generator_of(arena, model, (TeGeneratorLimits) {.cache_bytes = pages * page});
+			TE_TRY
+			{
+				te_generator_feed(tight, te_str(prompts[0]), &options);
+				fits = true;
+			}
+			TE_CATCH
+			{
+				CHECK(te_std_error()->code == TE_ERR_LIMIT);
+			}
+			TE_END_TRY;
+		}
+		for (size_t i = 0; i < N_PROMPTS; i++)
+			te_generator_feed(tight, te_str(prompts[i]), &one);
+		run(tight);
+		CHECK(te_generator_row(tight, 0).finish != TE_FINISH_NONE && te_generator_row(tight, N_PROMPTS).finish != TE_FINISH_NONE);
+	}
+}
+
 TEST(what_does_not_fit_is_an_error)
 {
 	TeModel    *model = fixture_model(arena, "causal-llama");

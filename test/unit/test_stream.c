@@ -246,6 +246,45 @@ TEST(gives_bytes_when_their_run_ends)
 }
 
 /* Nothing is kept of a token that has been given out. */
+/* What a text goes on with is what the whole is, without what was there. */
+TEST(goes_on_after_a_text)
+{
+	static const char *const files[] = {"llama.json", "bert.json", "gpt2.json", "unigram.json"};
+	TeFolder	folder = te_std_folder(arena, TE_TEST_MODELS "/fixtures/tokenizers");
+
+	for (size_t f = 0; f < TE_LENGTH(files); f++)
+	{
+		const TeSource *file = te_folder_find(&folder, files[f]);
+		const TeTokenizer *tokenizer = compile(arena, te_json_parse(arena, te_source_whole(arena, file, SIZE_MAX), files[f]));
+		size_t		n;
+		size_t		n_untruncated;
+		TeToken    *tokens = te_encode_alloc(tokenizer, arena, TE_STR("the smell of bread"), (TeStr) {NULL, 0}, false, 0, &n, &n_untruncated);
+		int32_t    *ids = te_new_array(arena, int32_t, n);
+
+		for (size_t i = 0; i < n; i++)
+			ids[i] = tokens[i].id;
+		for (size_t cut = 0; cut <= n; cut++)
+		{
+			TeTextStream *stream = te_text_stream_create(arena, tokenizer);
+			TeStr		before = te_decode(tokenizer, arena, ids, cut, true);
+			TeStr		all = te_decode(tokenizer, arena, ids, n, true);
+			TeStr		piece;
+			TeBuffer	rest;
+
+			CHECK(te_text_stream_pass(stream, ids, cut) == (before.len > 0));
+			te_buffer_init(&rest, arena);
+			for (size_t i = cut; i < n; i++)
+			{
+				piece = te_text_stream_add(stream, ids[i]);
+				te_buffer_add(&rest, piece.data, piece.len);
+			}
+			piece = te_text_stream_end(stream);
+			te_buffer_add(&rest, piece.data, piece.len);
+			CHECK(te_str_eq((TeStr) {rest.data, rest.len}, (TeStr) {all.data + before.len, all.len - before.len}));
+		}
+	}
+}
+
 TEST(a_long_stream_keeps_its_memory)
 {
 	const TeTokenizer *tokenizer = compile(arena, te_json_parse(arena, te_str(tokenizer_with(arena, SPACE ", " BYTES ", " FUSE ", " STRIP(1, 0))), "bytes"));

@@ -61,6 +61,13 @@ make_block(const float *x, size_t n, TeBlockQ8_0 *block)
 	te_q8_0_from_float(padded, block, TE_QK);
 }
 
+/* Beyond the largest half there is no infinity: it would make NaN of a weight of 0. */
+static inline float
+half_range(float x)
+{
+	return x > 65504 ? 65504 : x < -65504 ? -65504 : x;
+}
+
 static void
 write_key(const TePageLayout *layout, void *keys, size_t slot, const float *k)
 {
@@ -75,7 +82,7 @@ write_key(const TePageLayout *layout, void *keys, size_t slot, const float *k)
 	if (layout->dtype == TE_F16)
 	{
 		for (size_t i = 0; i < n; i++)
-			((TeHalf *) keys)[i * TE_PANEL + slot] = te_half_from_float(k[i]);
+			((TeHalf *) keys)[i * TE_PANEL + slot] = te_half_from_float(half_range(k[i]));
 		return;
 	}
 	for (size_t i = 0; i < n; i += TE_QK)
@@ -102,6 +109,8 @@ write_value(const TePageLayout *layout, char *values, size_t slot, const float *
 
 		memcpy(padded, v + panel * TE_PANEL, n * sizeof(float));
 		memset(padded + n, 0, (TE_PANEL - n) * sizeof(float));
+		for (size_t i = 0; layout->dtype == TE_F16 && i < n; i++)
+			padded[i] = half_range(padded[i]);
 		te_dtypes[layout->dtype].from_float(padded, values + (panel * TE_PAGE + slot) * row_bytes, TE_PANEL);
 	}
 }

@@ -146,6 +146,8 @@ te_generator_create(TeSession *session, const TeGeneratorLimits *limits)
 	TeArena    *arena = te_arena_create(session->arena, "generator");
 	TeGenerator *generator = te_new(arena, TeGenerator);
 	const TeModel *model = session->model;
+	/* keys of longrope depend on how long their text had become, not only on the tokens before them */
+	bool		no_sharing = limits->no_sharing || te_model_config(model)->rope.scaling == TE_ROPE_LONGROPE;
 	TeDtype		dtype = limits->cache_type.len == 0 ? TE_F16 : te_dtype_by_name(limits->cache_type);
 
 	if (te_model_head(model)->kind != TE_HEAD_CAUSAL)
@@ -159,9 +161,10 @@ te_generator_create(TeSession *session, const TeGeneratorLimits *limits)
 	generator->arena = arena;
 	generator->rows_arena = te_arena_create(arena, "rows");
 	generator->scratch = te_arena_create(arena, "step of generation");
-	generator->cache = te_cache_create(arena, model, dtype, limits->cache_bytes, limits->no_sharing);
+	generator->cache = te_cache_create(arena, model, dtype, limits->cache_bytes, no_sharing);
 	generator->limits = *limits;
 	generator->limits.cache_type = (TeStr) {NULL, 0};
+	generator->limits.no_sharing = no_sharing;
 	if (generator->limits.max_rows == 0)
 		generator->limits.max_rows = MAX_ROWS;
 	generator->context = te_model_context_length(model) > 0 ? (size_t) te_model_context_length(model) : SIZE_MAX;
@@ -188,11 +191,26 @@ te_ends_text(const TeGenerator *generator, int32_t id)
 	return id == generation->begin_id;
 }
 
+/* Give back what a row holds that was not finished; nothing is allocated. */
+static void
+forget_row(TeGenerator *generator, TeGenerateRow *row)
+{
+	if (row->status == TE_ROW_FINISHED)
+		return;
+	if (row->beams != NULL)
+		te_beams_end(generator, row);
+	else
+		te_sequence_end(generator->cache, &row->branch.sequence, NULL);
+	if (row->grammar != NULL)
+		row->grammar->users--;
+	row->status = TE_ROW_FINISHED;
+}
+
 void
 te_generator_reset(TeGenerator *generator)
 {
 	for (size_t i = 0; i < generator->n_rows; i++)
-		te_generator_drop(generator, i);
+		forget_row(generator, generator->rows[i]);
 	te_cache_trim(generator->cache, KEPT_BYTES);
 	te_arena_reset(generator->rows_arena);
 	generator->rows = NULL;
@@ -222,7 +240,7 @@ te_prompt_tokens(const TeGenerator *generator, TeArena *arena, TeStr prompt, boo
 	size_t		n_untruncated;
 	TeToken    *tokens = te_encode_alloc(generator->tokenizer, arena, prompt, (TeStr) {NULL, 0}, !bare && agreed, 0, n, &n_untruncated);
 	int32_t    *ids = te_new_array(arena, int32_t, *n + 1);
-	size_t		first = !bare && !agreed && generation->adds_begin;
+	size_t		first = !bare && !agreed && generation->adds_begin && begin >= 0;
 
 	/* a text that goes on has no end, whatever the tokenizer puts there */
 	while (*n > 0 && tokens[*n - 1].special && tokens[*n - 1].id != begin)
@@ -270,8 +288,8 @@ check_length(const TeGenerator *generator, const TeGenerateRow *row)
 		te_throw(TE_ERR_TOO_LONG, "the prompt has %zu tokens, but the model takes %zu with what it makes of them", row->n_prompt,
 				 generator->context);
 	wanted = (wanted + TE_PAGE - 1) / TE_PAGE * TE_PAGE;
-	if (row->options.beams > 1) /* while beams go on, the last page of each is there twice */
-		wanted = te_mul_size(wanted + TE_PAGE, (size_t) row->options.beams);
+	if (row->options.beams > 1) /* while beams go on, the last page of each is there twice, and that of one that is looked at */
+		wanted = te_mul_size(wanted + TE_PAGE, (size_t) row->options.beams) + TE_PAGE;
 	if (wanted > most)
 		te_throw_hint(TE_ERR_LIMIT, te_format(row->arena, "A prompt of %zu tokens with %d that are made needs %zu kB, and there may be %zu kB.",
 											  row->n_prompt, row->options.max_tokens, wanted / TE_PAGE * te_cache_page_bytes(generator->cache) / 1024,
@@ -581,9 +599,8 @@ te_branch_allowed(const TeGenerator *generator, const TeGenerateRow *row, TeBran
 	return allowed;
 }
 
-/* Nothing may follow, and the model has no token to say so. */
-static bool
-is_at_end(const TeGenerator *generator, const uint64_t *allowed)
+bool
+te_nothing_follows(const TeGenerator *generator, const uint64_t *allowed)
 {
 	for (size_t i = 0; allowed != NULL && i < ((size_t) generator->n_vocab + 63) / 64; i++)
 	{
@@ -604,7 +621,7 @@ draw(TeGenerator *generator, TeGenerateRow *row, float *logits)
 	int32_t		id;
 	TeFinish	finish = TE_FINISH_COMPLETE;
 
-	if (!is_at_end(generator, allowed))
+	if (!te_nothing_follows(generator, allowed))
 	{
 		id = te_sampler_next(branch->sampler, logits, allowed, &logprob);
 		branch->logprob += logprob;
@@ -722,8 +739,11 @@ take_up_rows(TeGenerator *generator)
 	{
 		TeGenerateRow *row = generator->rows[i];
 
-		if (row->status == TE_ROW_WAITING && (n == 0 || row->options.beams == 1) && take_up(generator, row))
-			n += (size_t) row->options.beams;
+		/* beams have all pages for themselves */
+		if (row->beams != NULL && (row->status == TE_ROW_ACTIVE || (row->status == TE_ROW_WAITING && n == 0 && take_up(generator, row))))
+			return;
+		if (row->status == TE_ROW_WAITING && row->beams == NULL && take_up(generator, row))
+			n++;
 	}
 }
 

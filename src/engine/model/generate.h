@@ -101,6 +101,8 @@ extern bool te_ends_text(const TeGenerator *generator, int32_t id);
 extern void te_branch_append(TeArena *arena, TeBranch *branch, int32_t id);
 /* Which tokens may come next, a bit an id, in the step's scratch; NULL: any. */
 extern const uint64_t *te_branch_allowed(const TeGenerator *generator, const TeGenerateRow *row, TeBranch *branch);
+/* Nothing may follow, and the model has no token to say so. */
+extern bool te_nothing_follows(const TeGenerator *generator, const uint64_t *allowed);
 /*
  * Is a text finished with what was appended to it behind its first text_before bytes?  Where that is by a text to stop at, *stopped is set, and
  * the text ends before it.

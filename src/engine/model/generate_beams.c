@@ -81,6 +81,8 @@ te_beams_work(TeGenerator *generator, TeGenerateRow *row, TeWork *works)
 	return n;
 }
 
+static void keep_finished(TeGenerateRow *row, const TeBranch *branch, double logprob, TeFinish finish, bool ends, bool stopped);
+
 /* ---- proposals ---- */
 
 static int
@@ -110,8 +112,14 @@ propose(TeGenerator *generator, TeGenerateRow *row, TeBranch *branches, TeWork *
 	for (size_t i = 0; i < n_works; i++)
 	{
 		const uint64_t *allowed = te_branch_allowed(generator, row, &branches[i]);
-		size_t		n_best = te_sampler_best(branches[i].sampler, works[i].logits, allowed, keep, ids, logprobs);
+		size_t		n_best;
 
+		if (te_nothing_follows(generator, allowed))
+		{
+			keep_finished(row, &branches[i], branches[i].logprob, TE_FINISH_COMPLETE, false, false);
+			continue;
+		}
+		n_best = te_sampler_best(branches[i].sampler, works[i].logits, allowed, keep, ids, logprobs);
 		for (size_t j = 0; j < n_best; j++)
 			proposals[(*n)++] = (Proposal) {.score = branches[i].logprob + logprobs[j],.from = i,.id = ids[j]};
 	}

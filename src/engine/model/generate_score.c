@@ -23,6 +23,8 @@ log_probability(const float *logits, size_t n, int32_t id)
 
 	for (size_t i = 0; i < n; i++)
 		sum += exp((double) logits[i] - most);
+	if (!(sum > 0 && isfinite(most) && isfinite(sum)))
+		te_throw(TE_ERR_CORRUPT, "the model's logits are not numbers");
 	return logits[id] - most - log(sum);
 }
 

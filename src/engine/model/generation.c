@@ -143,7 +143,6 @@ te_generation_complete(const TeTokenizer *tokenizer, int32_t n_vocab, TeGenerati
 		generation->begin_id = before;
 	if (generation->by_tokenizer)
 		generation->adds_begin = before >= 0 && before == generation->begin_id;
-	generation->adds_begin = generation->adds_begin && generation->begin_id >= 0;
 	if (generation->eos_token.len > 0)
 		add_end(generation, te_token_id(tokenizer, generation->eos_token));
 	for (size_t i = 0; i < TE_LENGTH(end_names); i++)
@@ -152,6 +151,7 @@ te_generation_complete(const TeTokenizer *tokenizer, int32_t n_vocab, TeGenerati
 			add_end(generation, special_id(tokenizer, end_names[i]));
 	}
 	drop_unknown(generation, n_vocab);
+	generation->adds_begin = generation->adds_begin && generation->begin_id >= 0;
 	if (generation->bos_token.data == NULL)
 		generation->bos_token = te_token_text(tokenizer, generation->begin_id);
 	if (generation->eos_token.data == NULL && generation->n_end > 0)

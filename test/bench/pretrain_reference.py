@@ -15,6 +15,8 @@ Both sides: a document is its tokens and one for its end, cut into sequences of 
 epoch; the loss is the mean over the tokens of a batch that follow another one; AdamW with weight decay 0.01 on matrices, gradients
 clipped at 1, a rate that rises for a tenth of the steps and then falls linearly. All in f32. Each prints the loss on the documents
 that were held back after every epoch. A run takes minutes.
+
+Seed 0, weights of their own: PyTorch 4.933, 4.445, 4.244 after three epochs, pretrain() 4.942, 4.444, 4.232.
 """
 
 import argparse

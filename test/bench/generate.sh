@@ -54,7 +54,7 @@ do
 			n = split("prompt_128 prompt_512 one sixteen", cases, " ")
 			for (i = 1; i <= n; i++) {
 				a = best["ours " cases[i]]; b = best["llama " cases[i]]
-				printf "%-8s %-12s %8.1f tokens/s, llama.cpp %8.1f: %.2f x\n", type, cases[i], a, b, b > 0 ? a / b : 0
+				printf "%-8s %-12s %8.1f tokens/s, llama.cpp %8.1f: %.2f x\n", type, cases[i], a, b, (b > 0 ? a / b : 0)
 			}
 			printf "%-8s sixteen texts together %.2f x one\n", type, best["ours sixteen"] / best["ours one"]
 		}'

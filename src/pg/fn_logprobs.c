@@ -8,7 +8,7 @@
  * stands before them.
  *-------------------------------------------------------------------------
  */
-#include "pg/transformer.h"
+#include "pg/generate.h"
 
 #include <math.h>
 
@@ -43,7 +43,7 @@ tokens_to_set(FunctionCallInfo fcinfo, TrModel *model, Datum text_of, int input)
 
 	for (size_t i = 0; i < n; i++)
 	{
-		text	   *token = tr_text_as(te_token_text(tokenizer, scores[i].id), "a token", "Use a database with encoding UTF8.");
+		text	   *token = tr_generated_text(te_token_text(tokenizer, scores[i].id));
 		Datum		row[] = {
 			Int32GetDatum(input), Int32GetDatum((int32) i + 1), PointerGetDatum(token), Int32GetDatum(scores[i].id),
 			Float4GetDatum((float4) scores[i].logprob)

@@ -94,6 +94,7 @@ TEST(schemas_that_are_refused)
 		const char *part;
 		const char *schema;
 	}			cases[] = {
+		{TE_ERR_UNSUPPORTED, "too large to be exact", "{\"const\":12345678901234567890}"},
 		{TE_ERR_UNSUPPORTED, "\"not\"", "{\"not\":{\"type\":\"null\"}}"},
 		{TE_ERR_UNSUPPORTED, "\"if\"", "{\"properties\":{\"a\":{\"if\":true}}}"},
 		{TE_ERR_UNSUPPORTED, "\"uniqueItems\"", "{\"type\":\"array\",\"uniqueItems\":true}"},

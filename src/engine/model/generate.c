@@ -704,8 +704,15 @@ most_alike(const TeGenerator *generator, const TeGenerateRow *row, size_t *n)
 	return best;
 }
 
-/* Take a row up; false where it has to wait, for pages or for another row that computes what both have in common. */
-static bool
+typedef enum Taken
+{
+	TAKEN,
+	TAKEN_NOT,					/* it waits for another row that computes what both have in common */
+	TAKEN_NO_PAGES
+} Taken;
+
+/* Take a row up, or see what it has to wait for. */
+static Taken
 take_up(TeGenerator *generator, TeGenerateRow *row)
 {
 	TeBranch   *branch = &row->branch;
@@ -714,20 +721,20 @@ take_up(TeGenerator *generator, TeGenerateRow *row)
 
 	if (other != NULL && other->branch.sequence.n_cached < same &&
 		same >= te_sequence_known(generator->cache, branch->ids, branch->n_ids) + MIN_SHARED)
-		return false;
+		return TAKEN_NOT;
 	te_sequence_begin(generator->cache, &branch->sequence, branch->ids, branch->n_ids);
 	if (other != NULL)
 		te_sequence_copy_tail(generator->cache, &branch->sequence, &other->branch.sequence, same);
 	if (!te_sequence_reserve(generator->cache, &branch->sequence, branch->n_ids))
 	{
 		te_sequence_end(generator->cache, &branch->sequence, NULL);
-		return false;
+		return TAKEN_NO_PAGES;
 	}
 	if (!row->begun)
 		row->n_shared = branch->sequence.n_cached;
 	row->begun = true;
 	row->status = TE_ROW_ACTIVE;
-	return true;
+	return TAKEN;
 }
 
 static void
@@ -738,12 +745,18 @@ take_up_rows(TeGenerator *generator)
 	for (size_t i = generator->n_finished; i < generator->n_rows && n < (size_t) generator->limits.max_rows; i++)
 	{
 		TeGenerateRow *row = generator->rows[i];
+		Taken		taken;
 
 		/* beams have all pages for themselves */
-		if (row->beams != NULL && (row->status == TE_ROW_ACTIVE || (row->status == TE_ROW_WAITING && n == 0 && take_up(generator, row))))
+		if (row->beams != NULL && (row->status == TE_ROW_ACTIVE || (row->status == TE_ROW_WAITING && n == 0 && take_up(generator, row) == TAKEN)))
 			return;
-		if (row->status == TE_ROW_WAITING && row->beams == NULL && take_up(generator, row))
-			n++;
+		if (row->status != TE_ROW_WAITING || row->beams != NULL)
+			continue;
+		taken = take_up(generator, row);
+		n += taken == TAKEN;
+		/* nor are there for those behind it, which would only take what is kept for nothing */
+		if (taken == TAKEN_NO_PAGES)
+			return;
 	}
 }
 

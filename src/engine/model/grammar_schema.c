@@ -468,6 +468,9 @@ given_expr(TeSchemaCompiler *c, const TeSchemas *schemas, unsigned types)
 	texts = te_new_array(c->builder.arena, TeStr, n);
 	for (uint32_t i = 0; i < n; i++)
 	{
+		/* beyond it, a number is not what was written any more */
+		if (values[i].kind == TE_JSON_REAL && fabs(values[i].real) >= 0x1p53)
+			te_throw_hint(TE_ERR_UNSUPPORTED, NULL, "Write a grammar for it.", "JSON schema: a number of \"enum\" or \"const\" is too large to be exact");
 		if (is_admitted(c, schemas, types, &values[i]))
 			texts[n_texts++] = te_json_text(c->builder.arena, &values[i], 0);
 	}

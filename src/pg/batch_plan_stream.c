@@ -14,7 +14,8 @@
  *
  * The Subquery Scan has the number of the function in the range table, so that whatever refers to its column stays as it
  * is.  Where the scan may run again (below a join, in a sub-select) it would give the same rows again; there a
- * Material above the ProjectSet keeps them.
+ * Material above the ProjectSet keeps them.  Where the executor does not tell a Material so (batch_plan.c: `forgotten`), only
+ * scans whose arguments change are rewritten.
  *
  * WITH ORDINALITY and ROWS FROM of several functions are left alone.
  *-------------------------------------------------------------------------

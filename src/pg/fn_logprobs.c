@@ -22,7 +22,7 @@
 static TeTokenScore *
 score_tokens(TrModel *model, Datum input, const NullableDatum *target, size_t *n)
 {
-	TeGenerator *generator = tr_generator_begin(model);
+	TeGenerator *generator = tr_generator_begin(model, false);
 	TeStr		follows = target->isnull ? (TeStr) {NULL, 0} : tr_utf8(DatumGetTextPP(target->value));
 	TeTokenScore *scores = te_generator_score(generator, tr_utf8(DatumGetTextPP(input)), follows, tr_scratch(), n);
 

@@ -58,7 +58,7 @@ begin_stream(FunctionCallInfo fcinfo, const TrGenerateForm *form, MemoryContext 
 	callback->func = end_stream;
 	callback->arg = stream;
 	MemoryContextRegisterResetCallback(memory, callback);
-	stream->generator = tr_generator_begin_stream(model);
+	stream->generator = tr_generator_begin(model, true);
 	stream->working = true;
 	request = tr_generate_request(model, &calls, args[0].value, args);
 	stream->row = te_generator_feed(stream->generator, request.prompt, &request.options);

@@ -301,7 +301,7 @@ tr_generate_each(TrModel *model, const TrGenerateCalls *calls, TrValueSink take,
 
 	for (int from = 0; from < calls->n; from = to)
 	{
-		TeGenerator *generator = tr_generator_begin(model);
+		TeGenerator *generator = tr_generator_begin(model, false);
 		MemoryContext old = MemoryContextSwitchTo(context);
 		size_t		row = 0;
 

@@ -408,22 +408,13 @@ tr_job_end(TrModel *model, TeJob *job)
 
 /* ---- generators ---- */
 
-TeGenerator *
-tr_generator_begin(TrModel *model)
-{
-	TrSession  *session = idle_session(model, tr_cache_limit());
-
-	session->busy = GetCurrentSubTransactionId();
-	return session->generator;
-}
-
 /* A portal that was run in a subtransaction outlives that, and so does what its stream has. */
 TeGenerator *
-tr_generator_begin_stream(TrModel *model)
+tr_generator_begin(TrModel *model, bool is_stream)
 {
 	TrSession  *session = idle_session(model, tr_cache_limit());
 
-	session->busy = TopSubTransactionId;
+	session->busy = is_stream ? TopSubTransactionId : GetCurrentSubTransactionId();
 	return session->generator;
 }
 

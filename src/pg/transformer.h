@@ -214,11 +214,10 @@ extern TeJob *tr_job_begin(TrModel *model, const char *task, const TeJobOptions 
 extern uint64 tr_job_end(TrModel *model, TeJob *job);	/* how many of its texts were cut */
 /*
  * The generator of an idle session of the model, without rows; it may have what prompts of earlier calls had in common.  tr_generator_end()
- * accounts for it and empties it.  An error in between drops its session at the end of the (sub)transaction; called then, or once
- * more, tr_generator_end() does nothing else.
+ * accounts for it and empties it, or drops its session where an error ended a step (`broken`) or the transaction has ended.  An error in
+ * between drops the session at the end of the (sub)transaction; called then, tr_generator_end() does nothing.
  */
-extern TeGenerator *tr_generator_begin(TrModel *model);
-extern TeGenerator *tr_generator_begin_stream(TrModel *model);	/* until tr_generator_end(), or the end of the transaction */
+extern TeGenerator *tr_generator_begin(TrModel *model, bool is_stream);	/* a stream's is its own until tr_generator_end(), or the end of the transaction */
 extern void tr_generator_end(TeGenerator *generator, bool broken);	/* broken: an error ended its last step */
 /* What jobs of this backend have done since it began. */
 extern const TeUsage *tr_usage(void);

@@ -48,7 +48,7 @@ typedef struct TeBatch
 	const int32_t *ids;			/* n_tok */
 	const int32_t *type_ids;	/* n_tok, or NULL: all 0 */
 	const int32_t *positions;	/* n_tok, from 0 in each sequence (an architecture adds its own offset) */
-	const int32_t *lengths;		/* n_seq: tokens that each sequence may come to have, where a cache lets it grow; or NULL: those it has */
+	const int32_t *lengths;		/* n_seq: tokens of each sequence as a whole, where some are not in the batch; or NULL: up to its last in the batch */
 	/*
 	 * NULL: all of each sequence is in the batch.  Else text is being made, and linear ops round x to bytes with a scale for each 32 of
 	 * them wherever a type is multiplied as bytes, q8_0 too, which looks closer for the sake of vectors: that is what llama.cpp does, at half the products.

@@ -81,24 +81,6 @@ te_attention_over_pages(TeGraph *graph, TeColumns q, TeColumns k, TeColumns v, c
 
 /* ---- forward ---- */
 
-static int
-sequence_of(const TeBatch *batch, int32_t token)
-{
-	int			low = 0;
-	int			high = batch->n_seq;
-
-	while (high - low > 1)
-	{
-		int			middle = low + (high - low) / 2;
-
-		if (batch->seq_start[middle] <= token)
-			low = middle;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 /* Keys and values of tokens [first, end) into their pages. */
 static void
 write_range(void *arg, size_t first, size_t end, float *scratch)
@@ -106,7 +88,7 @@ write_range(void *arg, size_t first, size_t end, float *scratch)
 	const TeNode *node = arg;
 	const PagesParams *params = node->params;
 	const TeBatch *batch = node->graph->batch;
-	int			s = sequence_of(batch, (int32_t) first);
+	int			s = te_part_of(batch->seq_start, batch->n_seq, (int32_t) first);
 
 	for (int32_t t = (int32_t) first; t < (int32_t) end; t++)
 	{

@@ -40,19 +40,9 @@ te_rope_table(TeGraph *graph, const TeRope *rope)
 static int32_t
 sequence_length(const TeBatch *batch, int32_t row)
 {
-	int			low = 0;
-	int			high = batch->n_seq;
+	int			sequence = te_part_of(batch->seq_start, batch->n_seq, row);
 
-	while (high - low > 1)
-	{
-		int			middle = low + (high - low) / 2;
-
-		if (batch->seq_start[middle] <= row)
-			low = middle;
-		else
-			high = middle;
-	}
-	return batch->lengths != NULL ? batch->lengths[low] : batch->positions[batch->seq_start[low + 1] - 1] + 1;
+	return batch->lengths != NULL ? batch->lengths[sequence] : batch->positions[batch->seq_start[sequence + 1] - 1] + 1;
 }
 
 static const float *

@@ -33,25 +33,6 @@ te_attention_scratch(const TeAttention *attention)
 	return (size_t) TE_QUERY_BLOCK * (2 * (size_t) attention->d_head + TE_KEY_BLOCK + 2) + relative;
 }
 
-/* The sequence in which a token lies: the last that begins at or before it. */
-static int
-sequence_of(const TeAttention *attention, int32_t token)
-{
-	int			low = 0;
-	int			high = attention->n_seq;
-
-	while (high - low > 1)
-	{
-		int			middle = low + (high - low) / 2;
-
-		if (attention->seq_start[middle] <= token)
-			low = middle;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 void
 te_attention_task(void *arg, size_t task, int worker)
 {
@@ -61,7 +42,7 @@ te_attention_task(void *arg, size_t task, int worker)
 	int32_t		to = TE_MIN(from + TE_QUERY_BLOCK, at->seq_start[at->n_seq]);
 	float	   *scratch = at->scratch + (size_t) worker * at->scratch_stride;
 
-	for (int s = sequence_of(at, from); s < at->n_seq && at->seq_start[s] < to; s++)
+	for (int s = te_part_of(at->seq_start, at->n_seq, from); s < at->n_seq && at->seq_start[s] < to; s++)
 	{
 		int32_t		s0 = at->seq_start[s];
 		int32_t		s1 = at->seq_start[s + 1];

@@ -96,6 +96,24 @@ typedef struct TeAttention
 	size_t		scratch_stride;
 } TeAttention;
 
+/* Of n parts that begin at starts, in order, the one that `at` lies in: the last that begins at or before it. */
+static inline int
+te_part_of(const int32_t *starts, int n, int32_t at)
+{
+	int			low = 0;
+
+	while (n - low > 1)
+	{
+		int			middle = low + (n - low) / 2;
+
+		if (starts[middle] <= at)
+			low = middle;
+		else
+			n = middle;
+	}
+	return low;
+}
+
 extern size_t te_attention_tasks(const TeAttention *attention);
 extern size_t te_attention_scratch(const TeAttention *attention);	/* floats a worker */
 extern void te_attention_task(void *attention, size_t task, int worker);	/* a TeTask */

@@ -325,32 +325,13 @@ write_rows(const PageTask *task)
 	}
 }
 
-/* The sequence that a block belongs to: the last that begins at or before it. */
-static int
-sequence_of(const TePagedAttention *paged, int32_t block)
-{
-	int			low = 0;
-	int			high = paged->at.n_seq;
-
-	while (high - low > 1)
-	{
-		int			middle = low + (high - low) / 2;
-
-		if (paged->blocks[middle] <= block)
-			low = middle;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 void
 te_paged_attention_task(void *arg, size_t number, int worker)
 {
 	const TePagedAttention *paged = arg;
 	const TeAttention *at = &paged->at;
 	int32_t		block = (int32_t) (number / (size_t) at->n_kv_head);
-	int			s = sequence_of(paged, block);
+	int			s = te_part_of(paged->blocks, at->n_seq, block);
 	int32_t		first = (block - paged->blocks[s]) * (int32_t) task_tokens(paged);	/* of the sequence's new tokens */
 	int32_t		n_tokens = TE_MIN((int32_t) task_tokens(paged), at->seq_start[s + 1] - at->seq_start[s] - first);
 	PageTask	task = {

@@ -31,7 +31,7 @@ typedef struct TeSequence
 extern TeCache *te_cache_create(TeArena *arena, const TeModel *model, TeDtype dtype, size_t bytes, bool no_sharing);
 extern const TePageLayout *te_cache_layout(const TeCache *cache);
 extern int	te_cache_layers(const TeCache *cache);
-/* Tokens that one sequence can have at most. */
+/* Tokens that all sequences together can have at most. */
 extern size_t te_cache_tokens(const TeCache *cache);
 extern size_t te_cache_page_bytes(const TeCache *cache);
 

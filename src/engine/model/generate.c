@@ -4,7 +4,7 @@
  *
  * A row waits for a place, is active (first its prompt is computed, then a token a step), and is finished.  A step takes up
  * rows while there are places and pages, gathers what is to be computed of all of them into one packed batch (a token of
- * each row that has its prompt; then pieces of prompts, PROMPT_TOKENS in all), runs the model over it and draws a token for
+ * each row that has its prompt; then pieces of prompts, TE_PROMPT_TOKENS in all), runs the model over it and draws a token for
  * each row that has all of its tokens.
  *
  * What rows have in common is computed once: te_sequence_begin() finds pages of earlier rows, and a row that begins like an
@@ -25,7 +25,6 @@
 #include "base/random.h"
 
 #define MAX_ROWS 32				/* where the caller does not say */
-#define PROMPT_TOKENS 512		/* of prompts in a pass */
 #define MIN_SHARED 32			/* tokens in common that are worth a step's wait */
 #define KEPT_GRAMMARS 4
 #define KEPT_BYTES ((size_t) 64 << 20)	/* of keys and values, when rows are forgotten */
@@ -839,7 +838,7 @@ static size_t
 plan_pass(TeGenerator *generator, TeWork *works, Plan *plans, size_t *n_plans)
 {
 	size_t		n_active = count_active(generator);
-	size_t		room = PROMPT_TOKENS;
+	size_t		room = TE_PROMPT_TOKENS;
 	size_t		n = 0;
 
 	*n_plans = 0;

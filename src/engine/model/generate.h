@@ -14,6 +14,8 @@
 #include "model/sample.h"
 #include "text/stream.h"
 
+#define TE_PROMPT_TOKENS 512	/* of texts that are read, in a pass */
+
 /* A text as far as it is: the prompt's tokens, those made, and all that the next depends on. */
 typedef struct TeBranch
 {

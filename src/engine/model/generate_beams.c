@@ -17,8 +17,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define PROMPT_PIECE 512
-
 typedef struct Finished
 {
 	double		score;
@@ -70,7 +68,7 @@ te_beams_work(TeGenerator *generator, TeGenerateRow *row, TeWork *works)
 	for (size_t i = 0; i < n; i++)
 	{
 		TeSequence *sequence = &branches[i].sequence;
-		size_t		todo = TE_MIN((size_t) PROMPT_PIECE, branches[i].n_ids - sequence->n_cached);
+		size_t		todo = TE_MIN((size_t) TE_PROMPT_TOKENS, branches[i].n_ids - sequence->n_cached);
 
 		if (!te_sequence_reserve(generator->cache, sequence, sequence->n_cached + todo))
 			te_throw_hint(TE_ERR_LIMIT, NULL, "Raise transformer.kv_cache, or ask for fewer beams.",

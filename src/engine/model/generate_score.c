@@ -11,7 +11,6 @@
 
 #include <math.h>
 
-#define PIECE_TOKENS 512
 #define PIECE_BYTES ((size_t) 32 << 20) /* of logits */
 
 /* ln of the probability of one of n outputs. */
@@ -72,7 +71,7 @@ TeTokenScore *
 te_generator_score(TeGenerator *generator, TeStr text, TeStr target, TeArena *arena, size_t *n)
 {
 	size_t		outputs = (size_t) te_generator_outputs(generator);
-	size_t		piece = TE_MIN((size_t) PIECE_TOKENS, TE_MAX((size_t) 1, PIECE_BYTES / (outputs * sizeof(float))));
+	size_t		piece = TE_MIN((size_t) TE_PROMPT_TOKENS, TE_MAX((size_t) 1, PIECE_BYTES / (outputs * sizeof(float))));
 	TeSequence	sequence = {.arena = generator->scratch};
 	size_t		n_text;
 	size_t		n_all;
